@@ -1,0 +1,35 @@
+/** What core asks about who a client is and what it may do. auth/ implements it. */
+
+/** What a client proved to be. One frozen object serves every anonymous connection. */
+export interface Identity {
+  /** null: anonymous. */
+  readonly userId: string | null;
+  /** Unix seconds; undefined: does not expire. */
+  readonly expiresAt: number | undefined;
+  maySubscribe(channel: string): boolean;
+  mayPublish(channel: string): boolean;
+}
+
+export interface Credentials {
+  readonly app: string;
+  readonly token: string | undefined;
+  /** The client's address as text. */
+  readonly ip: string;
+}
+
+export interface Authorizer {
+  /** Whether a connection must authenticate before it may do anything. */
+  readonly required: boolean;
+  /** @throws StarlingError token_invalid, token_expired, unauthorized, unavailable */
+  authenticate(credentials: Credentials): Promise<Identity>;
+  /** The same identity with other rights, as the control command `permit` asks. */
+  permit(
+    identity: Identity,
+    rights: {
+      readonly channels?: readonly string[] | undefined;
+      readonly publish?: readonly string[] | undefined;
+    },
+  ): Identity;
+  /** Who a connection is while it has not authenticated; undefined where it must. */
+  readonly anonymous: Identity | undefined;
+}

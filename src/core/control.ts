@@ -1,0 +1,70 @@
+/**
+ * What nodes say to each other besides publications: commands that act on users
+ * and connections wherever they are, and questions that every node answers.
+ */
+
+import type { ConnectionRecord } from "./registry.js";
+
+/** Which connections a command means: a user's everywhere, or one. */
+export type Target =
+  | { readonly user: string; readonly connection?: undefined }
+  | { readonly user?: undefined; readonly connection: string };
+
+export type ControlCommand =
+  | {
+      readonly kind: "disconnect";
+      readonly app: string;
+      readonly target: Target;
+      readonly code: number;
+      readonly reason: string;
+    }
+  | {
+      readonly kind: "unsubscribe";
+      readonly app: string;
+      readonly target: Target;
+      readonly channel: string;
+    }
+  | {
+      readonly kind: "permit";
+      readonly app: string;
+      readonly target: Target;
+      /** Patterns; undefined leaves what it was. */
+      readonly channels?: readonly string[] | undefined;
+      readonly publish?: readonly string[] | undefined;
+    };
+
+export type ControlQuestion =
+  | { readonly kind: "channels"; readonly app: string; readonly prefix: string; readonly limit: number }
+  | { readonly kind: "connections"; readonly app: string; readonly user: string };
+
+/** Subscribers by channel name, or the connections of a user. */
+export type ControlAnswer =
+  | { readonly kind: "channels"; readonly counts: Readonly<Record<string, number>> }
+  | { readonly kind: "connections"; readonly connections: readonly ConnectionRecord[] };
+
+export interface ControlHandlers {
+  command(command: ControlCommand): void;
+  answer(question: ControlQuestion): ControlAnswer;
+}
+
+export interface NodeAnswer {
+  readonly node: string;
+  readonly answer: ControlAnswer;
+}
+
+export interface ControlBus {
+  start(handlers: ControlHandlers): Promise<void>;
+  /**
+   * To every node, this one too.
+   * @throws StarlingError unavailable, unknown
+   */
+  command(command: ControlCommand): Promise<void>;
+  /**
+   * @returns what each living node answered in time; `missing` names those that did not
+   * @throws StarlingError unavailable, unknown
+   */
+  ask(
+    question: ControlQuestion,
+  ): Promise<{ readonly answers: readonly NodeAnswer[]; readonly missing: readonly string[] }>;
+  stop(): Promise<void>;
+}

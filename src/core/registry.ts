@@ -1,0 +1,79 @@
+/**
+ * What core needs of the shared record of who is connected where, and of the
+ * sessions that outlive a connection. memory/ and redis/ implement it;
+ * test/contract/registry.ts holds both to the promises below.
+ */
+
+/** One connection, as the field's JSON in `ws:connections:{nodeId}` and as the API shows it. */
+export interface ConnectionRecord {
+  readonly connection: string;
+  /** null: not identified. */
+  readonly userId: string | null;
+  readonly channels: readonly string[];
+  /** Unix seconds. */
+  readonly connectedAt: number;
+  /** Unix seconds, at most a minute old. */
+  readonly lastActivity: number;
+}
+
+/** What a session gives back to the connection that resumes it. */
+export interface SessionRecord {
+  readonly session: string;
+  readonly app: string;
+  readonly userId: string | null;
+  readonly channels: readonly string[];
+}
+
+/** A connection whose state is shared. Read when a batch is written, not when it changed. */
+export interface RegisteredConnection {
+  /** Id of the connection, unique over all nodes and time. */
+  readonly id: string;
+  /** Proof that a client may resume this session. */
+  readonly resumeSecret: string;
+  record(): ConnectionRecord;
+  session(): SessionRecord;
+}
+
+export interface Totals {
+  readonly nodes: number;
+  readonly connections: number;
+}
+
+export interface RegistryHandlers {
+  /** The session of this connection was resumed by another: close its socket. */
+  superseded(connectionId: string): void;
+  /** This node's registration stands (true), or lapsed or cannot be told (false). */
+  registered(registered: boolean): void;
+  /** Every connection that must be in the registry now, to register again after a lapse. */
+  connections(): Iterable<RegisteredConnection>;
+}
+
+export type TakeResult =
+  | { readonly taken: SessionRecord }
+  /** unknown_session: never was, ended, or its time-to-live did. wrong_secret: used before, or guessed. */
+  | { readonly taken: undefined; readonly reason: "unknown_session" | "wrong_secret" };
+
+/**
+ * Writes are queued and leave in batches; only what waits for an answer is a
+ * promise. A session has one owner at a time: save, take and release compare
+ * the owner first, so a node that slept cannot take back what another took.
+ */
+export interface ConnectionRegistry {
+  /** Registers this node; resolves once the registration stands. */
+  start(handlers: RegistryHandlers): Promise<void>;
+  /** New, or its record changed. */
+  put(connection: RegisteredConnection): void;
+  /** `resumable`: keep the session for its time-to-live; else it ends now. */
+  remove(connection: RegisteredConnection, resumable: boolean): void;
+  /**
+   * Gives the session to `by` once: later calls with the same secret fail.
+   * The connection that held it, on whichever node, is told superseded.
+   * @throws StarlingError unavailable, unknown
+   */
+  take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult>;
+  /** Ids of the nodes that are registered now. */
+  nodes(): Promise<readonly string[]>;
+  totals(): Promise<Totals>;
+  /** Writes what is queued, ends the registration, closes the link. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,82 @@
+/**
+ * What core counts. Plain numbers, as an increment on the hot path must cost
+ * nothing; metrics/ reads them when it is scraped.
+ */
+
+/** Counts values into fixed buckets; upper bounds in seconds, ascending. */
+export class Buckets {
+  readonly bounds: readonly number[];
+  /** Not cumulative; the last one counts what is over every bound. */
+  readonly counts: Float64Array;
+  sum = 0;
+  count = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number, times = 1): void {
+    let at = 0;
+    while (at < this.bounds.length && value > this.bounds[at]!) at++;
+    this.counts[at]! += times;
+    this.sum += value * times;
+    this.count += times;
+  }
+}
+
+const DELIVERY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const BATCH_ITEMS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
+
+/** Per codec: index it by codec name. */
+export interface CodecStats {
+  messagesIn: number;
+  messagesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+}
+
+export class Stats {
+  connections = 0;
+  connects = 0;
+  subscriptions = 0;
+  /** Publications handed to local topics. */
+  publicationsDelivered = 0;
+  /** Publications that came from the bus and had no local subscriber. */
+  publicationsUnheard = 0;
+  heartbeatTimeouts = 0;
+  slowCloses = 0;
+  /** Sockets that uWebSockets.js reported drops for (it undercounts: a flag, not a count). */
+  dropReports = 0;
+  resumed = 0;
+  superseded = 0;
+  sessionFaults = 0;
+  bridgeReconnects = 0;
+  /** Bus envelopes that could not be read: corrupt, too large, or of an unknown version. */
+  envelopesSkipped = 0;
+  registrySize = 0;
+  readonly disconnects = new Map<number, number>();
+  /** By reason: error codes of answered frames, and why upgrades were refused. */
+  readonly rejects = new Map<string, number>();
+  readonly codecs = new Map<string, CodecStats>();
+  readonly deliverySeconds = new Buckets(DELIVERY_SECONDS);
+  readonly bridgeRoundTripSeconds = new Buckets(DELIVERY_SECONDS);
+  readonly batchItems = new Buckets(BATCH_ITEMS);
+
+  reject(reason: string): void {
+    this.rejects.set(reason, (this.rejects.get(reason) ?? 0) + 1);
+  }
+
+  disconnect(code: number): void {
+    this.disconnects.set(code, (this.disconnects.get(code) ?? 0) + 1);
+  }
+
+  codec(name: string): CodecStats {
+    let stats = this.codecs.get(name);
+    if (stats === undefined) {
+      stats = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
+      this.codecs.set(name, stats);
+    }
+    return stats;
+  }
+}

@@ -1,0 +1,73 @@
+/** What core needs of a socket server. transport/uws.ts implements it. */
+
+/** sent: handed to the kernel; buffered: waits in this process; dropped: over the hard limit, lost. */
+export type SendResult = "sent" | "buffered" | "dropped";
+
+/**
+ * One open WebSocket. After it closed, every method is a no-op (send says
+ * dropped): callers need not ask first.
+ */
+export interface Socket {
+  readonly open: boolean;
+  send(frame: Uint8Array, binary: boolean): SendResult;
+  /** To all subscribers of the topic but this socket. */
+  publish(topic: string, frame: Uint8Array, binary: boolean): void;
+  subscribe(topic: string): void;
+  unsubscribe(topic: string): void;
+  ping(): void;
+  /** Bytes that wait in this process for the client to read. */
+  bufferedBytes(): number;
+  /** Sends a close frame. The close handler runs before this returns. */
+  close(code: number, reason: string): void;
+}
+
+/** The topics of one listening transport. */
+export interface Topics {
+  /** To all subscribers of the topic. The frame may be reused once this returns. */
+  publish(topic: string, frame: Uint8Array, binary: boolean): void;
+}
+
+/** What is known of a client when it asks to upgrade. */
+export interface UpgradeRequest {
+  readonly path: string;
+  /** The raw query string, without `?`. */
+  readonly query: string;
+  readonly origin: string | undefined;
+  /** The peer's address as text. */
+  readonly ip: string;
+  /** As the client offered them, in order. */
+  readonly subprotocols: readonly string[];
+  /** Values of the headers that RFC 6455 4.2.1 asks to check; "" where absent. */
+  readonly upgrade: string;
+  readonly version: string;
+  readonly key: string;
+}
+
+/** An upgrade that is refused: an HTTP response, as the WebSocket does not exist yet. */
+export interface UpgradeRefusal {
+  readonly status: number;
+  readonly message: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A stretch of an accepted socket's life, as core sees it. */
+export interface SocketHandler {
+  opened(socket: Socket): void;
+  /** The bytes are only valid during the call. */
+  message(frame: Uint8Array, binary: boolean): void;
+  pong(): void;
+  /** Buffered bytes went down. */
+  drained(): void;
+  /** Frames for this socket were lost to its hard limit. */
+  dropped(): void;
+  /** Runs once. `byPeer` is whether the client (or its network) ended it. */
+  closed(code: number, byPeer: boolean): void;
+}
+
+export interface UpgradeAcceptance {
+  readonly handler: SocketHandler;
+  readonly subprotocol: string | undefined;
+}
+
+/** Decides on an upgrade in the same turn: nothing is awaited between a request and its socket. */
+export type UpgradeDecision = (request: UpgradeRequest) => UpgradeAcceptance | UpgradeRefusal;

@@ -1,0 +1,21 @@
+import type { Command, Encoding, Publication, ServerMessage } from "./messages.js";
+
+/**
+ * One wire format of the native protocol. Codecs only translate: they hold no
+ * state of a connection and decide nothing.
+ */
+export interface Codec {
+  readonly name: string;
+  /** What names this codec in a topic: one character. */
+  readonly topicPrefix: string;
+  readonly subprotocol: string;
+  /** Whether its frames are binary WebSocket frames. */
+  readonly binary: boolean;
+  /** How the payloads in its frames are encoded. */
+  readonly encoding: Encoding;
+  /** @throws StarlingError bad_frame, bad_request or too_large */
+  decode(frame: Uint8Array): Command;
+  encode(message: ServerMessage): Uint8Array;
+  /** The result is only valid until the next call: hand it on in the same turn. */
+  encodePublication(publication: Publication): Uint8Array;
+}

@@ -1,0 +1,158 @@
+/**
+ * The one message model of the native protocol. Codecs turn frames into Command
+ * and ServerMessage into frames; PROTOCOL.md documents each for clients.
+ */
+
+import type { ErrorCode } from "./errors.js";
+
+/** How a payload's bytes are to be read. Numbers, because they travel between nodes. */
+export const Encoding = { json: 0, msgpack: 1, binary: 2 } as const;
+export type Encoding = (typeof Encoding)[keyof typeof Encoding];
+
+/** Content as opaque bytes: validated where it came in, never parsed again on the way. */
+export interface Payload {
+  readonly bytes: Uint8Array;
+  readonly encoding: Encoding;
+}
+
+export const ACTIONS = [
+  "connect",
+  "subscribe",
+  "unsubscribe",
+  "send",
+  "refresh",
+  "ping",
+] as const;
+export type Action = (typeof ACTIONS)[number];
+
+export type CommandId = string | number;
+export type Tags = Readonly<Record<string, string>>;
+
+/**
+ * What a client asks. Fields that the action does not use are ignored, as the
+ * lesson's clients may send more than they must. `action` is whatever string
+ * the frame held: the session answers the ones it does not know.
+ */
+export interface Command {
+  readonly action: string;
+  readonly id: CommandId | undefined;
+  readonly channel: string | undefined;
+  /** A view into the frame: copy it if it must outlive the call that decoded it. */
+  readonly content: Payload | undefined;
+  readonly event: string | undefined;
+  readonly tags: Tags | undefined;
+  /** false: do not deliver to the sender. */
+  readonly echo: boolean | undefined;
+  readonly token: string | undefined;
+  readonly resume: string | undefined;
+}
+
+/** Where a publication stands in its channel's history; channels without history have none. */
+export interface Position {
+  /** From 1, no gaps. */
+  readonly offset: number;
+  readonly epoch: string;
+}
+
+/** Who published: the connection, and the user where the connection is identified. */
+export interface Sender {
+  readonly connection: string;
+  readonly user?: string | undefined;
+}
+
+export interface Publication {
+  readonly channel: string;
+  readonly payload: Payload;
+  readonly from: Sender | undefined;
+  readonly event: string | undefined;
+  readonly tags: Tags | undefined;
+  readonly position: Position | undefined;
+}
+
+export interface WelcomeMessage {
+  readonly type: "welcome";
+  readonly node: string;
+  readonly connection: string;
+  readonly session: string;
+  /** Secret: gives the session's subscriptions back, once, on any node. */
+  readonly resume: string;
+  /** Server pings come this often; a client that hears nothing for both together is cut off. */
+  readonly heartbeat: { readonly intervalMs: number; readonly timeoutMs: number };
+  readonly limits: {
+    readonly frameBytes: number;
+    readonly channels: number;
+    readonly messagesPerSecond: number;
+    readonly bytesPerSecond: number;
+  };
+  /** true: nothing but connect with a token is accepted until one succeeded. */
+  readonly authenticate: boolean;
+}
+
+export interface ConnectReply {
+  readonly session: string;
+  readonly resume: string;
+  readonly resumed: boolean;
+  /** Why a resume token restored nothing. */
+  readonly reason?: string;
+  readonly user?: string;
+  /** Unix seconds at which the token runs out. */
+  readonly expiresAt?: number;
+  /** What the session is now subscribed to, restored channels included. */
+  readonly channels: readonly string[];
+  /** Channels the session had and may not have any more. */
+  readonly refused?: readonly string[];
+}
+
+export interface ReplyMessage {
+  readonly type: "reply";
+  readonly id: CommandId;
+  readonly [field: string]: unknown;
+}
+
+export interface ErrorMessage {
+  readonly type: "error";
+  readonly id?: CommandId;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly temporary: boolean;
+  readonly retryAfterMs?: number;
+}
+
+/** The server took a subscription away. */
+export interface UnsubscribedMessage {
+  readonly type: "unsubscribed";
+  readonly channel: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** The server is about to close this connection. */
+export interface ClosingMessage {
+  readonly type: "closing";
+  readonly code: number;
+  readonly reason: string;
+  readonly reconnect: boolean;
+  readonly retryAfterMs?: number;
+}
+
+export interface PongMessage {
+  readonly type: "pong";
+}
+
+/** Everything the server sends but publications, which have a path of their own. */
+export type ServerMessage =
+  WelcomeMessage | ReplyMessage | ErrorMessage | UnsubscribedMessage | ClosingMessage | PongMessage;
+
+/** A publication as a JSON client reads it. */
+export interface MessageFrame {
+  readonly type: "message";
+  readonly channel: string;
+  /** Any JSON value; absent where the sender sent bytes. */
+  readonly content?: unknown;
+  readonly contentBase64?: string;
+  readonly from?: Sender;
+  readonly event?: string;
+  readonly tags?: Tags;
+  readonly offset?: number;
+  readonly epoch?: string;
+}
