@@ -13,8 +13,6 @@ export interface Identity {
 export interface Credentials {
   readonly app: string;
   readonly token: string | undefined;
-  /** The client's address as text. */
-  readonly ip: string;
 }
 
 export interface Authorizer {

@@ -71,6 +71,12 @@ export interface ConnectionRegistry {
    * @throws StarlingError unavailable, unknown
    */
   take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult>;
+  /**
+   * Whether this node's registration certainly stands: a comparison, no I/O. false
+   * after the process was stopped for longer than its lease; it also starts to
+   * register again, and handlers.registered(true) tells when that is done.
+   */
+  checkLease(nowMs: number): boolean;
   /** Ids of the nodes that are registered now. */
   nodes(): Promise<readonly string[]>;
   totals(): Promise<Totals>;

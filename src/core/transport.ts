@@ -71,3 +71,23 @@ export interface UpgradeAcceptance {
 
 /** Decides on an upgrade in the same turn: nothing is awaited between a request and its socket. */
 export type UpgradeDecision = (request: UpgradeRequest) => UpgradeAcceptance | UpgradeRefusal;
+
+/** A plain HTTP request as a transport hands it on. */
+export interface HttpRequest {
+  /** Upper case. */
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /** Without `?`. */
+  readonly query: string;
+  header(lowerCaseName: string): string | undefined;
+  readonly body: Uint8Array;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array;
+}
+
+export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;

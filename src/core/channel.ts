@@ -1,0 +1,42 @@
+import { CODECS } from "../protocol/codecs.js";
+import type { ChannelKey } from "./broker.js";
+
+/** The application of every channel and connection, as long as a node serves one. */
+export const DEFAULT_APP = "main";
+
+export function channelKey(app: string, name: string): ChannelKey {
+  return `${app}/${name}`;
+}
+
+/** @returns the application and the name that a key was made of */
+export function splitChannelKey(key: ChannelKey): { app: string; name: string } {
+  const slash = key.indexOf("/");
+  return { app: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+/** A channel with subscribers on this node. */
+export class LocalChannel {
+  readonly key: ChannelKey;
+  readonly name: string;
+  /** Topics by codec, in the order of CODECS. */
+  readonly topics: readonly string[];
+  /** Subscribers by codec, in the order of CODECS. */
+  readonly subscribers: number[];
+  /** Connections whose subscription awaits the bus: they keep the channel alive. */
+  joining = 0;
+  /** Resolves once the bus delivers this channel here; undefined: it does. */
+  ready: Promise<void> | undefined;
+
+  constructor(key: ChannelKey) {
+    this.key = key;
+    this.name = splitChannelKey(key).name;
+    this.topics = CODECS.map((codec) => `${codec.topicPrefix}/${key}`);
+    this.subscribers = CODECS.map(() => 0);
+  }
+
+  get subscriberCount(): number {
+    let count = 0;
+    for (const subscribers of this.subscribers) count += subscribers;
+    return count;
+  }
+}

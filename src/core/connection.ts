@@ -1,0 +1,368 @@
+/**
+ * One socket of one client: takes its frames in order, answers them, and holds
+ * what the node knows about it. A node holds very many: one flat object each.
+ */
+
+import { CODECS } from "../protocol/codecs.js";
+import type { Codec } from "../protocol/codec.js";
+import { CommandError } from "../protocol/command-fields.js";
+import { CLOSE_CODES, ERROR_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
+import type { CommandId, ErrorMessage, ServerMessage } from "../protocol/messages.js";
+import type { Identity } from "./authorizer.js";
+import type { LocalChannel } from "./channel.js";
+import { authenticate, execute } from "./commands.js";
+import type { EdgeContext } from "./context.js";
+import type { HeartbeatMember } from "./heartbeat.js";
+import { RateLimit } from "./rate-limit.js";
+import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
+import type { Socket, SocketHandler } from "./transport.js";
+
+/** How often a record's lastActivity may be written, in seconds. */
+const ACTIVITY_SECONDS = 60;
+
+/** Frames that arrived while a command of the same connection was waiting. */
+interface Pending {
+  frames: { bytes: Buffer; binary: boolean }[];
+  bytes: number;
+}
+
+export class Connection implements SocketHandler, HeartbeatMember, RegisteredConnection {
+  readonly id: string;
+  readonly app: string;
+  readonly resumeSecret: string;
+  /** Which of CODECS it speaks. */
+  readonly codecIndex: number;
+  readonly channels = new Set<LocalChannel>();
+  readonly #edge: EdgeContext;
+  /** Its own id until it resumes another session. */
+  sessionId: string;
+  /** undefined: it must authenticate first. */
+  identity: Identity | undefined;
+  /** The user it is indexed under; the hub's own. */
+  userId: string | null = null;
+  isClosed = false;
+  heartbeatSlot = -1;
+  heartbeatIndex = -1;
+  awaitingPong = false;
+  /** Bytes that were waiting when it was last pinged. */
+  #bufferedAtBeat = 0;
+  #socket: Socket | undefined;
+  #rate: RateLimit | undefined;
+  /** A command of it is waiting: later frames wait too. */
+  #busy = false;
+  #pending: Pending | undefined;
+  #lastActivity: number;
+  #token: string | undefined;
+  readonly #connectedAt: number;
+
+  constructor(options: {
+    edge: EdgeContext;
+    id: string;
+    app: string;
+    resumeSecret: string;
+    codecIndex: number;
+    /** Given with the upgrade request. */
+    token: string | undefined;
+  }) {
+    this.#edge = options.edge;
+    this.id = options.id;
+    this.sessionId = options.id;
+    this.app = options.app;
+    this.resumeSecret = options.resumeSecret;
+    this.codecIndex = options.codecIndex;
+    this.#token = options.token;
+    this.identity = options.edge.authorizer.anonymous;
+    this.#connectedAt = Math.floor(Date.now() / 1000);
+    this.#lastActivity = this.#connectedAt;
+  }
+
+  get codec(): Codec {
+    return CODECS[this.codecIndex]!;
+  }
+
+  get socket(): Socket {
+    if (this.#socket === undefined) throw new Error(`connection ${this.id} has no socket yet`);
+    return this.#socket;
+  }
+
+  get resumeToken(): string {
+    return `${this.sessionId}.${this.resumeSecret}`;
+  }
+
+  record(): ConnectionRecord {
+    return {
+      connection: this.id,
+      userId: this.userId,
+      channels: this.#channelNames(),
+      connectedAt: this.#connectedAt,
+      lastActivity: this.#lastActivity,
+    };
+  }
+
+  session(): SessionRecord {
+    return {
+      session: this.sessionId,
+      app: this.app,
+      userId: this.userId,
+      channels: this.#channelNames(),
+    };
+  }
+
+  #channelNames(): string[] {
+    return Array.from(this.channels, (channel) => channel.name);
+  }
+
+  opened(socket: Socket): void {
+    this.#socket = socket;
+    const { options, hub, heartbeat, registry, stats, authorizer, expiry } = this.#edge;
+    stats.connects++;
+    stats.connections++;
+    hub.add(this);
+    heartbeat.add(this);
+    registry.put(this);
+    if (this.identity === undefined) {
+      expiry.at(Date.now() / 1000 + options.connectTimeoutMs / 1000, this);
+    }
+    this.send({
+      type: "welcome",
+      node: options.nodeId,
+      connection: this.id,
+      session: this.sessionId,
+      resume: this.resumeToken,
+      heartbeat: { intervalMs: options.heartbeatIntervalMs, timeoutMs: options.heartbeatTimeoutMs },
+      limits: {
+        frameBytes: options.maxFrameBytes,
+        channels: options.maxChannelsPerConnection,
+        messagesPerSecond: options.rate.messagesPerSecond,
+        bytesPerSecond: options.rate.bytesPerSecond,
+      },
+      authenticate: authorizer.required,
+    });
+    if (this.#token !== undefined) {
+      const token = this.#token;
+      this.#token = undefined;
+      this.wait(
+        authenticate(this.#edge, this, token).then(
+          () => registry.put(this),
+          (error: unknown) => this.fail(error, undefined),
+        ),
+      );
+    }
+  }
+
+  message(frame: Uint8Array, binary: boolean): void {
+    const { options, stats } = this.#edge;
+    const counts = stats.codec(this.codec.name);
+    counts.messagesIn++;
+    counts.bytesIn += frame.length;
+    this.awaitingPong = false;
+    const nowMs = performance.now();
+    this.#noteActivity();
+    if (this.#busy) {
+      this.#enqueue(frame, binary);
+      return;
+    }
+    const gate = this.#edge.registrationGate(nowMs);
+    if (gate !== undefined) {
+      this.#enqueue(frame, binary);
+      this.wait(gate);
+      return;
+    }
+    this.#rate ??= new RateLimit(options.rate, nowMs);
+    this.#take(frame, binary, nowMs, this.#rate);
+  }
+
+  #take(frame: Uint8Array, binary: boolean, nowMs: number, rate: RateLimit): void {
+    const { options } = this.#edge;
+    let id: CommandId | undefined;
+    try {
+      const tooLarge = frame.length > options.maxFrameBytes;
+      if (tooLarge) {
+        throw new StarlingError(
+          "too_large",
+          `the frame has ${frame.length} bytes, at most ${options.maxFrameBytes} are allowed`,
+        );
+      }
+      if (binary !== this.codec.binary) {
+        throw new StarlingError(
+          "bad_frame",
+          `this connection speaks ${this.codec.subprotocol}: send ${this.codec.binary ? "binary" : "text"} frames`,
+        );
+      }
+      const command = this.codec.decode(frame);
+      id = command.id;
+      const over = rate.take(options.rate, frame.length, nowMs);
+      if (over !== undefined) throw rateError(over, options.rate);
+      const waiting = execute(this.#edge, this, command);
+      if (waiting !== undefined) this.wait(waiting.catch((error: unknown) => this.fail(error, id)));
+    } catch (error) {
+      if (error instanceof CommandError) id = error.commandId;
+      this.fail(error, id);
+    }
+  }
+
+  /** Holds later frames back until `until` settled; it must not reject. */
+  wait(until: Promise<void>): void {
+    this.#busy = true;
+    void until.then(() => {
+      this.#busy = false;
+      this.#resume();
+    });
+  }
+
+  #enqueue(frame: Uint8Array, binary: boolean): void {
+    const { options, stats } = this.#edge;
+    this.#pending ??= { frames: [], bytes: 0 };
+    const pending = this.#pending;
+    if (
+      pending.frames.length >= options.maxPendingFrames ||
+      pending.bytes + frame.length > options.maxPendingBytes
+    ) {
+      stats.reject("overloaded");
+      this.close("overloaded");
+      return;
+    }
+    pending.frames.push({ bytes: Buffer.from(frame), binary });
+    pending.bytes += frame.length;
+  }
+
+  #resume(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    this.#pending = undefined;
+    const nowMs = performance.now();
+    this.#rate ??= new RateLimit(this.#edge.options.rate, nowMs);
+    for (const { bytes, binary } of pending.frames) {
+      if (this.isClosed) return;
+      // A frame before this one may have to wait in its turn.
+      if (this.#busy) this.#enqueue(bytes, binary);
+      else this.#take(bytes, binary, nowMs, this.#rate);
+    }
+  }
+
+  #noteActivity(): void {
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    if (nowSeconds - this.#lastActivity < ACTIVITY_SECONDS) return;
+    this.#lastActivity = nowSeconds;
+    this.#edge.registry.put(this);
+  }
+
+  send(message: ServerMessage): void {
+    if (this.isClosed) return;
+    const frame = this.codec.encode(message);
+    const counts = this.#edge.stats.codec(this.codec.name);
+    counts.messagesOut++;
+    counts.bytesOut += frame.length;
+    if (this.socket.send(frame, this.codec.binary) !== "sent") this.checkBuffered();
+  }
+
+  /** Answers a command that failed. What is not a StarlingError is a fault of ours: it ends the session. */
+  fail(error: unknown, id: CommandId | undefined): void {
+    if (this.isClosed) return;
+    if (!(error instanceof StarlingError)) {
+      this.#edge.stats.sessionFaults++;
+      this.#edge.log.error({ err: error, connection: this.id }, "a fault ended this connection");
+      this.close("internal");
+      return;
+    }
+    this.#edge.stats.reject(error.code);
+    const answer: ErrorMessage = {
+      type: "error",
+      ...(id === undefined ? {} : { id }),
+      code: error.code,
+      message: error.message,
+      temporary: ERROR_CODES[error.code].temporary,
+      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    };
+    this.send(answer);
+  }
+
+  /** Says why, closes, and forgets. */
+  close(name: CloseName, options: { reason?: string; retryAfterMs?: number; code?: number } = {}): void {
+    if (this.isClosed) return;
+    const code = options.code ?? CLOSE_CODES[name].code;
+    const reason = options.reason ?? name;
+    // A slow reader would not read it, and has no room for it.
+    if (name !== "slow_reader") {
+      this.socket.send(
+        this.codec.encode({
+          type: "closing",
+          code,
+          reason,
+          reconnect: mayReconnect(code),
+          ...(options.retryAfterMs === undefined ? {} : { retryAfterMs: options.retryAfterMs }),
+        }),
+        this.codec.binary,
+      );
+    }
+    this.socket.close(code, reason);
+  }
+
+  /** Closes a client for whom more waits than allowed, while its close frame still gets through. */
+  checkBuffered(): void {
+    if (this.isClosed || this.socket.bufferedBytes() <= this.#edge.options.maxBufferedBytes) return;
+    this.#closeSlow();
+  }
+
+  #closeSlow(): void {
+    this.#edge.stats.slowCloses++;
+    this.close("slow_reader");
+  }
+
+  beat(): void {
+    this.#bufferedAtBeat = this.socket.bufferedBytes();
+    this.socket.ping();
+  }
+
+  heartbeatMissed(): void {
+    // A ping behind a backlog that shrinks is still on its way: the reader is slow, not dead.
+    const buffered = this.socket.bufferedBytes();
+    if (this.#bufferedAtBeat > 0 && buffered < this.#bufferedAtBeat) return;
+    this.#edge.stats.heartbeatTimeouts++;
+    this.close("heartbeat_timeout");
+  }
+
+  pong(): void {
+    this.awaitingPong = false;
+  }
+
+  drained(): void {
+    this.awaitingPong = false;
+  }
+
+  dropped(): void {
+    this.#edge.stats.dropReports++;
+    if (!this.isClosed) this.#closeSlow();
+  }
+
+  /** Asked by the expiry when a second is over at which this connection may have run out. */
+  expired(): void {
+    if (this.isClosed) return;
+    if (this.identity === undefined) this.close("connect_timeout");
+    else if (this.identity.expiresAt !== undefined && this.identity.expiresAt <= Date.now() / 1000) {
+      this.close("token_expired");
+    }
+  }
+
+  /** The socket is gone: leaves everything but what the registry still writes about this connection. */
+  closed(code: number, byPeer: boolean): void {
+    this.isClosed = true;
+    this.#pending = undefined;
+    const { hub, heartbeat, registry, stats, expiry } = this.#edge;
+    heartbeat.remove(this);
+    if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);
+    hub.remove(this);
+    registry.remove(this, byPeer ? code !== CLOSE_CODES.normal.code : mayReconnect(code));
+    stats.connections--;
+    stats.disconnect(code);
+    this.#edge.forget(this);
+  }
+}
+
+function rateError(over: "messages" | "bytes", rate: EdgeContext["options"]["rate"]): StarlingError {
+  const limit = over === "messages" ? rate.messagesPerSecond : rate.bytesPerSecond;
+  const burst = over === "messages" ? rate.messagesBurst : rate.bytesBurst;
+  return new StarlingError("rate_limited", `more than ${limit} ${over} a second (burst ${burst})`, {
+    retryAfterMs: Math.ceil(1000 / rate.messagesPerSecond),
+  });
+}

@@ -1,0 +1,28 @@
+import type { Authorizer } from "./authorizer.js";
+import type { Broker } from "./broker.js";
+import type { Connection } from "./connection.js";
+import type { Expiry } from "./expiry.js";
+import type { Heartbeat } from "./heartbeat.js";
+import type { Hub } from "./hub.js";
+import type { Log } from "./log.js";
+import type { EdgeOptions } from "./options.js";
+import type { ConnectionRegistry } from "./registry.js";
+import type { Stats } from "./stats.js";
+
+/** What every connection of a node shares. */
+export interface EdgeContext {
+  readonly options: EdgeOptions;
+  readonly hub: Hub;
+  readonly broker: Broker;
+  readonly registry: ConnectionRegistry;
+  readonly authorizer: Authorizer;
+  readonly heartbeat: Heartbeat;
+  /** Tokens that run out, and connections that must have authenticated by then. */
+  readonly expiry: Expiry<Connection>;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */
+  registrationGate(nowMs: number): Promise<void> | undefined;
+  /** A connection's socket closed. */
+  forget(connection: Connection): void;
+}

@@ -1,0 +1,239 @@
+/**
+ * The node's core: admits connections, wires them to the hub, the broker and
+ * the registry, and does what other nodes and the server API ask.
+ */
+
+import { CLOSE_CODES } from "../protocol/errors.js";
+import { Admissions } from "./admission.js";
+import type { Authorizer } from "./authorizer.js";
+import type { Broker } from "./broker.js";
+import { DEFAULT_APP } from "./channel.js";
+import { adopt, takeAway } from "./commands.js";
+import { Connection } from "./connection.js";
+import type { EdgeContext } from "./context.js";
+import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
+import { Expiry } from "./expiry.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Hub } from "./hub.js";
+import { connectionIds, randomSecret } from "./identifiers.js";
+import type { Log } from "./log.js";
+import type { EdgeOptions } from "./options.js";
+import type { ConnectionRegistry } from "./registry.js";
+import type { Stats } from "./stats.js";
+import type { Topics, UpgradeAcceptance, UpgradeRefusal, UpgradeRequest } from "./transport.js";
+
+export interface EdgeParts {
+  readonly options: EdgeOptions;
+  readonly broker: Broker;
+  readonly registry: ConnectionRegistry;
+  readonly control: ControlBus;
+  readonly authorizer: Authorizer;
+  readonly topics: Topics;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+/** A drain closes a slice of the connections this often. */
+const DRAIN_SLICE_MS = 100;
+
+export class Edge implements EdgeContext {
+  readonly options: EdgeOptions;
+  readonly hub: Hub;
+  readonly broker: Broker;
+  readonly registry: ConnectionRegistry;
+  readonly control: ControlBus;
+  readonly authorizer: Authorizer;
+  readonly heartbeat: Heartbeat;
+  readonly expiry: Expiry<Connection>;
+  readonly stats: Stats;
+  readonly log: Log;
+  readonly #admissions: Admissions;
+  readonly #nextId: () => string;
+  /** Addresses of connections, kept only where they are limited. */
+  readonly #addresses = new Map<string, string>();
+  #linkUp = false;
+  #registered = false;
+  #gate: Promise<void> | undefined;
+  #openGate: (() => void) | undefined;
+
+  constructor(parts: EdgeParts) {
+    this.options = parts.options;
+    this.broker = parts.broker;
+    this.registry = parts.registry;
+    this.control = parts.control;
+    this.authorizer = parts.authorizer;
+    this.stats = parts.stats;
+    this.log = parts.log;
+    this.hub = new Hub({
+      broker: parts.broker,
+      topics: parts.topics,
+      stats: parts.stats,
+      sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
+    });
+    this.heartbeat = new Heartbeat({
+      intervalMs: parts.options.heartbeatIntervalMs,
+      timeoutMs: parts.options.heartbeatTimeoutMs,
+    });
+    this.expiry = new Expiry((connection) => connection.expired());
+    this.#admissions = new Admissions(parts.options, parts.stats);
+    this.#nextId = connectionIds(parts.options.nodeId);
+  }
+
+  /** Resolves once the bus is subscribed and this node is registered. */
+  async start(): Promise<void> {
+    await this.registry.start({
+      superseded: (id) => this.#supersede(id),
+      registered: (registered) => this.#setRegistered(registered),
+      connections: () => this.hub.connections.values(),
+    });
+    await this.broker.start({
+      publication: (publication) => this.hub.deliver(publication),
+      link: (up) => this.#setLink(up),
+    });
+    await this.control.start({
+      command: (command) => this.#obey(command),
+      answer: (question) => this.#answer(question),
+    });
+    this.heartbeat.start();
+    this.expiry.start();
+  }
+
+  /** Why this node should get no new clients now; none: it is ready. */
+  notReadyReasons(): string[] {
+    const reasons: string[] = [];
+    if (this.#admissions.draining) reasons.push("draining");
+    if (!this.#linkUp) reasons.push("the bus is away");
+    if (!this.#registered) reasons.push("the node is not registered");
+    return reasons;
+  }
+
+  admit(request: UpgradeRequest): UpgradeAcceptance | UpgradeRefusal {
+    const admission = this.#admissions.check(request);
+    if ("status" in admission) return admission;
+    const connection = new Connection({
+      edge: this,
+      id: this.#nextId(),
+      app: DEFAULT_APP,
+      resumeSecret: randomSecret(),
+      codecIndex: admission.codecIndex,
+      token: request.query === "" ? undefined : (new URLSearchParams(request.query).get("token") ?? undefined),
+    });
+    if (this.options.maxConnectionsPerIp > 0) this.#addresses.set(connection.id, request.ip);
+    return { handler: connection, subprotocol: admission.subprotocol };
+  }
+
+  forget(connection: Connection): void {
+    const address = this.#addresses.get(connection.id);
+    if (address === undefined) return;
+    this.#addresses.delete(connection.id);
+    this.#admissions.left(address);
+  }
+
+  registrationGate(nowMs: number): Promise<void> | undefined {
+    // While the bus is away nothing can be registered: commands get their own errors.
+    if (!this.#linkUp || this.registry.checkLease(nowMs)) return undefined;
+    return this.#gate;
+  }
+
+  #setRegistered(registered: boolean): void {
+    if (registered === this.#registered) return;
+    this.#registered = registered;
+    if (registered) {
+      this.log.info({ node: this.options.nodeId }, "registered");
+      this.#openGate?.();
+    } else {
+      this.log.warn({ node: this.options.nodeId }, "the registration lapsed: registering again");
+      this.#gate = new Promise((resolve) => {
+        const open = (): void => {
+          clearTimeout(timer);
+          this.#gate = undefined;
+          this.#openGate = undefined;
+          resolve();
+        };
+        const timer = setTimeout(open, this.options.registerTimeoutMs);
+        this.#openGate = open;
+      });
+    }
+  }
+
+  #setLink(up: boolean): void {
+    if (up === this.#linkUp) return;
+    this.#linkUp = up;
+    if (up) this.log.info({}, "the bus is up");
+    else this.log.warn({}, "the bus is away: publishing fails until it is back");
+  }
+
+  #supersede(connectionId: string): void {
+    const connection = this.hub.connections.get(connectionId);
+    if (connection === undefined) return;
+    this.stats.superseded++;
+    connection.close("superseded");
+  }
+
+  #targets(app: string, target: Target): readonly Connection[] {
+    if (target.user !== undefined) return this.hub.connectionsOfUser(app, target.user);
+    const connection = this.hub.connections.get(target.connection);
+    return connection?.app === app ? [connection] : [];
+  }
+
+  #obey(command: ControlCommand): void {
+    for (const connection of this.#targets(command.app, command.target)) {
+      switch (command.kind) {
+        case "disconnect":
+          if (command.code === CLOSE_CODES.superseded.code) this.stats.superseded++;
+          connection.close("disconnected", { code: command.code, reason: command.reason });
+          break;
+        case "unsubscribe":
+          takeAway(this, connection, command.channel, "the application ended this subscription");
+          break;
+        case "permit":
+          if (connection.identity === undefined) break;
+          adopt(this, connection, this.authorizer.permit(connection.identity, command));
+          this.registry.put(connection);
+          break;
+      }
+    }
+  }
+
+  #answer(question: ControlQuestion): ControlAnswer {
+    if (question.kind === "channels") {
+      return {
+        kind: "channels",
+        counts: this.hub.channelCounts(question.app, question.prefix, question.limit),
+      };
+    }
+    const connections = this.hub.connectionsOfUser(question.app, question.user);
+    return { kind: "connections", connections: connections.map((connection) => connection.record()) };
+  }
+
+  /**
+   * Refuses new clients and closes those there are in random slices over
+   * `drainMs`, so that they do not all come back elsewhere at once.
+   */
+  async drain(drainMs: number): Promise<void> {
+    this.#admissions.draining = true;
+    const waiting = [...this.hub.connections.values()];
+    for (let i = waiting.length - 1; i > 0; i--) {
+      const j = Math.floor(Math.random() * (i + 1));
+      [waiting[i], waiting[j]] = [waiting[j]!, waiting[i]!];
+    }
+    const slices = Math.max(1, Math.floor(drainMs / DRAIN_SLICE_MS));
+    const perSlice = Math.ceil(waiting.length / slices);
+    while (waiting.length > 0) {
+      for (const connection of waiting.splice(-perSlice)) connection.close("restart");
+      if (waiting.length > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_SLICE_MS));
+    }
+    // Upgrades that were admitted before the drain began.
+    for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+  }
+
+  async stop(): Promise<void> {
+    this.#admissions.draining = true;
+    this.heartbeat.stop();
+    this.expiry.stop();
+    this.#openGate?.();
+    for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    await Promise.all([this.broker.stop(), this.control.stop()]);
+    await this.registry.stop();
+  }
+}

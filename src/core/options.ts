@@ -1,0 +1,24 @@
+import type { RateLimits } from "./rate-limit.js";
+
+/** What core is told to do; node.ts fills it from the config, which has defaults and reasons. */
+export interface EdgeOptions {
+  readonly nodeId: string;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly maxConnections: number;
+  /** 0: no limit. */
+  readonly maxConnectionsPerIp: number;
+  readonly maxFrameBytes: number;
+  readonly maxChannelsPerConnection: number;
+  readonly rate: RateLimits;
+  /** Frames and bytes of one connection that may wait while a command of it does. */
+  readonly maxPendingFrames: number;
+  readonly maxPendingBytes: number;
+  /** More bytes waiting for a client than this close it; the transport's hard limit is twice as much. */
+  readonly maxBufferedBytes: number;
+  readonly connectTimeoutMs: number;
+  /** Exact origins; empty: any. */
+  readonly origins: readonly string[];
+  /** How long a frame may wait for a lapsed registration to stand again. */
+  readonly registerTimeoutMs: number;
+}

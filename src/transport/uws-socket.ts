@@ -1,0 +1,59 @@
+import type { WebSocket } from "uWebSockets.js";
+import type { SendResult, Socket, SocketHandler } from "../core/transport.js";
+
+/** What ws.send answers, by its numbers. */
+const SEND_RESULTS: readonly SendResult[] = ["buffered", "sent", "dropped"];
+
+/** A uWebSockets.js socket that may outlive its connection: any call on a closed one would throw. */
+export class UwsSocket implements Socket {
+  readonly handler: SocketHandler;
+  open = false;
+  /** Whether the close under way is ours. */
+  #closing = false;
+  #ws: WebSocket<UwsSocket> | undefined;
+
+  constructor(handler: SocketHandler) {
+    this.handler = handler;
+  }
+
+  opened(ws: WebSocket<UwsSocket>): void {
+    this.#ws = ws;
+    this.open = true;
+    this.handler.opened(this);
+  }
+
+  closed(code: number): void {
+    this.open = false;
+    this.#ws = undefined;
+    this.handler.closed(code, !this.#closing);
+  }
+
+  send(frame: Uint8Array, binary: boolean): SendResult {
+    return this.#ws === undefined ? "dropped" : SEND_RESULTS[this.#ws.send(frame, binary)]!;
+  }
+
+  publish(topic: string, frame: Uint8Array, binary: boolean): void {
+    this.#ws?.publish(topic, frame, binary);
+  }
+
+  subscribe(topic: string): void {
+    this.#ws?.subscribe(topic);
+  }
+
+  unsubscribe(topic: string): void {
+    this.#ws?.unsubscribe(topic);
+  }
+
+  ping(): void {
+    this.#ws?.ping();
+  }
+
+  bufferedBytes(): number {
+    return this.#ws?.getBufferedAmount() ?? 0;
+  }
+
+  close(code: number, reason: string): void {
+    this.#closing = true;
+    this.#ws?.end(code, reason);
+  }
+}

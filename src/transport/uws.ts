@@ -1,0 +1,150 @@
+/** The only importer of uWebSockets.js: sockets, topics and plain HTTP. */
+
+import { STATUS_CODES } from "node:http";
+import uWS, { type TemplatedApp, type us_listen_socket } from "uWebSockets.js";
+import type { HttpHandler, Topics, UpgradeDecision } from "../core/transport.js";
+import { serveHttp } from "./uws-http.js";
+import { UwsSocket } from "./uws-socket.js";
+
+export interface WebSocketListener extends Topics {
+  /** The port in use, the one that was asked for or the one the kernel chose for 0. */
+  readonly port: number;
+  /** Takes no new sockets; those that stand, stand. */
+  stopListening(): void;
+  /** Also ends every socket at once. */
+  close(): void;
+}
+
+export interface WebSocketOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Larger frames end the socket without a word (1006): the polite limit is core's, below this. */
+  readonly hardFrameBytes: number;
+  /** More than this buffered for one socket is dropped. */
+  readonly hardBufferedBytes: number;
+  /** Closes a socket that sent nothing for so long: a backstop behind core's own heartbeat. */
+  readonly idleTimeoutSeconds: number;
+  readonly decide: UpgradeDecision;
+  /** Answers requests that ask for no upgrade. */
+  readonly http: HttpHandler;
+}
+
+/** LIBUS_LISTEN_EXCLUSIVE_PORT, which the declarations have only as an enum without a value at run time. */
+const LISTEN_EXCLUSIVE_PORT = 1;
+
+/** uWebSockets.js ends the process when given an idle time-out outside of these. */
+const IDLE_TIMEOUT_SECONDS = { least: 8, most: 960 };
+
+/** @throws Error EADDRINUSE-like, naming host and port, when the port is taken */
+export async function listenWebSocket(options: WebSocketOptions): Promise<WebSocketListener> {
+  const app = uWS.App();
+  const idleTimeout = Math.min(
+    IDLE_TIMEOUT_SECONDS.most,
+    Math.max(IDLE_TIMEOUT_SECONDS.least, Math.ceil(options.idleTimeoutSeconds)),
+  );
+  app.ws<UwsSocket>("/*", {
+    compression: uWS.DISABLED,
+    maxPayloadLength: options.hardFrameBytes,
+    maxBackpressure: options.hardBufferedBytes,
+    closeOnBackpressureLimit: 0,
+    idleTimeout,
+    sendPingsAutomatically: false,
+    upgrade: (res, req, context) => {
+      // Everything is read before the answer: req is gone once this returns.
+      const key = req.getHeader("sec-websocket-key");
+      const offered = req.getHeader("sec-websocket-protocol");
+      const origin = req.getHeader("origin");
+      const decision = options.decide({
+        path: req.getUrl(),
+        query: req.getQuery() ?? "",
+        origin: origin === "" ? undefined : origin,
+        get ip() {
+          return Buffer.from(res.getRemoteAddressAsText()).toString();
+        },
+        subprotocols: offered === "" ? [] : offered.split(",").map((name) => name.trim()),
+        upgrade: req.getHeader("upgrade"),
+        version: req.getHeader("sec-websocket-version"),
+        key,
+      });
+      if ("handler" in decision) {
+        res.upgrade(
+          new UwsSocket(decision.handler),
+          key,
+          decision.subprotocol ?? "",
+          // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
+          "",
+          context,
+        );
+        return;
+      }
+      res.cork(() => {
+        res.writeStatus(`${decision.status} ${STATUS_CODES[decision.status] ?? ""}`);
+        res.writeHeader("content-type", "text/plain; charset=utf-8");
+        for (const [name, value] of Object.entries(decision.headers ?? {})) res.writeHeader(name, value);
+        res.end(`${decision.message}\n`, true);
+      });
+    },
+    open: (ws) => ws.getUserData().opened(ws),
+    message: (ws, message, binary) => ws.getUserData().handler.message(new Uint8Array(message), binary),
+    pong: (ws) => ws.getUserData().handler.pong(),
+    drain: (ws) => ws.getUserData().handler.drained(),
+    dropped: (ws) => ws.getUserData().handler.dropped(),
+    close: (ws, code) => ws.getUserData().closed(code),
+  });
+  app.any("/*", (res, req) => serveHttp(res, req, options.http, 0));
+  const { port, stop } = await listen(app, options.host, options.port);
+  return {
+    port,
+    publish: (topic, frame, binary) => void app.publish(topic, frame, binary),
+    stopListening: stop,
+    close: () => void app.close(),
+  };
+}
+
+export interface HttpListener {
+  readonly port: number;
+  close(): void;
+}
+
+export async function listenHttp(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly handler: HttpHandler;
+  readonly maxBodyBytes: number;
+}): Promise<HttpListener> {
+  const app = uWS.App();
+  app.any("/*", (res, req) => serveHttp(res, req, options.handler, options.maxBodyBytes));
+  const { port } = await listen(app, options.host, options.port);
+  return { port, close: () => void app.close() };
+}
+
+async function listen(
+  app: TemplatedApp,
+  host: string,
+  port: number,
+): Promise<{ port: number; stop: () => void }> {
+  const socket = await new Promise<us_listen_socket>((resolve, reject) => {
+    const listening = (result: us_listen_socket | false): void => {
+      if (result !== false) resolve(result);
+      else reject(new Error(`cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's`));
+    };
+    // Without EXCLUSIVE a second process would silently share the port and take some of the clients.
+    // The declarations lack this form, which the implementation has.
+    const listenOn = app.listen.bind(app) as unknown as (
+      host: string,
+      port: number,
+      options: number,
+      callback: (result: us_listen_socket | false) => void,
+    ) => void;
+    listenOn(host, port, LISTEN_EXCLUSIVE_PORT, listening);
+  });
+  let open = true;
+  return {
+    port: uWS.us_socket_local_port(socket),
+    stop: () => {
+      if (open) uWS.us_listen_socket_close(socket);
+      open = false;
+    },
+  };
+}
