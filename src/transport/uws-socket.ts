@@ -10,13 +10,13 @@ export class UwsSocket implements Socket {
   open = false;
   /** Whether the close under way is ours. */
   #closing = false;
-  #ws: WebSocket<UwsSocket> | undefined;
+  #ws: WebSocket<unknown> | undefined;
 
   constructor(handler: SocketHandler) {
     this.handler = handler;
   }
 
-  opened(ws: WebSocket<UwsSocket>): void {
+  opened(ws: WebSocket<unknown>): void {
     this.#ws = ws;
     this.open = true;
     this.handler.opened(this);

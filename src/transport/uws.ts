@@ -36,6 +36,11 @@ const LISTEN_EXCLUSIVE_PORT = 1;
 /** uWebSockets.js ends the process when given an idle time-out outside of these. */
 const IDLE_TIMEOUT_SECONDS = { least: 8, most: 960 };
 
+/** uWebSockets.js copies the properties of what an upgrade is given: one is enough. */
+interface UserData {
+  socket: UwsSocket;
+}
+
 /** @throws Error EADDRINUSE-like, naming host and port, when the port is taken */
 export async function listenWebSocket(options: WebSocketOptions): Promise<WebSocketListener> {
   const app = uWS.App();
@@ -43,7 +48,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     IDLE_TIMEOUT_SECONDS.most,
     Math.max(IDLE_TIMEOUT_SECONDS.least, Math.ceil(options.idleTimeoutSeconds)),
   );
-  app.ws<UwsSocket>("/*", {
+  app.ws<UserData>("/*", {
     compression: uWS.DISABLED,
     maxPayloadLength: options.hardFrameBytes,
     maxBackpressure: options.hardBufferedBytes,
@@ -69,7 +74,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
       });
       if ("handler" in decision) {
         res.upgrade(
-          new UwsSocket(decision.handler),
+          { socket: new UwsSocket(decision.handler) },
           key,
           decision.subprotocol ?? "",
           // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
@@ -85,12 +90,12 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
         res.end(`${decision.message}\n`, true);
       });
     },
-    open: (ws) => ws.getUserData().opened(ws),
-    message: (ws, message, binary) => ws.getUserData().handler.message(new Uint8Array(message), binary),
-    pong: (ws) => ws.getUserData().handler.pong(),
-    drain: (ws) => ws.getUserData().handler.drained(),
-    dropped: (ws) => ws.getUserData().handler.dropped(),
-    close: (ws, code) => ws.getUserData().closed(code),
+    open: (ws) => ws.getUserData().socket.opened(ws),
+    message: (ws, message, binary) => ws.getUserData().socket.handler.message(new Uint8Array(message), binary),
+    pong: (ws) => ws.getUserData().socket.handler.pong(),
+    drain: (ws) => ws.getUserData().socket.handler.drained(),
+    dropped: (ws) => ws.getUserData().socket.handler.dropped(),
+    close: (ws, code) => ws.getUserData().socket.closed(code),
   });
   app.any("/*", (res, req) => serveHttp(res, req, options.http, 0));
   const { port, stop } = await listen(app, options.host, options.port);
