@@ -98,6 +98,10 @@ export class Edge implements EdgeContext {
     this.expiry.start();
   }
 
+  get linkUp(): boolean {
+    return this.#linkUp;
+  }
+
   /** Why this node should get no new clients now; none: it is ready. */
   notReadyReasons(): string[] {
     const reasons: string[] = [];

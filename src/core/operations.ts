@@ -1,0 +1,124 @@
+/** What an application may do to the fleet from outside: the server API's side of core. */
+
+import { CLOSE_CODES, type StarlingError } from "../protocol/errors.js";
+import type { Payload, Position, Tags } from "../protocol/messages.js";
+import type { PublishRequest } from "./broker.js";
+import { channelKey } from "./channel.js";
+import type { ControlAnswer, Target } from "./control.js";
+import type { Edge } from "./edge.js";
+import type { ConnectionRecord, Totals } from "./registry.js";
+
+/** Publishes from the server: no sender, any channel. */
+export interface PublishInput {
+  readonly app: string;
+  readonly channel: string;
+  readonly payload: Payload;
+  readonly event: string | undefined;
+  readonly tags: Tags | undefined;
+  readonly exclude: string | undefined;
+}
+
+export class Operations {
+  readonly #edge: Edge;
+
+  constructor(edge: Edge) {
+    this.#edge = edge;
+  }
+
+  /** Queues in this turn. @throws StarlingError unavailable, unknown */
+  publish(input: PublishInput): Promise<Position | undefined> {
+    return new Promise((resolve, reject) => {
+      const request: PublishRequest = {
+        key: channelKey(input.app, input.channel),
+        payload: input.payload,
+        from: undefined,
+        event: input.event,
+        tags: input.tags,
+        exclude: input.exclude,
+        settle: (failure: StarlingError | undefined, position: Position | undefined) => {
+          if (failure === undefined) resolve(position);
+          else reject(failure);
+        },
+      };
+      this.#edge.broker.publish(request);
+    });
+  }
+
+  async channels(query: { app: string; prefix: string; limit: number }): Promise<{
+    channels: { channel: string; subscribers: number }[];
+    missing: readonly string[];
+  }> {
+    const { answers, missing } = await this.#edge.control.ask({ kind: "channels", ...query });
+    const counts = sumCounts(answers.map(({ answer }) => answer));
+    const channels = [...counts].map(([channel, subscribers]) => ({ channel, subscribers }));
+    channels.sort((a, b) => (a.channel < b.channel ? -1 : 1));
+    return { channels: channels.slice(0, query.limit), missing };
+  }
+
+  async channelSubscribers(query: { app: string; channel: string }): Promise<{
+    subscribers: number;
+    missing: readonly string[];
+  }> {
+    // In name order the channel itself is the first that starts with its name.
+    const { app, channel } = query;
+    const { answers, missing } = await this.#edge.control.ask({ kind: "channels", app, prefix: channel, limit: 1 });
+    return { subscribers: sumCounts(answers.map(({ answer }) => answer)).get(channel) ?? 0, missing };
+  }
+
+  async userConnections(
+    app: string,
+    user: string,
+  ): Promise<{ connections: (ConnectionRecord & { node: string })[]; missing: readonly string[] }> {
+    const { answers, missing } = await this.#edge.control.ask({ kind: "connections", app, user });
+    const connections = answers.flatMap(({ node, answer }) =>
+      answer.kind === "connections" ? answer.connections.map((record) => ({ ...record, node })) : [],
+    );
+    return { connections, missing };
+  }
+
+  disconnectUser(
+    app: string,
+    user: string,
+    options: { code?: number | undefined; reason?: string | undefined },
+  ): Promise<void> {
+    return this.#edge.control.command({
+      kind: "disconnect",
+      app,
+      target: { user },
+      code: options.code ?? CLOSE_CODES.disconnected.code,
+      reason: options.reason ?? "disconnected",
+    });
+  }
+
+  unsubscribe(app: string, target: Target, channel: string): Promise<void> {
+    return this.#edge.control.command({ kind: "unsubscribe", app, target, channel });
+  }
+
+  permit(
+    app: string,
+    target: Target,
+    rights: { channels?: readonly string[] | undefined; publish?: readonly string[] | undefined },
+  ): Promise<void> {
+    return this.#edge.control.command({ kind: "permit", app, target, ...rights });
+  }
+
+  totals(): Promise<Totals> {
+    return this.#edge.registry.totals();
+  }
+
+  ready(): { ready: boolean; reasons: readonly string[] } {
+    const reasons = this.#edge.notReadyReasons();
+    return { ready: reasons.length === 0, reasons };
+  }
+}
+
+function sumCounts(answers: readonly ControlAnswer[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const answer of answers) {
+    if (answer.kind !== "channels") continue;
+    for (const [channel, count] of Object.entries(answer.counts)) {
+      counts.set(channel, (counts.get(channel) ?? 0) + count);
+    }
+  }
+  return counts;
+}

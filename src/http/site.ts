@@ -1,0 +1,50 @@
+/** Plain requests on the clients' port: the demo page and the SDK's browser build. */
+
+import { readFileSync } from "node:fs";
+import { extname } from "node:path";
+import type { HttpHandler, HttpResponse } from "../core/transport.js";
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".svg": "image/svg+xml",
+};
+
+export interface SiteOptions {
+  /** Request path to file; the files are read once, now. Empty: nothing but 404. */
+  readonly files: Readonly<Record<string, URL>>;
+}
+
+/** @throws Error naming the file that is not there */
+export function createSite(options: SiteOptions): HttpHandler {
+  const pages = new Map<string, HttpResponse>();
+  for (const [path, file] of Object.entries(options.files)) {
+    pages.set(path, {
+      status: 200,
+      headers: {
+        "content-type": TYPES[extname(file.pathname)] ?? "application/octet-stream",
+        "cache-control": "no-cache",
+        "x-content-type-options": "nosniff",
+        "content-security-policy":
+          "default-src 'self'; connect-src 'self' ws: wss: http: https:; frame-ancestors 'none'",
+      },
+      body: readFileSync(file),
+    });
+  }
+  const missing: HttpResponse = {
+    status: 404,
+    headers: { "content-type": "text/plain; charset=utf-8" },
+    body: "Nothing here: this port takes WebSockets.\n",
+  };
+  const wrongMethod: HttpResponse = {
+    status: 405,
+    headers: { "content-type": "text/plain; charset=utf-8", allow: "GET, HEAD" },
+    body: "GET or HEAD.\n",
+  };
+  return ({ method, path }) => {
+    const page = pages.get(path);
+    if (page === undefined) return Promise.resolve(missing);
+    return Promise.resolve(method === "GET" || method === "HEAD" ? page : wrongMethod);
+  };
+}

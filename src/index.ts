@@ -1,0 +1,7 @@
+/** The server as a library: `import { startNode, loadConfig, createLog } from "starling-edge"`. */
+
+export { configSchema, defaultConfig, loadConfig, type Config } from "./config.js";
+export type { Log } from "./core/log.js";
+export { createLog } from "./log.js";
+export { startNode, type StarlingNode } from "./node.js";
+export { CLOSE_CODES, ERROR_CODES, StarlingError, type ErrorCode } from "./protocol/errors.js";

@@ -1,0 +1,258 @@
+/** The composition root: which implementations make a node, and in what order they start and stop. */
+
+import { readFileSync } from "node:fs";
+import { createJwtAuthorizer } from "./auth/jwt.js";
+import { createOpenAuthorizer } from "./auth/open.js";
+import { isLoopback, type Config } from "./config.js";
+import type { Authorizer } from "./core/authorizer.js";
+import type { Broker } from "./core/broker.js";
+import { DEFAULT_APP } from "./core/channel.js";
+import type { ControlBus } from "./core/control.js";
+import { Edge } from "./core/edge.js";
+import type { Log } from "./core/log.js";
+import { Operations } from "./core/operations.js";
+import type { EdgeOptions } from "./core/options.js";
+import type { ConnectionRegistry } from "./core/registry.js";
+import { Stats } from "./core/stats.js";
+import type { Topics } from "./core/transport.js";
+import { createApi } from "./http/api.js";
+import { createSite } from "./http/site.js";
+import { createMemoryBroker } from "./memory/broker.js";
+import { createMemoryControl } from "./memory/control.js";
+import { createMemoryRegistry } from "./memory/registry.js";
+import { createMetrics } from "./metrics/metrics.js";
+import { CLOSE_CODES } from "./protocol/errors.js";
+import { createRedisBroker } from "./redis/broker.js";
+import { createRedisControl } from "./redis/control.js";
+import { createRedisLink } from "./redis/link.js";
+import { createRedisRegistry } from "./redis/registry.js";
+import { listenHttp, listenWebSocket } from "./transport/uws.js";
+
+export interface StarlingNode {
+  readonly id: string;
+  readonly wsUrl: string;
+  readonly apiUrl: string;
+  /** undefined: the demo page is off. */
+  readonly demoUrl: string | undefined;
+  /** Closes the clients over the configured time, then stops. */
+  drain(): Promise<void>;
+  /** Ends every connection at once and leaves nothing in Redis but sessions to resume. */
+  stop(): Promise<void>;
+}
+
+/** Publications that wait for the bus: beyond it publishing fails rather than memory grows. */
+const MAX_QUEUED_ITEMS = 100_000;
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** How long the nodes' answers to a question are waited for. */
+const ASK_TIMEOUT_MS = 1000;
+/** A polite error is possible for frames up to this many times the limit; beyond, the socket just ends. */
+const HARD_FRAME_FACTOR = 4;
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+/**
+ * Resolves once clients are served and the bus, if any, is up.
+ * @throws Error saying what could not be had: a port, Redis, a key, the node's id
+ */
+export async function startNode(config: Config, log: Log): Promise<StarlingNode> {
+  const stats = new Stats();
+  const authorizer = createAuthorizer(config);
+  if (!authorizer.required && !isLoopback(config.host)) {
+    log.warn({ host: config.host }, "OPEN MODE: anyone who reaches this address may read and send everything");
+  }
+  const shared = config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
+  // Topics exist before the listener does: nobody is subscribed until it is there.
+  let topics: Topics | undefined;
+  const edge = new Edge({
+    options: edgeOptions(config),
+    ...shared,
+    authorizer,
+    topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
+    stats,
+    log,
+  });
+  const metrics = createMetrics({
+    stats,
+    gauges: {
+      channels: () => edge.hub.channels.size,
+      ready: () => edge.notReadyReasons().length === 0,
+      ...(config.redis === undefined ? {} : { bridgeUp: () => edge.linkUp }),
+    },
+    nodeId: config.nodeId,
+    version,
+  });
+  const operations = new Operations(edge);
+  const api = createApi({
+    operations: Object.assign(operations, {
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+    }),
+    apiKeys: config.apiKeys,
+    metricsPublic: config.metricsPublic,
+    maxContentBytes: config.maxFrameBytes,
+    version,
+    log,
+  });
+
+  const undo: (() => void | Promise<void>)[] = [];
+  try {
+    undo.push(() => edge.stop());
+    await edge.start();
+    const listener = await listenWebSocket({
+      host: config.host,
+      port: config.port,
+      hardFrameBytes: config.maxFrameBytes * HARD_FRAME_FACTOR,
+      hardBufferedBytes: config.maxBufferedBytes * 2,
+      idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
+      decide: (request) => edge.admit(request),
+      http: createSite({ files: config.demo ? demoFiles() : {} }),
+    });
+    topics = listener;
+    undo.push(() => listener.close());
+    const apiListener = await listenHttp({
+      host: config.apiHost,
+      port: config.apiPort,
+      handler: api,
+      maxBodyBytes: MAX_API_BODY_BYTES,
+    });
+    undo.push(() => apiListener.close());
+    const stop = once(async () => {
+      listener.stopListening();
+      // Sockets are closed with a code before the listener would cut them.
+      await edge.stop();
+      listener.close();
+      apiListener.close();
+      metrics.close();
+    });
+    return {
+      id: config.nodeId,
+      wsUrl: `ws://${urlHost(config.host)}:${listener.port}`,
+      apiUrl: `http://${urlHost(config.apiHost)}:${apiListener.port}`,
+      demoUrl: config.demo ? `http://${urlHost(config.host)}:${listener.port}/` : undefined,
+      stop,
+      drain: once(async () => {
+        await edge.drain(config.drainMs);
+        await stop();
+      }),
+    };
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    metrics.close();
+    throw error;
+  }
+}
+
+/** publish-many takes many publications of the largest size, but not without bound. */
+const MAX_API_BODY_BYTES = 8 * 1024 * 1024;
+
+interface Shared {
+  readonly broker: Broker;
+  readonly control: ControlBus;
+  readonly registry: ConnectionRegistry;
+}
+
+function alone(config: Config, stats: Stats, log: Log): Shared {
+  const { nodeId, sessionTtlMs } = config;
+  return {
+    broker: createMemoryBroker({ maxQueuedItems: MAX_QUEUED_ITEMS, maxQueuedBytes: MAX_QUEUED_BYTES, stats, log }),
+    control: createMemoryControl({ nodeId }),
+    registry: createMemoryRegistry({ nodeId, sessionTtlMs, stats }),
+  };
+}
+
+function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
+  const { nodeId } = config;
+  const redis = { url, prefix: config.redisPrefix, commandTimeoutMs: config.redisCommandTimeoutMs };
+  const link = createRedisLink({
+    nodeId,
+    redis,
+    probeIntervalMs: config.busProbeIntervalMs,
+    probeTimeoutMs: config.busProbeTimeoutMs,
+    stats,
+    log,
+  });
+  const broker = createRedisBroker({
+    link,
+    shards: config.busShards,
+    batchItems: config.busBatchItems,
+    batchBytes: config.busBatchBytes,
+    maxQueuedItems: MAX_QUEUED_ITEMS,
+    maxQueuedBytes: MAX_QUEUED_BYTES,
+    ingest:
+      config.ingestChannel === undefined
+        ? undefined
+        : { channel: config.ingestChannel, app: DEFAULT_APP, maxBytes: config.maxFrameBytes },
+    stats,
+    log,
+  });
+  const registry = createRedisRegistry({
+    nodeId,
+    redis,
+    sessionTtlMs: config.sessionTtlMs,
+    leaseTtlMs: config.leaseTtlMs,
+    stats,
+    log,
+    notifySuperseded: (_nodeId, connection) => {
+      const { code } = CLOSE_CODES.superseded;
+      const target = { connection };
+      control
+        .command({ kind: "disconnect", app: DEFAULT_APP, target, code, reason: "superseded" })
+        // That node also finds out by itself when it refreshes its sessions.
+        .catch((error: unknown) => log.warn({ err: error, connection }, "a superseded connection was not told"));
+    },
+  });
+  const control = createRedisControl({
+    link,
+    askTimeoutMs: ASK_TIMEOUT_MS,
+    nodes: () => registry.nodes(),
+    stats,
+    log,
+  });
+  return { broker, control, registry };
+}
+
+function createAuthorizer(config: Config): Authorizer {
+  const { jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl, jwtAudience, jwtIssuer } = config;
+  if (jwtSecret === undefined && jwtPublicKeyFile === undefined && jwtJwksUrl === undefined) {
+    return createOpenAuthorizer();
+  }
+  return createJwtAuthorizer({
+    algorithm: jwtAlgorithm,
+    secret: jwtSecret,
+    publicKey: jwtPublicKeyFile === undefined ? undefined : readFileSync(jwtPublicKeyFile, "utf8"),
+    jwksUrl: jwtJwksUrl,
+    audience: jwtAudience,
+    issuer: jwtIssuer,
+  });
+}
+
+function edgeOptions(config: Config): EdgeOptions {
+  const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = config;
+  return {
+    ...config,
+    rate: { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst },
+    registerTimeoutMs: config.redisCommandTimeoutMs,
+  };
+}
+
+function demoFiles(): Record<string, URL> {
+  const file = (path: string): URL => new URL(path, import.meta.url);
+  return {
+    "/": file("./demo/index.html"),
+    "/demo.css": file("./demo/demo.css"),
+    "/demo.js": file("./demo/demo.js"),
+    "/starling.js": file("./browser/starling.js"),
+  };
+}
+
+/** An address that a client on this machine can use: 0.0.0.0 is every address and none. */
+function urlHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  return () => (running ??= action());
+}
