@@ -1,0 +1,126 @@
+/** Writes one batch of connection state: few round trips, and what failed comes back to be kept. */
+
+import type { RegisteredConnection, SessionRecord } from "../core/registry.js";
+import { chunks } from "./chunks.js";
+import { hashSecret, type Outcome, type Ownership, type SessionSave, type SessionStore } from "./sessions.js";
+
+/** Fields of one HSET or HDEL: connections-write.lua bounds its arguments. */
+const CHUNK_FIELDS = 500;
+const CHUNK_CHARACTERS = 262_144;
+
+/** A connection that is in the registry now. */
+export interface Entry {
+  connection: RegisteredConnection;
+  /** Of the session that `stored` names. */
+  generation: number;
+  /** Id of the session that Redis may hold under this connection's ownership. */
+  stored: string | undefined;
+  taken: Taking | undefined;
+  /** Whether the hash may hold it. */
+  written: boolean;
+  secretHash: string | undefined;
+  /** What a take asked for that had no answer: asking again must find it done. */
+  unanswered: string | undefined;
+}
+
+/** A session that was taken, until it is known whether the connection goes on with it. */
+export interface Taking {
+  readonly record: SessionRecord;
+  /** Of the secret that took it: the client has no other until it hears that it resumed. */
+  readonly formerSecretHash: string;
+  /** The connection's own session, which ends if it goes on with the taken one. */
+  readonly own: Ownership | undefined;
+  /** Whether core had its turn to go on with it. */
+  settled: boolean;
+}
+
+/** What is to become of a session without a connection; no `json`: it ends. */
+export interface Ending extends Ownership {
+  readonly secretHash: string;
+  readonly json: string | undefined;
+}
+
+/** Of the connections hash. */
+export interface Field {
+  readonly id: string;
+  /** undefined: removed. */
+  readonly json: string | undefined;
+  readonly entry: Entry | undefined;
+}
+
+export type LiveSave = SessionSave & { readonly entry: Entry };
+export type LiveOwnership = Ownership & { readonly entry: Entry };
+
+export interface Batch {
+  readonly fields: Field[];
+  readonly saves: LiveSave[];
+  /** Sessions of live connections that have nothing to give back any more. */
+  readonly ends: LiveOwnership[];
+  readonly endings: Ending[];
+}
+
+export interface BatchTarget {
+  readonly sessions: SessionStore;
+  /** One round trip; false: this node's registration lapsed, nothing was written. */
+  writeHash(removed: readonly string[], fields: readonly string[]): Promise<boolean>;
+  saved(saves: readonly LiveSave[], outcomes: readonly Outcome[]): void;
+  failed(error: unknown): void;
+}
+
+export function emptyBatch(): Batch {
+  return { fields: [], saves: [], ends: [], endings: [] };
+}
+
+/** @returns what is not certainly written: unanswered, refused, or withheld by the lapse */
+export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Batch> {
+  const { sessions } = target;
+  const failed = emptyBatch();
+  const jobs: Promise<void>[] = [];
+
+  function write<T>(groups: readonly T[][], to: (group: T[]) => Promise<unknown>, lost: T[]): void {
+    for (const group of groups) {
+      jobs.push(
+        to(group).then(
+          (written) => {
+            if (written === false) lost.push(...group);
+          },
+          (error: unknown) => {
+            target.failed(error);
+            lost.push(...group);
+          },
+        ),
+      );
+    }
+  }
+
+  write(chunks(batch.fields, CHUNK_FIELDS, CHUNK_CHARACTERS, length), writeFields, failed.fields);
+  const save = async (group: LiveSave[]): Promise<void> => target.saved(group, await sessions.save(group));
+  write(sessions.group(batch.saves, length), save, failed.saves);
+  write(sessions.group(batch.ends), (group) => sessions.end(group), failed.ends);
+  const released = batch.endings.filter((ending) => ending.json !== undefined);
+  const release = (group: Ending[]): Promise<unknown> =>
+    sessions.save(group.map((ending) => ({ ...ending, json: ending.json ?? "", released: true })));
+  write(sessions.group(released, length), release, failed.endings);
+  const ended = batch.endings.filter((ending) => ending.json === undefined);
+  write(sessions.group(ended), (group) => sessions.end(group), failed.endings);
+  await Promise.all(jobs);
+  return failed;
+
+  function writeFields(fields: readonly Field[]): Promise<boolean> {
+    const removed = fields.filter((field) => field.json === undefined).map((field) => field.id);
+    const kept = fields.flatMap((field) => (field.json === undefined ? [] : [field.id, field.json]));
+    return target.writeHash(removed, kept);
+  }
+}
+
+export function owned(entry: Entry, session: string): Ownership {
+  return { session, owner: entry.connection.id, generation: entry.generation };
+}
+
+export function secretHashOf(entry: Entry): string {
+  return (entry.secretHash ??= hashSecret(entry.connection.resumeSecret));
+}
+
+function length(item: { readonly json: string | undefined }): number {
+  return item.json?.length ?? 0;
+}

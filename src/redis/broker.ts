@@ -1,0 +1,274 @@
+/**
+ * The broker on Redis: publications of one loop turn leave as one envelope per
+ * bus shard, and every node hears every shard, its own envelopes too.
+ */
+
+import type { Broker, BrokerHandlers, BusPublication, PublishRequest } from "../core/broker.js";
+import type { Log } from "../core/log.js";
+import type { Stats } from "../core/stats.js";
+import { StarlingError } from "../protocol/errors.js";
+import { decodeEnvelope, encodeEnvelope, type EnvelopeVersion } from "./envelope.js";
+import { agreeOnShards } from "./fleet.js";
+import { readIngestLine } from "./ingest.js";
+import { limited } from "./limited.js";
+import type { RedisLink } from "./link.js";
+import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
+import { shardOf } from "./shard.js";
+
+export interface RedisBrokerOptions {
+  readonly link: RedisLink;
+  /** One number for the whole fleet. */
+  readonly shards: number;
+  /** A batch that holds this many publications or bytes does not wait for the turn's end. */
+  readonly batchItems: number;
+  readonly batchBytes: number;
+  /** Publications that Redis has not confirmed, batched ones included: more are refused. */
+  readonly maxQueuedItems: number;
+  readonly maxQueuedBytes: number;
+  /** What to write: the version before while a fleet is being upgraded. */
+  readonly envelopeVersion?: EnvelopeVersion | undefined;
+  readonly ingest?: IngestOptions | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+export interface IngestOptions {
+  /** The Redis channel on which applications publish, as it is: without the prefix. */
+  readonly channel: string;
+  /** The application that its channels belong to. */
+  readonly app: string;
+  /** The longest line. */
+  readonly maxBytes: number;
+}
+
+/** An envelope is at most a full batch and one publication more. */
+const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
+const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
+/** Array heads, encoding and meta of one publication without its texts. */
+const OVERHEAD_BYTES = 16;
+const SKIP_LOG_INTERVAL_MS = 1_000;
+
+interface Batch {
+  readonly shard: number;
+  readonly requests: PublishRequest[];
+  readonly openedAtMs: number;
+  bytes: number;
+}
+
+export function createRedisBroker(options: RedisBrokerOptions): Broker {
+  if (options.batchBytes > BATCH_BYTES_MAX) {
+    throw new Error(`batches of ${options.batchBytes} bytes are too large: at most ${BATCH_BYTES_MAX}`);
+  }
+  return new RedisBroker(options);
+}
+
+class RedisBroker implements Broker {
+  readonly #options: RedisBrokerOptions;
+  readonly #link: RedisLink;
+  readonly #stats: Stats;
+  /** By shard: what this turn of the loop gathered. */
+  readonly #gathering: (Batch | undefined)[];
+  /** Written, not answered. */
+  readonly #unanswered = new Set<Batch>();
+  #queuedItems = 0;
+  #queuedBytes = 0;
+  #flush: NodeJS.Immediate | undefined;
+  #handlers: BrokerHandlers | undefined;
+  #started = false;
+  #stopping: Promise<void> | undefined;
+  /** Ends the wait of stop(). */
+  #idle: (() => void) | undefined;
+  /** One for all that is refused: a stack each would cost most when there is least time. */
+  readonly #full: StarlingError;
+  readonly #closed = new StarlingError("unavailable", "this node is stopping: nothing was sent");
+  readonly #reportSkipped: (error: unknown) => void;
+  readonly #reportIngest: (error: unknown) => void;
+
+  constructor(options: RedisBrokerOptions) {
+    this.#options = options;
+    this.#link = options.link;
+    this.#stats = options.stats;
+    this.#gathering = new Array<Batch | undefined>(options.shards).fill(undefined);
+    this.#full = new StarlingError(
+      "unavailable",
+      `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
+    );
+    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
+      options.log.warn({ suppressed, error: String(error) }, "skipped an envelope that could not be read");
+    });
+    this.#reportIngest = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
+      options.log.warn({ suppressed, error: String(error) }, "skipped an ingest line that could not be read");
+    });
+  }
+
+  async start(handlers: BrokerHandlers): Promise<void> {
+    const { shards, ingest } = this.#options;
+    const { keys } = this.#link;
+    this.#handlers = handlers;
+    this.#link.prepare((publisher) => agreeOnShards(publisher, keys, shards));
+    for (let shard = 0; shard < shards; shard++) {
+      this.#link.hear(keys.bus(shard), (bytes) => this.#envelopeCame(bytes));
+    }
+    if (ingest !== undefined) this.#link.hear(ingest.channel, (line) => this.#lineCame(line, ingest));
+    this.#link.onChange((up) => handlers.link(up));
+    await this.#link.open();
+    this.#started = true;
+  }
+
+  publish(request: PublishRequest): void {
+    const bytes = sizeOf(request);
+    const refusal = this.#refusal(bytes);
+    if (refusal !== undefined) {
+      this.#settle(request, refusal);
+      return;
+    }
+    const shard = shardOf(request.key, this.#options.shards);
+    const batch = (this.#gathering[shard] ??= { shard, requests: [], openedAtMs: Date.now(), bytes: 0 });
+    batch.requests.push(request);
+    batch.bytes += bytes;
+    this.#queuedItems++;
+    this.#queuedBytes += bytes;
+    if (batch.requests.length >= this.#options.batchItems || batch.bytes >= this.#options.batchBytes) {
+      this.#gathering[shard] = undefined;
+      this.#send([batch]);
+    } else {
+      // Not a microtask: uWebSockets.js runs those after each of its callbacks,
+      // and a batch would hold one frame.
+      this.#flush ??= setImmediate(() => this.#sendGathered());
+    }
+  }
+
+  #refusal(bytes: number): StarlingError | undefined {
+    if (this.#stopping !== undefined) return this.#closed;
+    if (this.#link.down !== undefined) return this.#link.down;
+    const { maxQueuedItems, maxQueuedBytes } = this.#options;
+    if (bytes > PUBLICATION_BYTES_MAX) {
+      return new StarlingError(
+        "too_large",
+        `${bytes} bytes are more than the bus carries: ${PUBLICATION_BYTES_MAX}`,
+      );
+    }
+    if (this.#queuedItems >= maxQueuedItems || this.#queuedBytes + bytes > maxQueuedBytes) return this.#full;
+    return undefined;
+  }
+
+  #sendGathered(): void {
+    this.#flush = undefined;
+    const batches: Batch[] = [];
+    for (let shard = 0; shard < this.#gathering.length; shard++) {
+      const batch = this.#gathering[shard];
+      if (batch !== undefined) batches.push(batch);
+      this.#gathering[shard] = undefined;
+    }
+    if (batches.length > 0) this.#send(batches);
+  }
+
+  #send(batches: readonly Batch[]): void {
+    const messages = batches.map((batch) => {
+      this.#unanswered.add(batch);
+      this.#stats.batchItems.observe(batch.requests.length);
+      const { nodeId, keys } = this.#link;
+      const bytes = encodeEnvelope(nodeId, batch.openedAtMs, batch.requests, this.#options.envelopeVersion);
+      return { channel: keys.bus(batch.shard), bytes };
+    });
+    void this.#link.publish(messages).then((failures) => {
+      for (let i = 0; i < batches.length; i++) this.#answered(batches[i]!, failures[i]);
+    });
+  }
+
+  #answered(batch: Batch, failure: StarlingError | undefined): void {
+    // stop() may have given up on it.
+    if (!this.#unanswered.delete(batch)) return;
+    this.#queuedItems -= batch.requests.length;
+    this.#queuedBytes -= batch.bytes;
+    for (const request of batch.requests) this.#settle(request, failure);
+    if (this.#queuedItems === 0) this.#idle?.();
+  }
+
+  #settle(request: PublishRequest, failure: StarlingError | undefined): void {
+    try {
+      request.settle(failure, undefined);
+    } catch (error) {
+      this.#stats.sessionFaults++;
+      this.#options.log.error({ err: error }, "a publisher threw when it was answered");
+    }
+  }
+
+  #envelopeCame(bytes: Buffer): void {
+    let publications: readonly BusPublication[];
+    try {
+      ({ publications } = decodeEnvelope(bytes));
+    } catch (error) {
+      this.#stats.envelopesSkipped++;
+      this.#reportSkipped(error);
+      return;
+    }
+    for (const publication of publications) this.#deliver(publication);
+  }
+
+  #lineCame(line: Buffer, { app, maxBytes }: IngestOptions): void {
+    let publication: BusPublication;
+    try {
+      publication = readIngestLine(line, app, maxBytes);
+    } catch (error) {
+      this.#stats.reject("ingest");
+      this.#reportIngest(error);
+      return;
+    }
+    this.#deliver(publication);
+  }
+
+  #deliver(publication: BusPublication): void {
+    try {
+      this.#handlers?.publication(publication);
+    } catch (error) {
+      this.#stats.sessionFaults++;
+      this.#options.log.error({ err: error }, "delivering a publication threw");
+    }
+  }
+
+  /** Every node hears every shard: there is nothing to wait for. */
+  subscribe(): undefined {
+    return undefined;
+  }
+
+  unsubscribe(): void {
+    // See subscribe.
+  }
+
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
+    clearImmediate(this.#flush);
+    this.#sendGathered();
+    if (this.#queuedItems > 0) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+        timer = setTimeout(resolve, this.#link.commandTimeoutMs);
+      });
+      clearTimeout(timer);
+    }
+    // A link that did not open has closed itself.
+    if (this.#started) await this.#link.close();
+    for (const batch of this.#unanswered) {
+      this.#answered(
+        batch,
+        new StarlingError("unknown", "this node stopped before Redis answered: it may have happened"),
+      );
+    }
+  }
+}
+
+/** At least what the publication takes in an envelope: three bytes of UTF-8 a character. */
+function sizeOf(request: PublishRequest): number {
+  const { payload, key, from, event, tags, exclude } = request;
+  let characters = (event?.length ?? 0) + (exclude?.length ?? 0);
+  if (from !== undefined) characters += from.connection.length + (from.user?.length ?? 0);
+  if (tags !== undefined) {
+    for (const name in tags) characters += name.length + tags[name]!.length + 2;
+  }
+  return payload.bytes.length + key.length + characters * 3 + OVERHEAD_BYTES;
+}

@@ -1,0 +1,38 @@
+/** Every name that Starling uses in Redis. `prefix` is "ws:" unless configured. */
+export function createKeys(prefix: string) {
+  return {
+    /** Hash: connection id -> ConnectionRecord as JSON. */
+    connections: (node: string) => `${prefix}connections:${node}`,
+    /** String with a time-to-live: the node's lease, tagged into the slot of its connections. */
+    node: (node: string) => `${prefix}node:{${prefix}connections:${node}}`,
+    /** Sorted set: ids of the nodes that registered, by Redis's clock at the last renewal. */
+    nodes: `${prefix}nodes`,
+    /** String: one session, as lua/session-save.lua lays it out; one slot per bucket. */
+    session: (session: string) => `${prefix}session:{s${sessionBucket(session)}}:${session}`,
+    /** Hash: settings that must be one for all nodes. */
+    fleet: `${prefix}fleet`,
+
+    /** Channel: publication envelopes. */
+    bus: (shard: number) => `${prefix}bus:${shard}`,
+    /** Channel: commands and questions to every node. */
+    control: `${prefix}control`,
+    /** Channel: answers to one node. */
+    inbox: (node: string) => `${prefix}node:${node}:inbox`,
+    /** Channel: what a node sends to itself to see that the link works. */
+    probe: (node: string) => `${prefix}node:${node}:probe`,
+  } as const;
+}
+
+export type Keys = ReturnType<typeof createKeys>;
+
+/** Scripts work on many sessions at once, and in Cluster all their keys must share a slot. */
+export const SESSION_BUCKETS = 16;
+
+/** "00" to "15": FNV-1a of the id's UTF-16 units. */
+export function sessionBucket(session: string): string {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < session.length; at++) {
+    hash = Math.imul(hash ^ session.charCodeAt(at), 0x01000193);
+  }
+  return String((hash >>> 0) % SESSION_BUCKETS).padStart(2, "0");
+}

@@ -1,0 +1,66 @@
+/** MessagePack as nodes exchange it: one packer, and a reader that believes no length it has not checked. */
+
+import { Packr } from "msgpackr";
+
+import { ScanError } from "../protocol/json-scan.js";
+import {
+  containerCount,
+  containerHead,
+  isBinary,
+  isMapByte,
+  skipBinary,
+  skipMsgpack,
+} from "../protocol/msgpack-scan.js";
+
+/** The largest message that a node sends to another or reads from one. */
+export const BUS_MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+
+const packr = new Packr({ useRecords: false });
+
+/** The result is the caller's: later calls do not reuse its bytes. */
+export function packMessage(value: unknown): Buffer {
+  return packr.pack(value);
+}
+
+/**
+ * Binary values are views into `bytes`.
+ * @throws Error if it is too large, no MessagePack, or holds an extension type
+ */
+export function unpackMessage(bytes: Buffer): unknown {
+  if (bytes.length > BUS_MESSAGE_BYTES_MAX) {
+    throw new ScanError(`${bytes.length} bytes are more than ${BUS_MESSAGE_BYTES_MAX}, found`, 0);
+  }
+  checkPlain(bytes);
+  return packr.unpack(bytes) as unknown;
+}
+
+/**
+ * Walks every value once. msgpackr allocates little for a false length, but its
+ * extensions (records, references, big integers, regular expressions) are more
+ * than a node has to understand.
+ */
+function checkPlain(bytes: Buffer): void {
+  let at = 0;
+  for (let pending = 1; pending > 0; pending--) {
+    const byte = bytes[at];
+    if (byte === undefined) throw new ScanError("the end, expected a value", at);
+    // The commonest first: this walk is a third of reading an envelope.
+    if (byte >= 0xa0 && byte <= 0xbf) {
+      at += 1 + (byte & 0x1f);
+    } else if (byte === 0xc0 || byte <= 0x7f) {
+      at++;
+    } else if (isBinary(byte)) {
+      at = skipBinary(bytes, at);
+    } else {
+      const count = containerCount(bytes, at, byte);
+      if (count === undefined) {
+        at = skipMsgpack(bytes, at);
+      } else {
+        pending += isMapByte(byte) ? count * 2 : count;
+        at += containerHead(byte);
+      }
+    }
+  }
+  if (at > bytes.length) throw new ScanError("the end inside a text", bytes.length);
+  if (at < bytes.length) throw new ScanError("more bytes than one value", at);
+}

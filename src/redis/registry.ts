@@ -1,0 +1,206 @@
+/** Who is connected where, and sessions that any node can resume, in Redis. */
+
+import type { Log } from "../core/log.js";
+import type {
+  ConnectionRegistry,
+  RegisteredConnection,
+  RegistryHandlers,
+  TakeResult,
+  Totals,
+} from "../core/registry.js";
+import type { Stats } from "../core/stats.js";
+import { secretHashOf } from "./batch.js";
+import {
+  closeRedis,
+  connectRedis,
+  createRedisClient,
+  isReady,
+  toStarlingError,
+  type RedisOptions,
+} from "./client.js";
+import { createKeys } from "./keys.js";
+import { Lease } from "./lease.js";
+import { Outbox } from "./outbox.js";
+import { createReaper } from "./reaper.js";
+import { loadScript, runScript } from "./scripts.js";
+import { createSessionStore, hashSecret } from "./sessions.js";
+
+const WRITE = loadScript("connections-write");
+
+const SESSION_TTL_MS = 120_000;
+const LEASE_TTL_MS = 10_000;
+const FLUSH_INTERVAL_MS = 20;
+/** A live session is refreshed each half of its time-to-live, in this many shares. */
+const TOUCH_SHARES = 60;
+const TOUCH_INTERVAL_LEAST_MS = 50;
+
+export interface RedisRegistryOptions {
+  readonly nodeId: string;
+  readonly redis: RedisOptions;
+  /** How long the session of a lost connection can be resumed. */
+  readonly sessionTtlMs?: number | undefined;
+  /** A node that is not heard of for this long is dead. */
+  readonly leaseTtlMs?: number | undefined;
+  /** Writes are gathered for this long. */
+  readonly flushIntervalMs?: number | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** Tells another node that the session of one of its connections was resumed. */
+  notifySuperseded(nodeId: string, connectionId: string): void;
+}
+
+/** Connection ids are `<node id>.<counter>`. */
+function nodeOf(connectionId: string): string {
+  return connectionId.slice(0, Math.max(connectionId.lastIndexOf("."), 0));
+}
+
+/**
+ * start() rejects with REDIS_UNREACHABLE if Redis cannot be reached, with
+ * NODE_ID_IN_USE if another node holds the lease of this node's id. Later
+ * outages are waited out: live connections stay to be written.
+ */
+export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRegistry {
+  const { nodeId, log, stats } = options;
+  const sessionTtlMs = options.sessionTtlMs ?? SESSION_TTL_MS;
+  const leaseTtlMs = options.leaseTtlMs ?? LEASE_TTL_MS;
+  const keys = createKeys(options.redis.prefix);
+  const redis = createRedisClient(options.redis, "state", log);
+  const sessions = createSessionStore(redis, keys, sessionTtlMs);
+  let handlers: RegistryHandlers | undefined;
+  let touchTimer: NodeJS.Timeout | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const lease: Lease = new Lease({
+    nodeId,
+    redis,
+    keys,
+    leaseTtlMs,
+    log,
+    rewrite: async () => {
+      await outbox.rewrite(handlers?.connections() ?? []);
+      stats.registrySize = outbox.size;
+    },
+    registered: (registered) => handlers?.registered(registered),
+  });
+  const outbox = new Outbox({
+    flushIntervalMs: options.flushIntervalMs ?? FLUSH_INTERVAL_MS,
+    sessions,
+    log,
+    canWrite: () => isReady(redis) && lease.claimed,
+    hashStands: () => lease.claimed,
+    async writeHash(removed, fields) {
+      const args = [lease.value, lease.hashTtlMs, removed.length, ...removed, ...fields];
+      const names = [keys.node(nodeId), keys.connections(nodeId)];
+      if ((await runScript(redis, WRITE, names, args)) === 1) return true;
+      // A write of a former registration says nothing about the present one.
+      if (args[0] === lease.value) lease.lapse("a write found it gone");
+      return false;
+    },
+    superseded(connectionId) {
+      stats.registrySize = outbox.size;
+      handlers?.superseded(connectionId);
+    },
+  });
+  const reaper = createReaper({ nodeId, redis, keys, intervalMs: leaseTtlMs / 2, log });
+
+  async function answered<T>(ask: () => Promise<T>): Promise<T> {
+    const sent = isReady(redis);
+    try {
+      return await ask();
+    } catch (error) {
+      throw toStarlingError(error, sent);
+    }
+  }
+
+  async function take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult> {
+    const entry = outbox.put(by);
+    stats.registrySize = outbox.size;
+    // A holder on this node may have changed its channels in this very turn.
+    await outbox.flush();
+    const formerSecretHash = hashSecret(secret);
+    const asked = `${session} ${formerSecretHash}`;
+    const sent = isReady(redis);
+    let taken;
+    try {
+      const owner = { id: by.id, secretHash: secretHashOf(entry) };
+      taken = await sessions.take(session, secret, owner, entry.unanswered === asked);
+    } catch (error) {
+      const failure = toStarlingError(error, sent);
+      if (failure.code === "unknown") entry.unanswered = asked;
+      throw failure;
+    }
+    entry.unanswered = undefined;
+    if (typeof taken === "string") return { taken: undefined, reason: taken };
+    const { generation, formerOwner, record } = taken;
+    if (outbox.has(entry)) {
+      outbox.adopt(entry, generation, record, formerSecretHash);
+    } else {
+      outbox.giveBack({ ...entry, generation }, record, formerSecretHash);
+    }
+    if (formerOwner !== undefined && formerOwner !== by.id) {
+      if (nodeOf(formerOwner) === nodeId) outbox.supersede(formerOwner);
+      else options.notifySuperseded(nodeOf(formerOwner), formerOwner);
+    }
+    return { taken: record };
+  }
+
+  async function end(): Promise<void> {
+    clearInterval(touchTimer);
+    reaper.stop();
+    lease.stop();
+    if (isReady(redis)) {
+      const timer = { late: undefined as NodeJS.Timeout | undefined };
+      const late = new Promise<void>((resolve) => {
+        timer.late = setTimeout(resolve, options.redis.commandTimeoutMs);
+      });
+      const leave = outbox.flush().then(() => lease.end());
+      await Promise.race([
+        leave.catch((error: unknown) => {
+          log.warn({ node: nodeId, error: String(error) }, "registration not ended; its lease will lapse");
+        }),
+        late,
+      ]);
+      clearTimeout(timer.late);
+    }
+    outbox.close();
+    await closeRedis(redis);
+  }
+
+  return {
+    async start(given) {
+      handlers = given;
+      await connectRedis(redis, options.redis);
+      try {
+        await lease.start();
+      } catch (error) {
+        lease.stop();
+        outbox.close();
+        await closeRedis(redis);
+        throw error;
+      }
+      reaper.start();
+      const intervalMs = Math.max(TOUCH_INTERVAL_LEAST_MS, sessionTtlMs / 2 / TOUCH_SHARES);
+      const share = Math.min(1, intervalMs / (sessionTtlMs / 2));
+      touchTimer = setInterval(() => void outbox.touch(share), intervalMs);
+    },
+    put(connection) {
+      if (stopping !== undefined) return;
+      outbox.put(connection);
+      stats.registrySize = outbox.size;
+    },
+    remove(connection, resumable) {
+      outbox.remove(connection, resumable);
+      stats.registrySize = outbox.size;
+    },
+    take,
+    nodes: () => answered(() => reaper.living()),
+    totals: (): Promise<Totals> =>
+      answered(async () => {
+        const living = await reaper.living();
+        const counts = await Promise.all(living.map((node) => redis.hlen(keys.connections(node))));
+        return { nodes: living.length, connections: counts.reduce((sum, count) => sum + count, 0) };
+      }),
+    stop: () => (stopping ??= end()),
+    checkLease: (nowMs) => lease.check(nowMs),
+  };
+}

@@ -1,0 +1,32 @@
+/** Lua scripts: read from lua/ beside this file, sent by hash, in full where Redis does not know them. */
+
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+import type { Redis } from "ioredis";
+
+export interface Script {
+  readonly lua: string;
+  readonly sha1: string;
+}
+
+/** @param name  of the file, without `.lua` */
+export function loadScript(name: string): Script {
+  const lua = readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), "utf8");
+  return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
+}
+
+/** Rejects as the client does: toStarlingError says what that means. */
+export async function runScript(
+  redis: Redis,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  try {
+    return await redis.evalsha(script.sha1, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return await redis.eval(script.lua, keys.length, ...keys, ...args);
+  }
+}

@@ -1,0 +1,207 @@
+/** Real nodes for tests: in this process, or as `starling serve` in one of their own. */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { SignJWT } from "jose";
+import { configSchema, defaultConfig, type Config } from "../../src/config.js";
+import { silentLog } from "../../src/core/log.js";
+import { startNode } from "../../src/node.js";
+import { closeClients, RawClient, type Frame, type RawClientOptions } from "./raw-client.js";
+import type { RedisServer } from "./redis-server.js";
+
+export interface Answer {
+  readonly status: number;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of any shape
+  readonly body: any;
+}
+
+/** A node as a test talks to it. */
+export interface TestNode {
+  readonly id: string;
+  readonly wsUrl: string;
+  readonly apiUrl: string;
+  client(options?: RawClientOptions): Promise<RawClient & { welcome: Frame }>;
+  get(path: string): Promise<Answer>;
+  post(path: string, body?: unknown): Promise<Answer>;
+  /** A series of /metrics, labels included; 0 where it is not there. */
+  metric(series: string): Promise<number>;
+  metrics(): Promise<Map<string, number>>;
+  stop(): Promise<void>;
+}
+
+export interface InProcessNode extends TestNode {
+  drain(): Promise<void>;
+}
+
+const stops: (() => Promise<void>)[] = [];
+
+/** For afterEach. */
+export async function cleanUp(): Promise<void> {
+  closeClients();
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+}
+
+/** Checks until it gives something true. @throws Error naming what was waited for */
+export async function until<T>(
+  what: string,
+  check: () => T | Promise<T>,
+  deadlineMs = 10_000,
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + deadlineMs;
+  for (;;) {
+    const result = await check();
+    if (result !== undefined && result !== null && result !== false) return result;
+    if (performance.now() > deadline) throw new Error(`after ${deadlineMs} ms: not ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+let count = 0;
+
+export async function startTestNode(options: Partial<Config> = {}): Promise<InProcessNode> {
+  const config = configSchema.parse({
+    ...defaultConfig,
+    nodeId: `node-${count++}`,
+    port: 0,
+    apiPort: 0,
+    demo: false,
+    drainMs: 0,
+    ...options,
+  });
+  const node = await startNode(config, silentLog);
+  stops.push(() => node.stop());
+  return { ...talkTo(node), stop: () => node.stop(), drain: () => node.drain() };
+}
+
+export const JWT_SECRET = "a secret of the tests, 32 bytes long";
+
+/** @param lifetime  seconds, or a unix time in seconds if `expiresAt` is given */
+export function token(
+  claims: { sub: string; channels?: string[]; publish?: string[] },
+  { lifetimeSeconds = 60, secret = JWT_SECRET } = {},
+): Promise<string> {
+  return new SignJWT({ channels: ["*"], publish: ["*"], ...claims })
+    .setProtectedHeader({ alg: "HS256" })
+    .setExpirationTime(Math.floor(Date.now() / 1000) + lifetimeSeconds)
+    .sign(new TextEncoder().encode(secret));
+}
+
+/** Options of nodes that share a Redis and nothing with the nodes of other tests. */
+export function fleetOptions(redis: RedisServer): { redis: string; redisPrefix: string } {
+  return { redis: redis.url, redisPrefix: `t${count++}:` };
+}
+
+/** Nodes of one fleet, each joined by the time that this resolves. */
+export async function startFleet<N extends number>(
+  size: N,
+  redis: RedisServer,
+  options: Partial<Config> = {},
+): Promise<InProcessNode[] & { prefix: string }> {
+  const shared = fleetOptions(redis);
+  const nodes: InProcessNode[] = [];
+  for (let i = 0; i < size; i++) nodes.push(await startTestNode({ ...shared, ...options }));
+  return Object.assign(nodes, { prefix: options.redisPrefix ?? shared.redisPrefix });
+}
+
+function talkTo(node: { id: string; wsUrl: string; apiUrl: string }): Omit<TestNode, "stop"> {
+  const { id, wsUrl, apiUrl } = node;
+  const metrics = async (): Promise<Map<string, number>> => {
+    const text = await (await fetch(`${apiUrl}/metrics`)).text();
+    const series = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    return new Map(
+      series.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
+    );
+  };
+  return {
+    id,
+    wsUrl,
+    apiUrl,
+    client: (options) => RawClient.welcomed(wsUrl, options),
+    async get(path) {
+      const response = await fetch(apiUrl + path);
+      return { status: response.status, body: await response.json() };
+    },
+    async post(path, body) {
+      const response = await fetch(apiUrl + path, {
+        method: "POST",
+        ...(body === undefined
+          ? {}
+          : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+      });
+      return { status: response.status, body: await response.json() };
+    },
+    metrics,
+    metric: async (series) => (await metrics()).get(series) ?? 0,
+  };
+}
+
+export interface SpawnedNode extends TestNode {
+  readonly pid: number;
+  /** What it wrote to stderr. */
+  readonly log: string;
+  signal(signal: NodeJS.Signals): void;
+  /** How it ended. */
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+}
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const START_TIMEOUT_MS = 30_000;
+
+/** `starling serve` with these options, from the sources. */
+export async function spawnNode(options: Partial<Config> = {}): Promise<SpawnedNode> {
+  const id = options.nodeId ?? `node-${count++}`;
+  const flags = Object.entries({ nodeId: id, port: 0, apiPort: 0, demo: false, ...options }).flatMap(
+    ([name, value]) => [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)],
+  );
+  const child = spawn(process.execPath, ["--import", "tsx", "src/cli.ts", "serve", ...flags], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], HOME: process.env["HOME"] },
+  });
+  let log = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    if (log.length < 100_000) log += chunk.toString();
+  });
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+  });
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await ended;
+  };
+  stops.push(kill);
+  process.once("exit", () => void child.kill("SIGKILL"));
+  const urls = await printedUrls(child, () => log);
+  return {
+    ...talkTo({ id, wsUrl: urls.get("websocket")!, apiUrl: urls.get("api")! }),
+    pid: child.pid!,
+    get log() {
+      return log;
+    },
+    signal: (signal) => void child.kill(signal),
+    ended,
+    stop: kill,
+  };
+}
+
+async function printedUrls(child: ChildProcess, log: () => string): Promise<Map<string, string>> {
+  const urls = new Map<string, string>();
+  const lines = createInterface({ input: child.stdout! });
+  const timer = setTimeout(() => lines.close(), START_TIMEOUT_MS);
+  const gone = once(child, "exit").then(() => lines.close());
+  for await (const line of lines) {
+    const [, name, url] = /^(\w+)\s+(\w+:\/\/\S+)$/.exec(line) ?? [];
+    if (name !== undefined && url !== undefined) urls.set(name, url);
+    if (name === "api") break;
+  }
+  clearTimeout(timer);
+  gone.catch(() => undefined);
+  if (!urls.has("api")) {
+    child.kill("SIGKILL");
+    throw new Error(`the node did not start:\n${log()}`);
+  }
+  return urls;
+}

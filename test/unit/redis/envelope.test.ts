@@ -1,0 +1,224 @@
+import { pack } from "msgpackr";
+import { describe, expect, it } from "vitest";
+import fc from "fast-check";
+
+import type { PublishRequest } from "../../../src/core/broker.js";
+import { Encoding } from "../../../src/protocol/messages.js";
+import {
+  ENVELOPE_VERSION,
+  ENVELOPE_VERSION_BEFORE,
+  decodeEnvelope,
+  encodeEnvelope,
+} from "../../../src/redis/envelope.js";
+import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
+
+const NOW = 1_700_000_000_123;
+
+function request(fields: Partial<PublishRequest> = {}): PublishRequest {
+  return {
+    key: "main/room",
+    payload: { bytes: Buffer.from('"hi"'), encoding: Encoding.json },
+    from: undefined,
+    event: undefined,
+    tags: undefined,
+    exclude: undefined,
+    settle: () => undefined,
+    ...fields,
+  };
+}
+
+const full = request({
+  key: "shop/orders",
+  payload: { bytes: Buffer.from([0, 255]), encoding: Encoding.binary },
+  from: { connection: "c1", user: "u1" },
+  event: "created",
+  tags: { region: "eu", ["__proto__"]: "x" },
+  exclude: "c1",
+});
+
+describe("envelope", () => {
+  it("is a flat array that says its version, node and time", () => {
+    const bytes = encodeEnvelope("n1", NOW, [request({ from: { connection: "c1" } })]);
+    const expected = [2, "n1", NOW, ["main/room", 0, Buffer.from('"hi"'), ["c1", null, null, null, null]]];
+    expect(bytes.equals(pack(expected))).toBe(true);
+  });
+
+  it("gives back what was put in", () => {
+    const { node, openedAtMs, publications } = decodeEnvelope(encodeEnvelope("n1", NOW, [request(), full]));
+    expect({ node, openedAtMs }).toEqual({ node: "n1", openedAtMs: NOW });
+    expect(publications).toHaveLength(2);
+    for (const [i, sent] of [request(), full].entries()) {
+      expect(publications[i]).toEqual({
+        ...sent,
+        settle: undefined,
+        position: undefined,
+        publishedAtMs: NOW,
+      });
+    }
+    expect(Object.keys(publications[1]!.tags!)).toEqual(["region", "__proto__"]);
+  });
+
+  it("reads payloads as views, without a copy", () => {
+    const bytes = encodeEnvelope("n1", NOW, [request()]);
+    expect(decodeEnvelope(bytes).publications[0]!.payload.bytes.buffer).toBe(bytes.buffer);
+  });
+
+  it("keeps what was encoded when more is encoded", () => {
+    const first = encodeEnvelope("n1", NOW, [request({ key: "main/first" })]);
+    for (let i = 0; i < 1_000; i++) encodeEnvelope("n1", NOW, [request({ key: `main/other-${i}` })]);
+    expect(decodeEnvelope(first).publications[0]!.key).toBe("main/first");
+  });
+
+  it("reads the version before, whose tags are a map", () => {
+    const bytes = pack([
+      1,
+      "old",
+      NOW,
+      [
+        "main/room",
+        1,
+        Buffer.from([1]),
+        ["c1", "u1", "e", { a: "b" }, "c9"],
+        "main/x",
+        0,
+        Buffer.from("1"),
+        null,
+      ],
+    ]);
+    expect(decodeEnvelope(bytes).publications).toEqual([
+      {
+        key: "main/room",
+        payload: { bytes: Buffer.from([1]), encoding: Encoding.msgpack },
+        from: { connection: "c1", user: "u1" },
+        event: "e",
+        tags: { a: "b" },
+        exclude: "c9",
+        position: undefined,
+        publishedAtMs: NOW,
+      },
+      expect.objectContaining({ key: "main/x", tags: undefined }),
+    ]);
+  });
+
+  it("writes the version before for nodes that know no other", () => {
+    const bytes = encodeEnvelope("n1", NOW, [request({ tags: { a: "b" } })], ENVELOPE_VERSION_BEFORE);
+    const written = pack([
+      1,
+      "n1",
+      NOW,
+      ["main/room", 0, Buffer.from('"hi"'), [null, null, null, { a: "b" }, null]],
+    ]);
+    expect(bytes.equals(written)).toBe(true);
+    expect(decodeEnvelope(bytes).publications[0]!.tags).toEqual({ a: "b" });
+  });
+
+  it("does not take one version's tags in another", () => {
+    const item = (tags: unknown): unknown[] => [
+      "main/room",
+      0,
+      Buffer.from("1"),
+      [null, null, null, tags, null],
+    ];
+    expect(() => decodeEnvelope(pack([1, "n1", NOW, item(["a", "b"])]))).toThrow("the tags");
+    expect(() => decodeEnvelope(pack([2, "n1", NOW, item({ a: "b" })]))).toThrow("the tags");
+  });
+
+  it.each([0, 3, ENVELOPE_VERSION + 1, -1, 1.5, "2", null])(
+    "refuses version %s and names those it reads",
+    (version) => {
+      expect(() => decodeEnvelope(pack([version, "n1", NOW, []]))).toThrow(
+        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1 and 2`,
+      );
+    },
+  );
+
+  const item = (...fields: unknown[]): unknown[] => [2, "n1", NOW, fields];
+  const bytes = Buffer.from("1");
+  it.each<[string, unknown]>([
+    ["no array", { version: 2 }],
+    ["an empty array", []],
+    ["a node that is no string", [2, 7, NOW, []]],
+    ["a node of 300 characters", [2, "n".repeat(300), NOW, []]],
+    ["a time that is no number", [2, "n1", "now", []]],
+    ["a time before 1970", [2, "n1", -1, []]],
+    ["publications that are no array", [2, "n1", NOW, "x"]],
+    ["half a publication", item("main/room", 0)],
+    ["a key that is no string", item(1, 0, bytes, null)],
+    ["a key without an application", item("room", 0, bytes, null)],
+    ["a key of 600 characters", item(`main/${"x".repeat(600)}`, 0, bytes, null)],
+    ["an encoding that does not exist", item("main/room", 3, bytes, null)],
+    ["an encoding that is no number", item("main/room", "0", bytes, null)],
+    ["a payload that is text", item("main/room", 0, "1", null)],
+    ["meta data that is no array", item("main/room", 0, bytes, "x")],
+    ["meta data that is too short", item("main/room", 0, bytes, [null])],
+    ["a sender that is no string", item("main/room", 0, bytes, [1, null, null, null, null])],
+    ["a user without a connection", item("main/room", 0, bytes, [null, "u", null, null, null])],
+    ["an event that is no string", item("main/room", 0, bytes, [null, null, 1, null, null])],
+    ["tags of odd length", item("main/room", 0, bytes, [null, null, null, ["a"], null])],
+    ["a tag that is no string", item("main/room", 0, bytes, [null, null, null, ["a", 1], null])],
+    ["an exclusion that is no string", item("main/room", 0, bytes, [null, null, null, null, 1])],
+  ])("refuses %s", (_, value) => {
+    expect(() => decodeEnvelope(pack(value))).toThrow(/is wrong|is unknown/);
+  });
+
+  it("does not repeat payloads or names in its errors", () => {
+    const secret = item("main/room", 0, "the secret text", null);
+    expect(() => decodeEnvelope(pack(secret))).toThrow("a payload is wrong: string");
+  });
+
+  it.each<[string, number[]]>([
+    ["nothing", []],
+    ["an array of 2^32-1", [0xdd, 0xff, 0xff, 0xff, 0xff]],
+    ["a map of 2^32-1", [0xdf, 0xff, 0xff, 0xff, 0xff]],
+    ["binary of 2^32-1", [0xc6, 0xff, 0xff, 0xff, 0xff, 1]],
+    ["text of 2^32-1", [0xdb, 0xff, 0xff, 0xff, 0xff, 1]],
+    ["an extension of 2^32-1", [0xc9, 0xff, 0xff, 0xff, 0xff, 1]],
+    ["the byte that MessagePack never uses", [0xc1]],
+    ["a record definition", [0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61, 0x01]],
+    ["a big integer", [0xc7, 9, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
+    ["a regular expression", [0xc7, 3, 0x78, 0x92, 0xa0, 0xa0]],
+    ["a date", [0xd6, 0xff, 0, 0, 0, 0]],
+    ["two values", [0x90, 0x90]],
+  ])("refuses %s", (_, raw) => {
+    expect(() => decodeEnvelope(Buffer.from(raw))).toThrow(/byte \d+/);
+  });
+
+  it("refuses arrays nested a million deep", () => {
+    expect(() => decodeEnvelope(Buffer.alloc(1_000_000, 0x91))).toThrow();
+    expect(() => decodeEnvelope(Buffer.concat([Buffer.alloc(1_000_000, 0x91), Buffer.from([1])]))).toThrow();
+    // A reader that kept state over the failure would fail now.
+    expect(decodeEnvelope(encodeEnvelope("n1", NOW, [])).publications).toEqual([]);
+  });
+
+  it("refuses what is larger than the bus carries", () => {
+    expect(() => decodeEnvelope(Buffer.alloc(BUS_MESSAGE_BYTES_MAX + 1, 0x90))).toThrow(
+      `${BUS_MESSAGE_BYTES_MAX}`,
+    );
+  });
+
+  it("refuses an envelope cut anywhere", () => {
+    const whole = encodeEnvelope("n1", NOW, [request(), full]);
+    for (let end = 0; end < whole.length; end++) {
+      expect(() => decodeEnvelope(whole.subarray(0, end))).toThrow();
+    }
+  });
+
+  it("either reads or throws, whatever the bytes", () => {
+    const whole = encodeEnvelope("n1", NOW, [request(), full]);
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 0, max: 255 }), (at, byte) => {
+        const broken = Buffer.from(whole);
+        broken[at] = byte;
+        try {
+          for (const { key, payload } of decodeEnvelope(broken).publications) {
+            expect(key).toContain("/");
+            expect(payload.bytes).toBeInstanceOf(Uint8Array);
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
