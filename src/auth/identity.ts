@@ -1,0 +1,50 @@
+import type { Authorizer, Identity } from "../core/authorizer.js";
+import { PatternList } from "./patterns.js";
+
+/** An identity whose rights are two pattern lists. One flat object per connection. */
+export class PatternIdentity implements Identity {
+  readonly userId: string | null;
+  readonly expiresAt: number | undefined;
+  readonly channels: PatternList;
+  readonly publish: PatternList;
+
+  constructor(
+    userId: string | null,
+    expiresAt: number | undefined,
+    channels: PatternList,
+    publish: PatternList,
+  ) {
+    this.userId = userId;
+    this.expiresAt = expiresAt;
+    this.channels = channels;
+    this.publish = publish;
+  }
+
+  maySubscribe(channel: string): boolean {
+    return this.channels.matches(channel);
+  }
+
+  mayPublish(channel: string): boolean {
+    return this.publish.matches(channel);
+  }
+}
+
+/** Same user, same expiry; a list that is given replaces the one before, one that is not stays. */
+export const permitPatterns: Authorizer["permit"] = (identity, rights) => {
+  const channels = rights.channels && new PatternList(rights.channels);
+  const publish = rights.publish && new PatternList(rights.publish);
+  if (identity instanceof PatternIdentity) {
+    return new PatternIdentity(
+      identity.userId,
+      identity.expiresAt,
+      channels ?? identity.channels,
+      publish ?? identity.publish,
+    );
+  }
+  return {
+    userId: identity.userId,
+    expiresAt: identity.expiresAt,
+    maySubscribe: (channel) => (channels ? channels.matches(channel) : identity.maySubscribe(channel)),
+    mayPublish: (channel) => (publish ? publish.matches(channel) : identity.mayPublish(channel)),
+  };
+};

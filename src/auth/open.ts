@@ -1,0 +1,25 @@
+import type { Authorizer } from "../core/authorizer.js";
+import { StarlingError } from "../protocol/errors.js";
+import { PatternIdentity, permitPatterns } from "./identity.js";
+import { PatternList } from "./patterns.js";
+
+/**
+ * No key configured: everyone is the same anonymous identity and may use every
+ * channel but the server's (`#...`). A token is refused rather than ignored: its
+ * holder would believe to be someone.
+ */
+export function createOpenAuthorizer(): Authorizer {
+  const all = new PatternList(["*"]);
+  const anonymous = Object.freeze(new PatternIdentity(null, undefined, all, all));
+  return {
+    required: false,
+    anonymous,
+    authenticate: (credentials) =>
+      credentials.token === undefined
+        ? Promise.resolve(anonymous)
+        : Promise.reject(
+            new StarlingError("token_invalid", "this node has no key configured: connect without a token"),
+          ),
+    permit: permitPatterns,
+  };
+}

@@ -1,0 +1,150 @@
+import { silentLog, type Log } from "../core/log.js";
+import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.js";
+import { StarlingError, quote } from "../protocol/errors.js";
+import { createKeyCheck } from "./api-key.js";
+import { check, nearest } from "./check.js";
+import { COMMON_HEADERS, jsonResponse } from "./message.js";
+import { buildOpenApi, needsKey } from "./openapi.js";
+import type { NodeOperations } from "./operations.js";
+import { ApiError, errorResponse, isFault } from "./problem.js";
+import { decodeBody, readQuery } from "./request.js";
+import type { Route } from "./route.js";
+import { createRoutes } from "./routes.js";
+
+export interface ApiOptions {
+  readonly operations: NodeOperations;
+  /** Empty: everyone is let in, which only makes sense on a loopback address. */
+  readonly apiKeys: readonly string[];
+  /** Whether /metrics asks for no key. */
+  readonly metricsPublic: boolean;
+  /** Of one publication's content, in bytes. */
+  readonly maxContentBytes: number;
+  /** The package's, for the document. */
+  readonly version: string;
+  readonly log?: Log;
+}
+
+/**
+ * The server API as a function. It never rejects: whatever goes wrong becomes a
+ * response. HEAD is answered as GET without the body.
+ * @throws Error for an API key that no header could carry
+ */
+export function createApi(options: ApiOptions): HttpHandler {
+  const { operations, apiKeys, metricsPublic, maxContentBytes, version, log = silentLog } = options;
+  const checkKey = createKeyCheck(apiKeys);
+  const keyed = apiKeys.length > 0;
+
+  let document: string | undefined;
+  const routes = createRoutes({
+    operations,
+    maxContentBytes,
+    onError: (error) => {
+      if (isFault(error)) log.error({ err: error }, "server API: a publication failed by our own fault");
+    },
+    openapi: () => (document ??= JSON.stringify(buildOpenApi(routes, { version, metricsPublic, keyed }))),
+  });
+  const find = createFinder(routes);
+
+  async function answer(request: HttpRequest): Promise<HttpResponse> {
+    const found = find(request);
+    // Before saying whether a path exists: that is not for those without a key either.
+    if (found.route === undefined || needsKey(found.route, metricsPublic)) checkKey(request);
+    if (found.route === undefined) throw found.problem();
+    const { route, segments } = found;
+    // Any page in a browser on this machine could ask: it cannot read, but it could publish.
+    if (!keyed && route.method === "POST" && request.header("origin") !== undefined) {
+      throw new ApiError(
+        "forbidden",
+        "this node has no API key configured and takes no requests from web pages",
+      );
+    }
+    const params = route.params && check(route.params, readParams(route, segments), "path");
+    // Health and metrics answer whatever a prober adds to their address.
+    const query = route.access === "key" ? readQuery(route.query, request.query) : undefined;
+    const json = route.body && decodeBody(request, route.body.optional);
+    const body = route.body && check(route.body.checked, json, "body");
+    const output = await route.handle({ params, query, body, json, bytes: request.body });
+    if ("json" in output) return jsonResponse(output.status, output.json);
+    return { ...output, headers: { ...COMMON_HEADERS, ...output.headers } };
+  }
+
+  return async (request) => {
+    let response: HttpResponse;
+    try {
+      response = await answer(request);
+    } catch (error) {
+      if (isFault(error)) {
+        log.error({ err: error, method: request.method, path: request.path }, "server API: a request failed");
+      }
+      response = errorResponse(error);
+    }
+    return request.method === "HEAD" ? { ...response, body: "" } : response;
+  };
+}
+
+type Found =
+  | { readonly route: Route; readonly segments: readonly string[] }
+  | { readonly route: undefined; readonly problem: () => ApiError };
+
+function createFinder(routes: readonly Route[]): (request: HttpRequest) => Found {
+  const templates = routes.map((route) => ({ route, pieces: route.path.split("/") }));
+
+  return ({ method, path }) => {
+    const segments = path.split("/");
+    const here = templates.filter(({ pieces }) => matches(pieces, segments)).map(({ route }) => route);
+    const wanted = method === "HEAD" ? "GET" : method;
+    const route = here.find((candidate) => candidate.method === wanted);
+    if (route !== undefined) return { route, segments };
+    if (here.length > 0) return { route: undefined, problem: () => wrongMethod(method, here) };
+    return { route: undefined, problem: () => unknownPath(path, segments, templates) };
+  };
+}
+
+const isParameter = (piece: string): boolean => piece.startsWith("{");
+
+function matches(pieces: readonly string[], segments: readonly string[]): boolean {
+  return (
+    pieces.length === segments.length &&
+    pieces.every((piece, index) => isParameter(piece) || piece === segments[index])
+  );
+}
+
+function wrongMethod(method: string, routes: readonly Route[]): ApiError {
+  const allow = routes.map((route) => (route.method === "GET" ? "GET, HEAD" : route.method)).join(", ");
+  return new ApiError("method_not_allowed", `${quote(method)} is not allowed here: ${allow} is`, { allow });
+}
+
+function unknownPath(
+  path: string,
+  segments: readonly string[],
+  templates: readonly { readonly route: Route; readonly pieces: readonly string[] }[],
+): ApiError {
+  // Parameters cost nothing: each template is compared with the path's own values in their places.
+  const candidates = templates.map(({ pieces }) =>
+    pieces.map((piece, index) => (isParameter(piece) ? segments[index] || piece : piece)).join("/"),
+  );
+  const near = nearest(path, candidates);
+  const hint =
+    near === undefined
+      ? "GET /openapi.json lists all"
+      : `did you mean ${templates[candidates.indexOf(near)]!.route.path}?`;
+  return new ApiError("not_found", `there is no path ${quote(path)}: ${hint}`);
+}
+
+function readParams(route: Route, segments: readonly string[]): Record<string, string> {
+  const params: Record<string, string> = {};
+  for (const [index, piece] of route.path.split("/").entries()) {
+    if (isParameter(piece)) params[piece.slice(1, -1)] = decode(segments[index]!);
+  }
+  return params;
+}
+
+function decode(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch (cause) {
+    throw new StarlingError("bad_request", `${quote(segment)} in the path is not percent-encoded UTF-8`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,53 @@
+import type { Target } from "../core/control.js";
+import type { PublishInput } from "../core/operations.js";
+import type { ConnectionRecord, Totals } from "../core/registry.js";
+import type { Position } from "../protocol/messages.js";
+
+export interface ChannelCount {
+  readonly channel: string;
+  /** Connections over all nodes that answered. */
+  readonly subscribers: number;
+}
+
+/** What the API does to the nodes. Each may throw StarlingError unavailable or unknown. */
+export interface NodeOperations {
+  /**
+   * Must queue before its first await: publish-many calls it in order within one
+   * turn, and that order is the order in the channel.
+   */
+  publish(input: PublishInput): Promise<Position | undefined>;
+  /** At most `limit` channels with subscribers, by name. `missing`: nodes that did not answer. */
+  channels(query: { readonly app: string; readonly prefix: string; readonly limit: number }): Promise<{
+    readonly channels: readonly ChannelCount[];
+    readonly missing: readonly string[];
+  }>;
+  channelSubscribers(query: { readonly app: string; readonly channel: string }): Promise<{
+    readonly subscribers: number;
+    readonly missing: readonly string[];
+  }>;
+  userConnections(
+    app: string,
+    user: string,
+  ): Promise<{
+    readonly connections: readonly (ConnectionRecord & { readonly node: string })[];
+    readonly missing: readonly string[];
+  }>;
+  /** Resolves once every node was told. So do the next two. */
+  disconnectUser(
+    app: string,
+    user: string,
+    options: { readonly code?: number | undefined; readonly reason?: string | undefined },
+  ): Promise<void>;
+  unsubscribe(app: string, target: Target, channel: string): Promise<void>;
+  permit(
+    app: string,
+    target: Target,
+    rights: {
+      readonly channels?: readonly string[] | undefined;
+      readonly publish?: readonly string[] | undefined;
+    },
+  ): Promise<void>;
+  totals(): Promise<Totals>;
+  ready(): { readonly ready: boolean; readonly reasons: readonly string[] };
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+}

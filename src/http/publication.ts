@@ -1,0 +1,71 @@
+import type { z } from "zod";
+import { DEFAULT_APP } from "../core/channel.js";
+import type { PublishInput } from "../core/operations.js";
+import { StarlingError } from "../protocol/errors.js";
+import { DEPTH_MAX } from "../protocol/json-scan.js";
+import { Encoding, type Payload, type Position } from "../protocol/messages.js";
+import { fieldSpan, itemStarts } from "./json-spans.js";
+import type { publication } from "./schemas.js";
+
+/** A publication of a body: checked, as JSON.parse made it, and where its object begins in the body. */
+export interface RawPublication {
+  readonly body: z.output<typeof publication>;
+  readonly json: unknown;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+}
+
+/** @throws StarlingError bad_request, too_large */
+export function readPublication(
+  { body, json, bytes, start }: RawPublication,
+  maxContentBytes: number,
+): PublishInput {
+  // zod drops this key where it copies a record, and nothing is to be lost unsaid.
+  const tags = (json as { tags?: object }).tags;
+  if (tags !== undefined && Object.hasOwn(tags, "__proto__")) {
+    throw new StarlingError("bad_request", '"tags" has the key "__proto__", which is not allowed');
+  }
+  const payload =
+    body.contentBase64 === undefined
+      ? jsonPayload(bytes, start)
+      : { bytes: Buffer.from(body.contentBase64, "base64"), encoding: Encoding.binary };
+  if (payload.bytes.length > maxContentBytes) {
+    throw new StarlingError(
+      "too_large",
+      `content has ${payload.bytes.length} bytes, at most ${maxContentBytes} are allowed`,
+    );
+  }
+  return {
+    app: DEFAULT_APP,
+    channel: body.channel,
+    payload,
+    event: body.event,
+    tags: body.tags,
+    exclude: body.exclude,
+  };
+}
+
+function jsonPayload(bytes: Uint8Array, start: number): Payload {
+  const span = fieldSpan(bytes, start, "content")!;
+  // Clients in other languages parse by recursion, and so does this node's own transcoding.
+  if (span.depth > DEPTH_MAX) {
+    throw new StarlingError(
+      "bad_request",
+      `content nests ${span.depth} deep, at most ${DEPTH_MAX} is allowed`,
+    );
+  }
+  // A copy: a view would keep a whole batch's body alive.
+  return { bytes: new Uint8Array(bytes.subarray(span.start, span.end)), encoding: Encoding.json };
+}
+
+/** Where each item of a publish-many body begins in it. */
+export function publicationStarts(bytes: Uint8Array): number[] {
+  return itemStarts(bytes, fieldSpan(bytes, 0, "publications")!.start);
+}
+
+export function describePublished(
+  channel: string,
+  position: Position | undefined,
+): { channel: string; offset?: number; epoch?: string } {
+  return position === undefined ? { channel } : { channel, offset: position.offset, epoch: position.epoch };
+}

@@ -1,0 +1,65 @@
+import type { HttpRequest } from "../core/transport.js";
+import { StarlingError, quote } from "../protocol/errors.js";
+import { check, type ObjectSchema } from "./check.js";
+import { ApiError } from "./problem.js";
+
+// A byte order mark is no JSON either: spans are found in the bytes as they are.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * The body as JSON.parse makes it.
+ * @param optional no body counts as `{}`
+ * @throws ApiError unsupported_media_type; StarlingError bad_request
+ */
+export function decodeBody(request: HttpRequest, optional: boolean): unknown {
+  if (request.body.length === 0) {
+    if (optional) return {};
+    throw new StarlingError("bad_request", "the body is empty: a JSON object is expected");
+  }
+  const type = request.header("content-type");
+  // Browsers send text/plain and forms to anywhere unasked, JSON only where they were allowed to.
+  if (!/^application\/json *(;|$)/i.test(type ?? "")) {
+    const found = type === undefined ? "it is missing" : `it is ${quote(type)}`;
+    throw new ApiError("unsupported_media_type", `content-type must be application/json, ${found}`);
+  }
+  let text: string;
+  try {
+    text = utf8.decode(request.body);
+  } catch (cause) {
+    throw new StarlingError("bad_request", "the body is not UTF-8", { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new StarlingError("bad_request", `the body is not JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws StarlingError bad_request */
+export function readQuery(schema: ObjectSchema | undefined, query: string): unknown {
+  const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (name in given)
+      throw new StarlingError("bad_request", `query parameter ${quote(name)} is given twice`);
+    given[name] = value;
+  }
+  if (schema === undefined) {
+    const name = Object.keys(given)[0];
+    if (name === undefined) return undefined;
+    throw new StarlingError("bad_request", `unknown query parameter ${quote(name)}: none is allowed here`);
+  }
+  for (const name of Object.keys(given)) {
+    const value = given[name] as string;
+    if (isInteger(schema, name) && /^-?\d{1,9}$/.test(value)) given[name] = Number(value);
+  }
+  return check(schema, { ...given }, "query");
+}
+
+/** Whether the schema's parameter is a number: a query has only text. */
+function isInteger(schema: ObjectSchema, name: string): boolean {
+  if (!Object.hasOwn(schema.shape, name)) return false;
+  const field = schema.shape[name]!;
+  return field.safeParse(1).success && !field.safeParse("").success;
+}

@@ -1,0 +1,272 @@
+/** Every route of the API: what it takes, what it does, what it answers. */
+
+import { DEFAULT_APP } from "../core/channel.js";
+import { check } from "./check.js";
+import { errorDetail } from "./problem.js";
+import type { NodeOperations } from "./operations.js";
+import { describePublished, publicationStarts, readPublication } from "./publication.js";
+import { route, type NamedSchema, type Route } from "./route.js";
+import * as schemas from "./schemas.js";
+
+export interface RoutesOptions {
+  readonly operations: NodeOperations;
+  readonly maxContentBytes: number;
+  /** Told of what went wrong inside a request that is answered all the same. */
+  readonly onError: (error: unknown) => void;
+  /** The OpenAPI document as JSON text. */
+  readonly openapi: () => string;
+}
+
+const named = <T extends NamedSchema["schema"]>(name: string, schema: T): NamedSchema<T> => ({
+  name,
+  schema,
+});
+
+/** The bus is away: 503, or 504 where it may have happened. */
+const BUS_ERRORS = [503, 504] as const;
+
+const ACCEPTED = {
+  202: { description: "Every node was told.", json: named("Accepted", schemas.accepted) },
+} as const;
+
+export function createRoutes(options: RoutesOptions): readonly Route[] {
+  return [...publishRoutes(options), ...queryRoutes(options), ...userRoutes(options), ...nodeRoutes(options)];
+}
+
+function publishRoutes({ operations, maxContentBytes, onError }: RoutesOptions): Route[] {
+  return [
+    route({
+      method: "POST",
+      path: "/v1/publish",
+      id: "publish",
+      summary: "Publish to a channel",
+      description: "Reaches every subscriber on every node. Channels that start with # are allowed here.",
+      access: "key",
+      body: {
+        documented: named("Publication", schemas.publication),
+        checked: schemas.publication,
+        optional: false,
+      },
+      responses: { 200: { description: "The bus has it.", json: named("Published", schemas.published) } },
+      errors: [413, 429, ...BUS_ERRORS],
+      async handle({ body, json, bytes }) {
+        const input = readPublication({ body, json, bytes, start: 0 }, maxContentBytes);
+        const position = await operations.publish(input);
+        return { status: 200, json: describePublished(input.channel, position) };
+      },
+    }),
+    route({
+      method: "POST",
+      path: "/v1/publish-many",
+      id: "publishMany",
+      summary: "Publish to several channels",
+      description: "Answers 200 also where some failed: each result is a publication's or an error.",
+      access: "key",
+      body: {
+        documented: named("Publications", schemas.publishMany),
+        checked: schemas.publishManyFrame,
+        optional: false,
+      },
+      responses: {
+        200: { description: "One result each.", json: named("PublishedMany", schemas.publishedMany) },
+      },
+      errors: [],
+      async handle({ body, bytes }) {
+        const starts = publicationStarts(bytes);
+        const publishOne = async (json: unknown, index: number) => {
+          try {
+            const item = check(schemas.publication, json, "body");
+            const input = readPublication(
+              { body: item, json, bytes, start: starts[index]! },
+              maxContentBytes,
+            );
+            return describePublished(input.channel, await operations.publish(input));
+          } catch (error) {
+            onError(error);
+            return { error: errorDetail(error) };
+          }
+        };
+        return { status: 200, json: { results: await Promise.all(body.publications.map(publishOne)) } };
+      },
+    }),
+  ];
+}
+
+function queryRoutes({ operations }: RoutesOptions): Route[] {
+  return [
+    route({
+      method: "GET",
+      path: "/v1/channels",
+      id: "listChannels",
+      summary: "List channels and their subscribers over all nodes",
+      access: "key",
+      query: schemas.channelsQuery,
+      responses: { 200: { description: "By name.", json: named("ChannelList", schemas.channelList) } },
+      errors: BUS_ERRORS,
+      async handle({ query }) {
+        return { status: 200, json: await operations.channels({ app: DEFAULT_APP, ...query }) };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/v1/channels/{channel}",
+      id: "getChannel",
+      summary: "Count a channel's subscribers over all nodes",
+      description: "A channel without subscribers is one with 0: channels need not be made first.",
+      access: "key",
+      params: schemas.channelParams,
+      responses: { 200: { description: "The count.", json: named("Channel", schemas.channelDetail) } },
+      errors: BUS_ERRORS,
+      async handle({ params: { channel } }) {
+        const { subscribers, missing } = await operations.channelSubscribers({ app: DEFAULT_APP, channel });
+        return { status: 200, json: { channel, subscribers, missing } };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/v1/users/{user}/connections",
+      id: "listUserConnections",
+      summary: "List a user's connections on all nodes",
+      access: "key",
+      params: schemas.userParams,
+      responses: {
+        200: { description: "None is an empty list.", json: named("ConnectionList", schemas.connectionList) },
+      },
+      errors: BUS_ERRORS,
+      async handle({ params: { user } }) {
+        return { status: 200, json: await operations.userConnections(DEFAULT_APP, user) };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/v1/totals",
+      id: "getTotals",
+      summary: "Count nodes and connections",
+      access: "key",
+      responses: { 200: { description: "Over all nodes.", json: named("Totals", schemas.totals) } },
+      errors: BUS_ERRORS,
+      async handle() {
+        return { status: 200, json: await operations.totals() };
+      },
+    }),
+  ];
+}
+
+function userRoutes({ operations }: RoutesOptions): Route[] {
+  return [
+    route({
+      method: "POST",
+      path: "/v1/users/{user}/disconnect",
+      id: "disconnectUser",
+      summary: "Close a user's connections on all nodes",
+      description: "With close code 4502: clients do not reconnect.",
+      access: "key",
+      params: schemas.userParams,
+      body: {
+        documented: named("Disconnect", schemas.disconnect),
+        checked: schemas.disconnect,
+        optional: true,
+      },
+      responses: ACCEPTED,
+      errors: BUS_ERRORS,
+      async handle({ params: { user }, body: { reason } }) {
+        await operations.disconnectUser(DEFAULT_APP, user, { reason });
+        return { status: 202, json: { user } };
+      },
+    }),
+    route({
+      method: "POST",
+      path: "/v1/users/{user}/unsubscribe",
+      id: "unsubscribeUser",
+      summary: "Take a channel from a user's connections on all nodes",
+      access: "key",
+      params: schemas.userParams,
+      body: {
+        documented: named("Unsubscribe", schemas.unsubscribe),
+        checked: schemas.unsubscribe,
+        optional: false,
+      },
+      responses: ACCEPTED,
+      errors: BUS_ERRORS,
+      async handle({ params: { user }, body: { channel } }) {
+        await operations.unsubscribe(DEFAULT_APP, { user }, channel);
+        return { status: 202, json: { user } };
+      },
+    }),
+    route({
+      method: "POST",
+      path: "/v1/users/{user}/permit",
+      id: "permitUser",
+      summary: "Change what a user's connections may do, on all nodes",
+      description: "Holds for the connections that are open now: the next token says anew what is allowed.",
+      access: "key",
+      params: schemas.userParams,
+      body: { documented: named("Permit", schemas.permit), checked: schemas.permit, optional: false },
+      responses: ACCEPTED,
+      errors: BUS_ERRORS,
+      async handle({ params: { user }, body: { channels, publish } }) {
+        await operations.permit(DEFAULT_APP, { user }, { channels, publish });
+        return { status: 202, json: { user } };
+      },
+    }),
+  ];
+}
+
+function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
+  const readiness = named("Readiness", schemas.readiness);
+  return [
+    route({
+      method: "GET",
+      path: "/healthz",
+      id: "getHealth",
+      summary: "Whether the process is alive",
+      access: "open",
+      responses: { 200: { description: "It is.", json: named("Health", schemas.health) } },
+      errors: [],
+      handle: () => ({ status: 200, json: { status: "ok" } }),
+    }),
+    route({
+      method: "GET",
+      path: "/readyz",
+      id: "getReadiness",
+      summary: "Whether this node should get clients",
+      access: "open",
+      responses: {
+        200: { description: "It should.", json: readiness },
+        503: { description: "It should not, for these reasons.", json: readiness },
+      },
+      errors: [],
+      handle() {
+        const { ready, reasons } = operations.ready();
+        return { status: ready ? 200 : 503, json: { ready, reasons } };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/metrics",
+      id: "getMetrics",
+      summary: "Metrics of this node, for Prometheus",
+      access: "metrics",
+      responses: { 200: { description: "Prometheus text format.", type: "text/plain" } },
+      errors: [],
+      async handle() {
+        const { contentType, text } = await operations.metrics();
+        return { status: 200, headers: { "content-type": contentType }, body: text };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/openapi.json",
+      id: "getOpenApi",
+      summary: "This document",
+      access: "key",
+      responses: { 200: { description: "OpenAPI 3.1.", type: "application/json" } },
+      errors: [],
+      handle: () => ({
+        status: 200,
+        headers: { "content-type": "application/json; charset=utf-8" },
+        body: openapi(),
+      }),
+    }),
+  ];
+}

@@ -1,0 +1,184 @@
+/**
+ * What the API takes and gives. The check and the OpenAPI document are both made
+ * from these, so they cannot differ. What a client may publish is bounded as
+ * protocol/command-fields.ts bounds it for sockets.
+ */
+
+import { z } from "zod";
+import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
+import { API_ERROR_CODES } from "./problem.js";
+
+export const PUBLICATIONS_MAX = 1000;
+export const CHANNELS_LIMIT_MAX = 1000;
+const CHANNELS_LIMIT_DEFAULT = 100;
+const USER_CHARACTERS_MAX = 128;
+const EVENT_CHARACTERS_MAX = 200;
+const TAGS_MAX = 16;
+const TAG_CHARACTERS_MAX = 128;
+const CONNECTION_CHARACTERS_MAX = 128;
+const PATTERNS_MAX = 1000;
+/** A close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
+const REASON_BYTES_MAX = 123;
+
+/** As checkChannelName, which makes the errors; a test holds the two to each other. */
+export const channelName = z
+  .string()
+  .min(1)
+  .max(CHANNEL_NAME_MAX)
+  .regex(/^[!#-[\]-~]+$/)
+  .meta({
+    description: "Channel name: printable ASCII without space, quote and backslash.",
+    examples: ["room"],
+  });
+
+export const userId = z
+  .string()
+  .min(1)
+  .max(USER_CHARACTERS_MAX)
+  .regex(/^[^\p{Cc}\p{Zl}\p{Zp}]+$/u, { error: "must not hold control characters" })
+  .meta({ description: "User id: the `sub` claim of the user's tokens.", examples: ["42"] });
+
+const pattern = z
+  .string()
+  .min(1)
+  .max(CHANNEL_NAME_MAX)
+  .regex(/^[!$-[\]-~][!#-[\]-~]*$/, {
+    error:
+      "must be a channel pattern: printable ASCII without space, quote and backslash, not starting with #",
+  })
+  .meta({ description: "Channel pattern: `*` stands for any run of characters.", examples: ["chat:*"] });
+
+export const publication = z
+  .strictObject({
+    channel: channelName,
+    content: z.unknown().optional().meta({ description: "Any JSON value, nesting at most 64 deep." }),
+    contentBase64: z
+      .base64({ error: "must be padded base64 (A-Z a-z 0-9 + /)" })
+      .optional()
+      .meta({ description: "Bytes, for binary content." }),
+    event: z.string().max(EVENT_CHARACTERS_MAX).optional().meta({ description: "An event name, as it is." }),
+    tags: z
+      .record(z.string().max(TAG_CHARACTERS_MAX), z.string().max(TAG_CHARACTERS_MAX))
+      .refine((tags) => Object.keys(tags).length <= TAGS_MAX, { error: `has more than ${TAGS_MAX} entries` })
+      .optional()
+      .meta({ maxProperties: TAGS_MAX, description: "Strings that travel beside the content." }),
+    exclude: z
+      .string()
+      .min(1)
+      .max(CONNECTION_CHARACTERS_MAX)
+      .optional()
+      .meta({ description: "Id of a connection that is not to receive it." }),
+  })
+  .refine((body) => (body.content === undefined) !== (body.contentBase64 === undefined), {
+    error: 'give either "content" or "contentBase64"',
+  })
+  .meta({ oneOf: [{ required: ["content"] }, { required: ["contentBase64"] }] });
+
+export const publishMany = z.strictObject({
+  publications: z.array(publication).min(1).max(PUBLICATIONS_MAX).meta({
+    description: "Each succeeds or fails by itself; those of one channel keep their order.",
+  }),
+});
+
+/** The same with items that are checked one by one, as a bad one must not fail the others. */
+export const publishManyFrame = publishMany.extend({
+  publications: z.array(z.unknown()).min(1).max(PUBLICATIONS_MAX),
+});
+
+export const disconnect = z.strictObject({
+  reason: z
+    .string()
+    .refine((reason) => Buffer.byteLength(reason) <= REASON_BYTES_MAX, {
+      error: `has more than ${REASON_BYTES_MAX} bytes, which is what a close frame carries`,
+    })
+    .optional()
+    .meta({
+      maxLength: REASON_BYTES_MAX,
+      description: "What the client is told; at most 123 bytes as UTF-8.",
+    }),
+});
+
+export const unsubscribe = z.strictObject({ channel: channelName });
+
+export const permit = z
+  .strictObject({
+    channels: z
+      .array(pattern)
+      .max(PATTERNS_MAX)
+      .optional()
+      .meta({ description: "What may be subscribed from now on; absent: as before." }),
+    publish: z
+      .array(pattern)
+      .max(PATTERNS_MAX)
+      .optional()
+      .meta({ description: "What may be sent to from now on; absent: as before." }),
+  })
+  .refine((body) => body.channels !== undefined || body.publish !== undefined, {
+    error: 'give "channels", "publish" or both',
+  })
+  .meta({ minProperties: 1 });
+
+export const channelParams = z.strictObject({ channel: channelName });
+export const userParams = z.strictObject({ user: userId });
+
+export const channelsQuery = z.strictObject({
+  prefix: z
+    .string()
+    .max(CHANNEL_NAME_MAX)
+    .default("")
+    .meta({ description: "Only channels that start with this." }),
+  limit: z
+    .int()
+    .min(1)
+    .max(CHANNELS_LIMIT_MAX)
+    .default(CHANNELS_LIMIT_DEFAULT)
+    .meta({ description: "At most this many channels." }),
+});
+
+const missing = z.array(z.string()).meta({
+  description: "Ids of nodes that did not answer in time: what they hold is not in the result.",
+});
+const count = z.int().min(0);
+
+export const published = z.strictObject({
+  channel: z.string(),
+  offset: z.int().min(1).optional().meta({ description: "Only where the channel keeps history." }),
+  epoch: z.string().optional(),
+});
+
+export const errorBody = z.strictObject({
+  error: z.strictObject({
+    code: z.enum(API_ERROR_CODES),
+    message: z.string(),
+    temporary: z.boolean().meta({ description: "Whether the same request may succeed later." }),
+  }),
+});
+
+export const publishedMany = z.strictObject({
+  results: z.array(z.union([published, errorBody])).meta({ description: "One per publication, in order." }),
+});
+
+export const channelCount = z.strictObject({ channel: z.string(), subscribers: count });
+export const channelList = z.strictObject({ channels: z.array(channelCount), missing });
+export const channelDetail = channelCount.extend({ missing });
+
+export const connectionList = z.strictObject({
+  connections: z.array(
+    z.strictObject({
+      node: z.string(),
+      connection: z.string(),
+      userId: z.string().nullable(),
+      channels: z.array(z.string()),
+      connectedAt: z.number().meta({ description: "Unix seconds." }),
+      lastActivity: z.number().meta({ description: "Unix seconds, at most a minute old." }),
+    }),
+  ),
+  missing,
+});
+
+/** A command that every node was told. */
+export const accepted = z.strictObject({ user: z.string() });
+
+export const totals = z.strictObject({ nodes: count, connections: count });
+export const health = z.strictObject({ status: z.literal("ok") });
+export const readiness = z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) });

@@ -1,0 +1,92 @@
+/** Metrics that are read where they are kept, at the moment of a scrape. */
+
+import { Counter, Gauge, type Metric, type Registry } from "prom-client";
+import type { Buckets } from "../core/stats.js";
+
+export interface Description {
+  readonly name: string;
+  readonly help: string;
+}
+
+/** A counter whose number is kept elsewhere. */
+export function counter(registry: Registry, { name, help }: Description, read: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(read());
+    },
+  });
+}
+
+/** The same by one label. `read` must bound what the label can be. */
+export function labelledCounter<Label extends string>(
+  registry: Registry,
+  { name, help, label }: Description & { label: Label },
+  read: () => Iterable<readonly [value: string, count: number]>,
+): void {
+  new Counter({
+    name,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [value, count] of read()) this.inc({ [label]: value } as Record<Label, string>, count);
+    },
+  });
+}
+
+export function gauge(registry: Registry, { name, help }: Description, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(read());
+    },
+  });
+}
+
+/** What this process is: labels of a series that is always 1. */
+export function info(registry: Registry, labels: Readonly<Record<string, string>>): void {
+  new Gauge({
+    name: "starling_info",
+    help: "This node; always 1",
+    labelNames: Object.keys(labels),
+    registers: [registry],
+  }).set(labels, 1);
+}
+
+/**
+ * A histogram of values that were counted into Buckets. prom-client's own can
+ * only observe; its registry takes whatever has this shape.
+ */
+export function histogram(registry: Registry, { name, help }: Description, buckets: Buckets): void {
+  const metric = {
+    name,
+    help,
+    type: "histogram",
+    aggregator: "sum",
+    reset: () => undefined,
+    get: () =>
+      Promise.resolve({ name, help, type: "histogram", aggregator: "sum", values: values(name, buckets) }),
+  };
+  registry.registerMetric(metric as unknown as Metric);
+}
+
+function values(name: string, buckets: Buckets): object[] {
+  let cumulative = 0;
+  const lines: object[] = buckets.bounds.map((bound, index) => {
+    cumulative += buckets.counts[index]!;
+    return { metricName: `${name}_bucket`, labels: { le: String(bound) }, value: cumulative };
+  });
+  return [
+    ...lines,
+    { metricName: `${name}_bucket`, labels: { le: "+Inf" }, value: buckets.count },
+    { metricName: `${name}_sum`, labels: {}, value: buckets.sum },
+    { metricName: `${name}_count`, labels: {}, value: buckets.count },
+  ];
+}

@@ -1,0 +1,183 @@
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { CodecStats, Stats } from "../core/stats.js";
+import { counter, gauge, histogram, info, labelledCounter } from "./collectors.js";
+import { collectEventLoopLag } from "./event-loop.js";
+import { byCloseCode, byReason } from "./labels.js";
+
+/** What is not counted in Stats but can be asked for. */
+export interface Gauges {
+  /** Channels with subscribers on this node. */
+  channels(): number;
+  ready(): boolean;
+  /** Whether the link to the bus is up. Not given: no metric. */
+  bridgeUp?(): boolean;
+}
+
+export interface MetricsOptions {
+  readonly stats: Stats;
+  readonly gauges: Gauges;
+  /** Shown by starling_info alone: as a label on everything it would only double what Prometheus adds. */
+  readonly nodeId?: string | undefined;
+  readonly version?: string | undefined;
+}
+
+export interface Metrics {
+  readonly contentType: string;
+  /** All metrics in the Prometheus text format, read now. */
+  text(): Promise<string>;
+  /** Stops measuring the event loop. */
+  close(): void;
+}
+
+/** Metrics of one node, in a registry of their own: two nodes may live in one process. */
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry();
+  collectConnections(registry, options);
+  collectMessages(registry, options.stats);
+  collectBridge(registry, options);
+  const stopEventLoop = collectEventLoopLag(registry);
+  // Under their usual names, process_* and nodejs_*: that is what dashboards look for.
+  collectDefaultMetrics({ register: registry });
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    close: stopEventLoop,
+  };
+}
+
+function collectConnections(registry: Registry, { stats, gauges, nodeId, version }: MetricsOptions): void {
+  const name = (suffix: string) => `starling_${suffix}`;
+  info(registry, { node: nodeId ?? "", version: version ?? "" });
+  gauge(registry, { name: name("ready"), help: "1 if this node should get clients" }, () =>
+    Number(gauges.ready()),
+  );
+  gauge(registry, { name: name("connections"), help: "Open connections" }, () => stats.connections);
+  counter(registry, { name: name("connects_total"), help: "Connections opened" }, () => stats.connects);
+  labelledCounter(
+    registry,
+    { name: name("disconnects_total"), help: "Connections closed, by close code", label: "code" },
+    () => byCloseCode(stats.disconnects),
+  );
+  labelledCounter(
+    registry,
+    {
+      name: name("rejects_total"),
+      help: "Refusals: error codes of commands, and why upgrades were refused",
+      label: "reason",
+    },
+    () => byReason(stats.rejects),
+  );
+  counter(
+    registry,
+    { name: name("heartbeat_timeouts_total"), help: "Connections closed because a ping was not answered" },
+    () => stats.heartbeatTimeouts,
+  );
+  counter(
+    registry,
+    { name: name("slow_closes_total"), help: "Connections closed because too many bytes waited for them" },
+    () => stats.slowCloses,
+  );
+  counter(
+    registry,
+    {
+      name: name("drop_reports_total"),
+      help: "Times the socket server reported dropped frames: a flag, not a count",
+    },
+    () => stats.dropReports,
+  );
+  counter(
+    registry,
+    { name: name("sessions_resumed_total"), help: "Sessions resumed on this node" },
+    () => stats.resumed,
+  );
+  counter(
+    registry,
+    {
+      name: name("sessions_superseded_total"),
+      help: "Connections closed because another resumed their session",
+    },
+    () => stats.superseded,
+  );
+  counter(
+    registry,
+    { name: name("session_faults_total"), help: "Sessions ended by a fault of the node's own" },
+    () => stats.sessionFaults,
+  );
+}
+
+function collectMessages(registry: Registry, stats: Stats): void {
+  gauge(
+    registry,
+    { name: "starling_subscriptions", help: "Subscriptions of open connections" },
+    () => stats.subscriptions,
+  );
+  const perCodec = (name: string, help: string, field: keyof CodecStats) =>
+    labelledCounter(registry, { name, help, label: "codec" }, () =>
+      // Codecs are the node's own, so there are as many series as it has codecs.
+      [...stats.codecs].map(([codec, counts]) => [codec, counts[field]] as const),
+    );
+  perCodec("starling_messages_in_total", "Frames from clients, by codec", "messagesIn");
+  perCodec("starling_messages_out_total", "Frames to clients, one per receiver, by codec", "messagesOut");
+  perCodec("starling_bytes_in_total", "Bytes of frames from clients, by codec", "bytesIn");
+  perCodec("starling_bytes_out_total", "Bytes of frames to clients, one per receiver, by codec", "bytesOut");
+  counter(
+    registry,
+    { name: "starling_publications_delivered_total", help: "Publications handed to local subscribers" },
+    () => stats.publicationsDelivered,
+  );
+  counter(
+    registry,
+    {
+      name: "starling_publications_unheard_total",
+      help: "Publications from the bus without a local subscriber",
+    },
+    () => stats.publicationsUnheard,
+  );
+  histogram(
+    registry,
+    {
+      name: "starling_publish_to_deliver_seconds",
+      help: "From the publishing node's batch to local delivery, seconds; clocks of nodes differ",
+    },
+    stats.deliverySeconds,
+  );
+}
+
+function collectBridge(registry: Registry, { stats, gauges }: MetricsOptions): void {
+  gauge(registry, { name: "starling_channels", help: "Channels with local subscribers" }, () =>
+    gauges.channels(),
+  );
+  gauge(
+    registry,
+    { name: "starling_registry_size", help: "Connections that this node has in the registry" },
+    () => stats.registrySize,
+  );
+  if (gauges.bridgeUp !== undefined) {
+    gauge(registry, { name: "starling_bridge_up", help: "1 if the link to the bus is up" }, () =>
+      Number(gauges.bridgeUp?.()),
+    );
+  }
+  counter(
+    registry,
+    { name: "starling_bridge_reconnects_total", help: "Times the link to the bus was made again" },
+    () => stats.bridgeReconnects,
+  );
+  counter(
+    registry,
+    { name: "starling_envelopes_skipped_total", help: "Envelopes from the bus that could not be read" },
+    () => stats.envelopesSkipped,
+  );
+  histogram(
+    registry,
+    {
+      name: "starling_bridge_round_trip_seconds",
+      help: "Time for a probe to come back from the bus, seconds",
+    },
+    stats.bridgeRoundTripSeconds,
+  );
+  histogram(
+    registry,
+    { name: "starling_bridge_batch_items", help: "Publications per batch that left for the bus" },
+    stats.batchItems,
+  );
+}

@@ -1,0 +1,262 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Stats } from "../../../src/core/stats.js";
+import { createMetrics, type Metrics, type MetricsOptions } from "../../../src/metrics/metrics.js";
+import { CLOSE_CODES, ERROR_CODES } from "../../../src/protocol/errors.js";
+
+interface Family {
+  readonly type: string;
+  readonly help: string;
+  /** By sample name and labels, as they stand: `name{a="b"}`. */
+  readonly samples: Map<string, number>;
+}
+
+// prom-client spells it "Nan"; Prometheus reads numbers whatever their case.
+const HELP = /^# HELP ([a-z][a-z0-9_]*) (\S.*)$/;
+const TYPE = /^# TYPE ([a-z][a-z0-9_]*) (counter|gauge|histogram|summary)$/;
+const SAMPLE =
+  /^([a-z][a-z0-9_]*)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\}))?)*\})? (-?[0-9.e+-]+|Nan|[+-]Inf)$/;
+
+/** The Prometheus text format, version 0.0.4, with everything refused that it leaves to taste. */
+function parse(text: string): Map<string, Family> {
+  const families = new Map<string, Family>();
+  expect(text.endsWith("\n")).toBe(true);
+  const lines = text.split("\n").filter((line) => line !== "");
+  let name: string | undefined;
+  for (let i = 0; i < lines.length; i++) {
+    const help = HELP.exec(lines[i]!);
+    if (help !== null) {
+      const type = TYPE.exec(lines[++i]!);
+      if (type === null || type[1] !== help[1])
+        throw new Error(`no TYPE of ${help[1]} after its HELP: ${lines[i]}`);
+      name = help[1]!;
+      if (families.has(name)) throw new Error(`${name} is there twice`);
+      families.set(name, { help: help[2]!, type: type[2]!, samples: new Map() });
+      continue;
+    }
+    const sample = SAMPLE.exec(lines[i]!);
+    if (sample === null || name === undefined) throw new Error(`not a sample: ${lines[i]}`);
+    const family = families.get(name)!;
+    const suffix = sample[1]!.slice(name.length);
+    const suffixes = { histogram: ["_bucket", "_sum", "_count"], summary: ["", "_sum", "_count"] }[
+      family.type
+    ] ?? [""];
+    if (!sample[1]!.startsWith(name) || !suffixes.includes(suffix))
+      throw new Error(`${sample[1]} under ${name}`);
+    const key = `${sample[1]}${sample[2] ?? ""}`;
+    if (family.samples.has(key)) throw new Error(`${key} is there twice`);
+    family.samples.set(key, Number(sample[3]!.replace("Inf", "Infinity")));
+  }
+  return families;
+}
+
+/** Bounds and cumulative counts. */
+function bucketsOf(family: Family): [number, number][] {
+  const buckets: [number, number][] = [];
+  for (const [key, value] of family.samples) {
+    const bound = /_bucket\{.*le="([^"]+)".*\}$/.exec(key)?.[1];
+    if (bound !== undefined) buckets.push([bound === "+Inf" ? Infinity : Number(bound), value]);
+  }
+  return buckets;
+}
+
+describe("metrics", () => {
+  let stats: Stats;
+  let metrics: Metrics;
+  const opened: Metrics[] = [];
+
+  function create(options: Partial<MetricsOptions> = {}): Metrics {
+    const made = createMetrics({ stats, gauges: { channels: () => 3, ready: () => true }, ...options });
+    opened.push(made);
+    return made;
+  }
+
+  const scrape = async (from = metrics) => parse(await from.text());
+
+  async function valueOf(sample: string): Promise<number | undefined> {
+    const families = await scrape();
+    return [...families.values()].find(({ samples }) => samples.has(sample))?.samples.get(sample);
+  }
+
+  beforeEach(() => {
+    stats = new Stats();
+    metrics = create();
+  });
+
+  afterEach(() => {
+    for (const one of opened.splice(0)) one.close();
+  });
+
+  it("are text of the type that Prometheus asks for", async () => {
+    expect(metrics.contentType).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect((await scrape()).size).toBeGreaterThan(30);
+  });
+
+  it("end counters, and only counters, in _total", async () => {
+    const own = [...(await scrape())].filter(([name]) => name.startsWith("starling_"));
+    expect(own.filter(([, { type }]) => type === "counter").length).toBeGreaterThan(10);
+    for (const [name, { type }] of own) expect(name.endsWith("_total"), name).toBe(type === "counter");
+  });
+
+  it("have the values of Stats, each under its name, at every scrape", async () => {
+    const fields = {
+      connections: "starling_connections",
+      connects: "starling_connects_total",
+      subscriptions: "starling_subscriptions",
+      publicationsDelivered: "starling_publications_delivered_total",
+      publicationsUnheard: "starling_publications_unheard_total",
+      heartbeatTimeouts: "starling_heartbeat_timeouts_total",
+      slowCloses: "starling_slow_closes_total",
+      dropReports: "starling_drop_reports_total",
+      resumed: "starling_sessions_resumed_total",
+      superseded: "starling_sessions_superseded_total",
+      sessionFaults: "starling_session_faults_total",
+      bridgeReconnects: "starling_bridge_reconnects_total",
+      envelopesSkipped: "starling_envelopes_skipped_total",
+      registrySize: "starling_registry_size",
+    } as const;
+    // Every plain number that core counts is here: one that is added must be exported.
+    const counted = Object.entries(stats).filter(([, value]) => typeof value === "number");
+    expect(Object.keys(fields).sort()).toEqual(counted.map(([field]) => field).sort());
+    for (const round of [0, 1]) {
+      const names = Object.entries(fields) as [keyof typeof fields, string][];
+      for (const [index, [field]] of names.entries()) stats[field] = round * 100 + index + 1;
+      const families = await scrape();
+      for (const [index, [, name]] of names.entries()) {
+        expect(families.get(name)?.samples.get(name), name).toBe(round * 100 + index + 1);
+      }
+    }
+  });
+
+  it("count messages and bytes by codec", async () => {
+    Object.assign(stats.codec("json"), { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
+    Object.assign(stats.codec("msgpack"), { messagesIn: 5 });
+    expect(await valueOf('starling_messages_in_total{codec="json"}')).toBe(1);
+    expect(await valueOf('starling_messages_in_total{codec="msgpack"}')).toBe(5);
+    expect(await valueOf('starling_messages_out_total{codec="json"}')).toBe(20);
+    expect(await valueOf('starling_bytes_in_total{codec="json"}')).toBe(300);
+    expect(await valueOf('starling_bytes_out_total{codec="json"}')).toBe(4000);
+  });
+
+  it("count disconnects by the codes there are, and lump together what clients make up", async () => {
+    for (const code of [1000, 1000, 1006, 1015, 4001, 4502]) stats.disconnect(code);
+    for (let code = 3000; code < 4000; code++) stats.disconnect(code);
+    for (const code of [4999, 999, 1016]) stats.disconnect(code);
+    const { samples } = (await scrape()).get("starling_disconnects_total")!;
+    const of = (code: string | number) => samples.get(`starling_disconnects_total{code="${code}"}`);
+    expect([of(1000), of(1006), of(1015), of(4001), of(4502), of("other")]).toEqual([2, 1, 1, 1, 1, 1003]);
+    expect(samples.size).toBeLessThan(30);
+  });
+
+  it("show codes and reasons at 0 before the first, so that a rate sees the first", async () => {
+    for (const { code } of Object.values(CLOSE_CODES)) {
+      expect(await valueOf(`starling_disconnects_total{code="${code}"}`)).toBe(0);
+    }
+    for (const reason of Object.keys(ERROR_CODES)) {
+      expect(await valueOf(`starling_rejects_total{reason="${reason}"}`)).toBe(0);
+    }
+  });
+
+  it("count rejects by known reasons, whatever else gets in", async () => {
+    for (const reason of ["origin", "node_full", "bad_channel", "bad_channel"]) stats.reject(reason);
+    for (let i = 0; i < 1000; i++) stats.reject(`room-${i}"} evil{`);
+    stats.reject("other");
+    const { samples } = (await scrape()).get("starling_rejects_total")!;
+    const of = (reason: string) => samples.get(`starling_rejects_total{reason="${reason}"}`);
+    expect([of("origin"), of("node_full"), of("bad_channel"), of("other")]).toEqual([1, 1, 2, 1001]);
+    expect(samples.size).toBeLessThan(40);
+  });
+
+  it.each([
+    ["starling_publish_to_deliver_seconds", "deliverySeconds"],
+    ["starling_bridge_round_trip_seconds", "bridgeRoundTripSeconds"],
+    ["starling_bridge_batch_items", "batchItems"],
+  ] as const)("have %s as a cumulative histogram", async (name, field) => {
+    const values = [0, 0.0005, 0.0006, 0.3, 1, 1, 7, 9.5, 600, 5000];
+    for (const value of values) stats[field].observe(value);
+    stats[field].observe(2, 5);
+    const all = [...values, 2, 2, 2, 2, 2];
+    const family = (await scrape()).get(name)!;
+    expect(family.type).toBe("histogram");
+    const buckets = bucketsOf(family);
+    expect(buckets.map(([bound]) => bound)).toEqual([...stats[field].bounds, Infinity]);
+    for (const [bound, count] of buckets) {
+      expect(count, `le ${bound}`).toBe(all.filter((value) => value <= bound).length);
+    }
+    expect(family.samples.get(`${name}_count`)).toBe(all.length);
+    expect(family.samples.get(`${name}_sum`)).toBeCloseTo(all.reduce((sum, value) => sum + value));
+  });
+
+  it("have every histogram cumulative, with +Inf equal to the count", async () => {
+    const histograms = [...(await scrape())].filter(([, { type }]) => type === "histogram");
+    expect(histograms.length).toBeGreaterThanOrEqual(4);
+    for (const [name, family] of histograms.filter(([own]) => own.startsWith("starling_"))) {
+      const buckets = bucketsOf(family);
+      const counts = buckets.map(([, count]) => count);
+      expect(buckets.map(([bound]) => bound)).toEqual(buckets.map(([bound]) => bound).sort((a, b) => a - b));
+      expect(counts).toEqual([...counts].sort((a, b) => a - b));
+      expect(buckets.at(-1)).toEqual([Infinity, family.samples.get(`${name}_count`)]);
+    }
+  });
+
+  it("have the gauges that are asked for at the scrape", async () => {
+    let up = true;
+    let ready = true;
+    metrics = create({ gauges: { channels: () => 12, ready: () => ready, bridgeUp: () => up } });
+    const read = async () =>
+      Promise.all(["starling_channels", "starling_ready", "starling_bridge_up"].map((name) => valueOf(name)));
+    expect(await read()).toEqual([12, 1, 1]);
+    up = ready = false;
+    expect(await read()).toEqual([12, 0, 0]);
+  });
+
+  it("have no bridge_up where there is no way to tell", async () => {
+    expect((await scrape()).has("starling_bridge_up")).toBe(false);
+  });
+
+  it("see a blocked event loop, in the histogram and in the maximum", async () => {
+    const idle = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+    const over = (families: Map<string, Family>) => {
+      const buckets = bucketsOf(families.get("starling_event_loop_lag_seconds")!);
+      return buckets.at(-1)![1] - buckets.find(([bound]) => bound === 0.1)![1];
+    };
+    const deadline = performance.now() + 15_000;
+    let longest = 0;
+    let stalls = 0;
+    while ((longest < 0.1 || stalls === 0) && performance.now() < deadline) {
+      // The monitor's first look after a scrape only starts its clock.
+      await idle(60);
+      const until = performance.now() + 300;
+      while (performance.now() < until);
+      await idle(60);
+      const families = await scrape();
+      stalls = over(families);
+      longest = families
+        .get("starling_event_loop_lag_max_seconds")!
+        .samples.get("starling_event_loop_lag_max_seconds")!;
+    }
+    expect(longest).toBeGreaterThanOrEqual(0.1);
+    expect(stalls).toBeGreaterThanOrEqual(1);
+  }, 20_000);
+
+  it("have what dashboards expect of any Node process, under its usual name", async () => {
+    const families = await scrape();
+    for (const name of [
+      "process_cpu_seconds_total",
+      "process_resident_memory_bytes",
+      "nodejs_heap_size_used_bytes",
+    ]) {
+      expect(families.has(name), name).toBe(true);
+    }
+  });
+
+  it("keep two nodes in one process apart, and name them", async () => {
+    const other = create({ stats: new Stats(), nodeId: 'n"1', version: "1.2.3" });
+    stats.connections = 5;
+    expect((await scrape()).get("starling_connections")!.samples.get("starling_connections")).toBe(5);
+    const families = await scrape(other);
+    expect(families.get("starling_connections")!.samples.get("starling_connections")).toBe(0);
+    expect([...families.get("starling_info")!.samples.keys()]).toEqual([
+      'starling_info{node="n\\"1",version="1.2.3"}',
+    ]);
+  });
+});
