@@ -1,0 +1,198 @@
+import { Backoff } from "./backoff.js";
+import { Commands } from "./commands.js";
+import { Connection } from "./connection.js";
+import { Emitter } from "./emitter.js";
+import { StarlingError } from "./error.js";
+import { errorOf, type Frame, type OutgoingCommand } from "./frames.js";
+import { resolveOptions, type ResolvedOptions } from "./options.js";
+import { Subscriptions, removalOf } from "./subscriptions.js";
+import type {
+  Channel,
+  ClientEvents,
+  ConnectionInfo,
+  ConnectOptions,
+  Handler,
+  Message,
+  Published,
+  PublishOptions,
+  State,
+  SubscribeOptions,
+  Subscription,
+  Urls,
+} from "./types.js";
+
+/** What connect() gives. `Channels` maps channel names, or templates of them, to what they carry. */
+export class Client<Channels extends object = Record<string, unknown>> {
+  readonly #options: ResolvedOptions;
+  readonly #events = new Emitter<ClientEvents>();
+  readonly #commands: Commands;
+  readonly #subscriptions: Subscriptions;
+  readonly #connection: Connection;
+
+  /** @throws StarlingError bad_request, for a bad URL or option or a missing WebSocket */
+  constructor(urls: Urls, options: ConnectOptions = {}) {
+    const resolved = resolveOptions(urls, options);
+    const { clock, timeoutMs } = resolved;
+    this.#options = resolved;
+    this.#commands = new Commands(resolved);
+    this.#subscriptions = new Subscriptions({
+      clock,
+      newBackoff: () => new Backoff(resolved),
+      command: (action, channel, settle) =>
+        this.#commands.start(`${action} "${channel}"`, { action, channel }, timeoutMs, settle),
+      guard: (name, run) => this.#events.guard(name, run),
+      removed: (removal) => {
+        this.#events.emit("unsubscribed", removal);
+        return this.#events.has("unsubscribed");
+      },
+      report: (error) => this.#events.report(error),
+      mention: (error) => {
+        if (this.#events.has("error")) this.#events.report(error);
+      },
+    });
+    this.#connection = new Connection(resolved, this.#commands, this.#subscriptions, {
+      changed: (change) => this.#events.emit("state", change),
+      push: (frame) => this.#pushed(frame),
+      report: (error) => this.#events.report(error),
+    });
+    void this.#connection.open();
+  }
+
+  get state(): State {
+    return this.#connection.state;
+  }
+
+  /** The open connection: undefined unless the state is connected. */
+  get connection(): ConnectionInfo | undefined {
+    return this.#connection.info;
+  }
+
+  /** @returns what takes the listener off again */
+  on<Name extends keyof ClientEvents>(
+    name: Name,
+    listener: (payload: ClientEvents[Name]) => void,
+  ): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /**
+   * Holds for as long as the client does: it is made again after every reconnect.
+   * Several handlers of one channel share one subscription at the server. Names
+   * that start with # are the server's own, such as `#user:42`: the handler hears
+   * what the server sends there, nothing is asked.
+   * @throws StarlingError closed, after close(); refusals of the server reject `ready`
+   */
+  subscribe<Name extends keyof Channels & string>(
+    channel: Name,
+    handler: Handler<Channels[Name], Name>,
+    options: SubscribeOptions = {},
+  ): Subscription {
+    if (this.state === "closed") throw closedError(`subscribe to "${channel}"`);
+    // The map of types is the application's word; the channel is what ties a handler to its content.
+    return this.#subscriptions.add(channel, handler as unknown as Handler<never>, options);
+  }
+
+  /**
+   * Resolves once the server has taken the message. Offline it waits in the queue,
+   * if there is room. Never sent twice.
+   * @param content what JSON can say, or bytes as a Uint8Array
+   * @throws StarlingError unavailable: it was not sent. unknown: the connection
+   *   broke before the answer, so it may have been. timeout: see `sent`. Others: the server's.
+   */
+  publish<Name extends keyof Channels & string>(
+    channel: Name,
+    content: Channels[Name],
+    options: PublishOptions = {},
+  ): Promise<Published> {
+    const name = `publish to "${channel}"`;
+    if (content === undefined) {
+      return Promise.reject(new StarlingError("bad_request", `${name}: the content is undefined`));
+    }
+    const { timeoutMs = this.#options.timeoutMs, event, tags, echo } = options;
+    const command = {
+      action: "send",
+      channel,
+      content,
+      ...(event === undefined ? {} : { event }),
+      ...(tags === undefined ? {} : { tags }),
+      ...(echo === undefined ? {} : { echo }),
+    } as const;
+    return this.#request(name, command, timeoutMs).then(({ offset, epoch }) => ({
+      ...(typeof offset === "number" ? { offset } : {}),
+      ...(typeof epoch === "string" ? { epoch } : {}),
+    }));
+  }
+
+  /** One channel, with its type: from the client's map, or given here. */
+  channel<Name extends keyof Channels & string>(name: Name): Channel<Channels[Name]>;
+  channel<Content>(name: string): Channel<Content>;
+  channel(name: string): Channel<never> {
+    const client = this as unknown as Client<Record<string, never>>;
+    return {
+      name,
+      subscribe: (handler, options) => client.subscribe(name, handler, options),
+      publish: (content, options) => client.publish(name, content, options),
+    };
+  }
+
+  /**
+   * @returns milliseconds to the node and back
+   * @throws StarlingError unavailable without a connection, timeout
+   */
+  async ping(timeoutMs = this.#options.timeoutMs): Promise<number> {
+    if (this.state !== "connected" && this.state !== "closed") {
+      throw new StarlingError("unavailable", `ping: there is no connection (${this.state})`);
+    }
+    const startedAt = this.#options.clock.now();
+    await this.#request("ping", { action: "ping" }, timeoutMs);
+    return this.#options.clock.now() - startedAt;
+  }
+
+  /** For good: the session ends, and what still waits for an answer is rejected. */
+  close(): void {
+    this.#connection.close({ code: 1000, message: "the client was closed" });
+  }
+
+  #request(name: string, command: Omit<OutgoingCommand, "id">, timeoutMs: number): Promise<Frame> {
+    if (this.state === "closed") return Promise.reject(closedError(name));
+    return new Promise((resolve, reject) => {
+      this.#commands.start(name, command, timeoutMs, (error, reply) => {
+        if (reply === undefined) reject(error!);
+        else resolve(reply);
+      });
+    });
+  }
+
+  #pushed(frame: Frame): void {
+    if (frame.type === "message" && typeof frame["channel"] === "string") {
+      const message = frame as unknown as Message<never>;
+      this.#events.emit("message", message);
+      this.#subscriptions.deliver(frame["channel"], message);
+    } else if (frame.type === "unsubscribed") {
+      this.#subscriptions.taken(String(frame["channel"]), removalOf(frame));
+    } else if (frame.type === "error" && frame["id"] === undefined) {
+      this.#events.report(errorOf(frame));
+    }
+    // Answers that come after their deadline were reported then; types of later protocols are let be.
+  }
+}
+
+function closedError(name: string): StarlingError {
+  return new StarlingError("closed", `${name}: the client is closed`);
+}
+
+/**
+ * Connects, and stays connected: with backoff, authentication and resumption.
+ *
+ *     const client = connect("wss://example.org/");
+ *     client.subscribe("room", ({ content }) => console.log(content));
+ *     await client.publish("room", "hi");
+ *
+ * @throws StarlingError bad_request, for a bad URL or option or a missing WebSocket
+ */
+export function connect<Channels extends object = Record<string, unknown>>(
+  urls: Urls,
+  options: ConnectOptions = {},
+): Client<Channels> {
+  return new Client<Channels>(urls, options);
+}

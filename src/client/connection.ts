@@ -1,0 +1,201 @@
+import { Backoff } from "./backoff.js";
+import type { Timer } from "./clock.js";
+import type { Commands } from "./commands.js";
+import { messageOf, type StarlingError } from "./error.js";
+import { stringOf, type Frame, type Welcome } from "./frames.js";
+import { Link, type LinkEnd } from "./link.js";
+import type { ResolvedOptions } from "./options.js";
+import type { Subscriptions } from "./subscriptions.js";
+import { Tokens } from "./token.js";
+import type { ConnectionInfo, Reason, State, StateChange } from "./types.js";
+
+export interface ConnectionHandlers {
+  changed(change: StateChange): void;
+  /** Frames that answer no command. */
+  push(frame: Frame): void;
+  readonly report: (error: StarlingError) => void;
+}
+
+const TOKEN_EXPIRED_CLOSE = 4002;
+
+/** Keeps a client connected: attempts, authentication, resumption, waiting, and the end. */
+export class Connection {
+  state: State = "connecting";
+  info: ConnectionInfo | undefined;
+  readonly #options: ResolvedOptions;
+  readonly #handlers: ConnectionHandlers;
+  readonly #commands: Commands;
+  readonly #subscriptions: Subscriptions;
+  readonly #tokens: Tokens;
+  readonly #backoff: Backoff;
+  #link: Link | undefined;
+  /** The newest one: gives the session's subscriptions back, once. */
+  #resume: string | undefined;
+  /** Which URL the next attempt takes. */
+  #urlIndex = 0;
+  #connectedAt: number | undefined;
+  #retry: Timer;
+
+  constructor(
+    options: ResolvedOptions,
+    commands: Commands,
+    subscriptions: Subscriptions,
+    handlers: ConnectionHandlers,
+  ) {
+    this.#options = options;
+    this.#commands = commands;
+    this.#subscriptions = subscriptions;
+    this.#handlers = handlers;
+    this.#backoff = new Backoff(options);
+    this.#tokens = new Tokens({
+      token: options.token,
+      clock: options.clock,
+      random: options.random,
+      timeoutMs: options.connectTimeoutMs,
+      refresh: (token, settle) =>
+        commands.start("refresh", { action: "refresh", token }, options.timeoutMs, settle),
+      report: handlers.report,
+    });
+  }
+
+  async open(): Promise<void> {
+    this.#change({ state: "connecting", attempt: this.#backoff.attempts + 1 });
+    let token: string | undefined;
+    try {
+      token = await this.#tokens.get();
+    } catch (error) {
+      if (this.state === "closed") return;
+      this.#handlers.report(error as StarlingError);
+      return this.#wait(error as StarlingError);
+    }
+    if (this.state === "closed") return;
+    const { urls } = this.#options;
+    try {
+      this.#link = new Link(
+        { ...this.#options, url: urls[this.#urlIndex % urls.length]! },
+        {
+          welcome: (welcome) => this.#welcomed(welcome, token),
+          frame: (frame) => {
+            const answered = frame["id"] !== undefined && this.#commands.answer(frame);
+            if (!answered) this.#handlers.push(frame);
+          },
+          probe: () => this.#probe(),
+          unreadable: (error) => this.#handlers.report(error),
+          ended: (end) => this.#ended(end),
+        },
+      );
+    } catch (cause) {
+      // Such as ws:// on an https page: no later attempt goes better.
+      this.close({ code: "bad_request", message: messageOf(cause) });
+    }
+  }
+
+  /** For good. */
+  close(reason: Reason): void {
+    if (this.state === "closed") return;
+    const link = this.#link;
+    this.#lost();
+    this.#options.clock.clearTimeout(this.#retry);
+    link?.close("closed by the application");
+    // First the state: what is rejected below may be answered by a new call.
+    this.state = "closed";
+    this.#subscriptions.end(reason.message);
+    this.#commands.end(reason.message);
+    const { code, message } = reason;
+    this.#handlers.changed({ state: "closed", reason: { code, message } });
+  }
+
+  #change(change: StateChange): void {
+    this.state = change.state;
+    this.#handlers.changed(change);
+  }
+
+  #welcomed(welcome: Welcome, token: string | undefined): void {
+    const link = this.#link!;
+    const resume = this.#resume;
+    if (token === undefined && resume === undefined && !welcome.authenticate) {
+      this.#resume = welcome.resume;
+      return this.#connected(welcome, { session: welcome.session, resumed: false, user: null }, []);
+    }
+    const command = {
+      action: "connect",
+      ...(token === undefined ? {} : { token }),
+      ...(resume === undefined ? {} : { resume }),
+    } as const;
+    this.#commands.start(
+      "connect",
+      command,
+      this.#options.connectTimeoutMs,
+      (error, reply) => {
+        if (this.#link !== link) return;
+        if (reply === undefined) return this.#refused(link, error!);
+        this.#resume = stringOf(reply["resume"]) ?? welcome.resume;
+        this.#tokens.keepFresh(reply["expiresAt"]);
+        const channels: unknown[] = Array.isArray(reply["channels"]) ? reply["channels"] : [];
+        const user = stringOf(reply["user"]) ?? null;
+        const session = stringOf(reply["session"]) ?? welcome.session;
+        this.#connected(welcome, { session, resumed: reply["resumed"] === true, user }, channels.map(String));
+      },
+      link,
+    );
+  }
+
+  #refused(link: Link, error: StarlingError): void {
+    const mayFetchAnother = error.code === "token_expired" && this.#tokens.renewable;
+    if (error.temporary || mayFetchAnother) return link.abandon(error.message, error.retryAfterMs);
+    this.close(error);
+  }
+
+  #connected(
+    welcome: Welcome,
+    session: Pick<ConnectionInfo, "session" | "resumed" | "user">,
+    restored: readonly string[],
+  ): void {
+    const link = this.#link!;
+    this.#connectedAt = this.#options.clock.now();
+    link.settled();
+    this.info = { node: welcome.node, connection: welcome.connection, ...session };
+    this.state = "connected";
+    // Subscriptions first, then what was queued: so one hears one's own queued messages.
+    this.#commands.open(link);
+    this.#subscriptions.online(restored);
+    this.#commands.flush(link);
+    this.#handlers.changed({ state: "connected", ...this.info });
+  }
+
+  #probe(): void {
+    // What it answers does not matter: the watch hears any frame, or none.
+    const settle = () => undefined;
+    this.#commands.start("ping", { action: "ping" }, this.#options.timeoutMs, settle, this.#link);
+  }
+
+  /** Everything that belongs to one connection stops with it. */
+  #lost(): void {
+    this.#link = undefined;
+    this.info = undefined;
+    this.#tokens.stop();
+    this.#subscriptions.offline();
+  }
+
+  #ended(end: LinkEnd): void {
+    this.#lost();
+    const reason: Reason = { code: end.code, message: end.reason };
+    const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
+    if (final) return this.close(reason);
+    this.#commands.broken(`the connection ended (${end.code} ${end.reason})`);
+    this.#urlIndex++;
+    this.#wait(reason, end.retryAfterMs);
+  }
+
+  #wait(reason: Reason, hintMs?: number): void {
+    const { clock, stableMs } = this.#options;
+    if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= stableMs) this.#backoff.reset();
+    this.#connectedAt = undefined;
+    const retryInMs = this.#backoff.next(hintMs);
+    // Keeps a Node process up: between two connections nothing else would.
+    this.#retry = clock.setTimeout(() => void this.open(), retryInMs, true);
+    const { code, message } = reason;
+    const attempt = this.#backoff.attempts;
+    this.#change({ state: "waiting", attempt, retryInMs, reason: { code, message } });
+  }
+}

@@ -1,0 +1,46 @@
+import { ERROR_CODES, type ErrorCode } from "../protocol/errors.js";
+
+/**
+ * Codes of the client's own, beside the server's. timeout: the deadline passed;
+ * closed: the client, or this subscription, was ended; token_unavailable: the
+ * token callback failed; handler_failed: a handler of the application threw.
+ */
+export type ClientErrorCode = ErrorCode | "timeout" | "closed" | "token_unavailable" | "handler_failed";
+
+const TEMPORARY: ReadonlySet<string> = new Set([
+  "timeout",
+  "token_unavailable",
+  ...Object.entries(ERROR_CODES).flatMap(([code, { temporary }]) => (temporary ? [code] : [])),
+]);
+
+export interface StarlingErrorOptions {
+  readonly cause?: unknown;
+  readonly temporary?: boolean;
+  readonly retryAfterMs?: number | undefined;
+  readonly sent?: boolean;
+}
+
+/** What every promise of the client rejects with, and what its "error" event carries. */
+export class StarlingError extends Error {
+  /** Stable: decide by it, not by the message. */
+  readonly code: ClientErrorCode;
+  /** Whether the same call may succeed when made again later. */
+  readonly temporary: boolean;
+  /** Milliseconds after which trying again makes sense, where the server said so. */
+  readonly retryAfterMs: number | undefined;
+  /** false: the command never left this client. With `timeout`, true means that it may have happened. */
+  readonly sent: boolean;
+
+  constructor(code: ClientErrorCode, message: string, options: StarlingErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "StarlingError";
+    this.code = code;
+    this.temporary = options.temporary ?? TEMPORARY.has(code);
+    this.retryAfterMs = options.retryAfterMs;
+    this.sent = options.sent ?? false;
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

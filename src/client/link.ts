@@ -1,0 +1,171 @@
+import type { Clock, Timer } from "./clock.js";
+import { StarlingError, messageOf } from "./error.js";
+import { asFrame, stringOf, welcomeOf, type ClientCodec, type Frame, type Welcome } from "./frames.js";
+import { hintOf } from "./backoff.js";
+import type { Outlet } from "./commands.js";
+import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+import { SilenceWatch } from "./watch.js";
+import { mayReconnect } from "../protocol/errors.js";
+
+export interface LinkOptions {
+  readonly url: string;
+  readonly WebSocket: WebSocketConstructor;
+  readonly codec: ClientCodec;
+  readonly clock: Clock;
+  /** From the first packet to the welcome. */
+  readonly connectTimeoutMs: number;
+}
+
+/** How a connection ended. */
+export interface LinkEnd {
+  /** The close code; 1006 where the network or this client ended it. */
+  readonly code: number;
+  readonly reason: string;
+  /** false: coming back is useless. */
+  readonly reconnect: boolean;
+  /** The least delay that the server asked for. */
+  readonly retryAfterMs: number | undefined;
+}
+
+export interface LinkHandlers {
+  welcome(welcome: Welcome): void;
+  /** Any frame after the welcome. */
+  frame(frame: Frame): void;
+  /** Nothing was heard for long: any command that the server answers will do. */
+  probe(): void;
+  unreadable(error: StarlingError): void;
+  /** Once, and nothing is called after it. */
+  ended(end: LinkEnd): void;
+}
+
+/** Codes 3000 to 3999 are free for clients; any but 1000 lets the session be resumed. */
+const ABANDONED = 3000;
+const NORMAL = 1000;
+
+/** One WebSocket from its opening to its end. */
+export class Link implements Outlet {
+  /** The largest frame that the node takes; known from the welcome. */
+  frameBytes = Infinity;
+  readonly #options: LinkOptions;
+  readonly #handlers: LinkHandlers;
+  readonly #socket: WebSocketLike;
+  readonly #connectTimer: Timer;
+  #watch: SilenceWatch | undefined;
+  #closing: Frame | undefined;
+  #hintMs: number | undefined;
+  #settled = false;
+  #ended = false;
+
+  /** @throws what the WebSocket's constructor throws, as for ws:// on an https page */
+  constructor(options: LinkOptions, handlers: LinkHandlers) {
+    const { url, WebSocket, codec, clock, connectTimeoutMs } = options;
+    this.#options = options;
+    this.#handlers = handlers;
+    const socket = new WebSocket(url, [codec.subprotocol]);
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", (event) => this.#received(event.data));
+    socket.addEventListener("close", (event) => this.#closed(event.code, event.reason));
+    // Says nothing that the close event after it does not; ws throws where nobody listens.
+    socket.addEventListener("error", () => undefined);
+    this.#connectTimer = clock.setTimeout(
+      () => this.#dead(`no welcome within ${connectTimeoutMs} ms`),
+      connectTimeoutMs,
+      true,
+    );
+  }
+
+  send(frame: string | Uint8Array<ArrayBuffer>): void {
+    // A socket that is closing drops what it is given: its end then settles the command.
+    if (this.#socket.readyState === 1) this.#socket.send(frame);
+  }
+
+  /** Ends the session too: the server forgets its subscriptions. No handler is called any more. */
+  close(reason: string): void {
+    this.#stop();
+    this.#socket.close(NORMAL, reason);
+  }
+
+  /** Ends the connection, not the session. */
+  abandon(reason: string, retryAfterMs?: number): void {
+    if (this.#ended) return;
+    this.#stop();
+    this.#socket.close(ABANDONED);
+    this.#handlers.ended({ code: 1006, reason, reconnect: true, retryAfterMs: retryAfterMs ?? this.#hintMs });
+  }
+
+  /** Nobody is there to close it with: ws would wait 30 s for the other side's close. */
+  #dead(reason: string): void {
+    this.abandon(reason);
+    this.#socket.terminate?.();
+  }
+
+  #stop(): void {
+    this.#ended = true;
+    this.#options.clock.clearTimeout(this.#connectTimer);
+    this.#watch?.stop();
+  }
+
+  #received(data: unknown): void {
+    if (this.#ended) return;
+    this.#watch?.heard();
+    let frame: Frame;
+    try {
+      frame = asFrame(this.#options.codec.decode(bytesOf(data)));
+    } catch (cause) {
+      const message = `a frame from the server could not be read: ${messageOf(cause)}`;
+      return this.#handlers.unreadable(new StarlingError("bad_frame", message, { cause }));
+    }
+    if (frame.type === "closing") this.#closing = frame;
+    else if (frame.type === "error" && !this.#settled) {
+      this.#hintMs = hintOf(frame["retryAfterMs"]) ?? this.#hintMs;
+    }
+    if (this.#watch !== undefined) return this.#handlers.frame(frame);
+    if (frame.type === "welcome") this.#welcomed(welcomeOf(frame));
+    else if (frame.type === "error") this.#handlers.frame(frame);
+  }
+
+  #welcomed(welcome: Welcome): void {
+    const { clock } = this.#options;
+    clock.clearTimeout(this.#connectTimer);
+    this.frameBytes = welcome.frameBytes;
+    const { intervalMs, timeoutMs } = welcome.heartbeat;
+    this.#watch = new SilenceWatch({
+      clock,
+      intervalMs,
+      timeoutMs,
+      probe: () => this.#handlers.probe(),
+      dead: () => this.#dead(`nothing was heard for ${intervalMs + timeoutMs * 2} ms`),
+    });
+    this.#handlers.welcome(welcome);
+  }
+
+  /** The client is connected: hints that come with errors are no longer about connecting. */
+  settled(): void {
+    this.#settled = true;
+    this.#hintMs = undefined;
+  }
+
+  #closed(code: number, reason: string): void {
+    if (this.#ended) return;
+    this.#stop();
+    const closing = this.#closing;
+    // The frame before the close says the code too, and arrives where the close itself is lost.
+    const announced = closing?.["code"];
+    if (code === 1006 && typeof announced === "number") code = announced;
+    this.#handlers.ended({
+      code,
+      reason: reason || stringOf(closing?.["reason"]) || "the connection was lost",
+      reconnect: mayReconnect(code) && closing?.["reconnect"] !== false,
+      retryAfterMs: hintOf(closing?.["retryAfterMs"]) ?? this.#hintMs,
+    });
+  }
+}
+
+/** @throws TypeError for what is neither text nor bytes */
+function bytesOf(data: unknown): string | Uint8Array {
+  if (typeof data === "string") return data;
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  throw new TypeError("neither text nor bytes");
+}

@@ -1,0 +1,103 @@
+import type { Clock, Timer } from "./clock.js";
+import { Backoff } from "./backoff.js";
+import { StarlingError, messageOf } from "./error.js";
+import type { Settle } from "./commands.js";
+
+/** A token, or what fetches a fresh one: called before each connect and before a token runs out. */
+export type TokenOption = string | (() => string | Promise<string>);
+
+export interface TokensOptions {
+  readonly token: TokenOption | undefined;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** The longest that the callback may take. */
+  readonly timeoutMs: number;
+  /** Sends a refresh command on the open connection. */
+  refresh(token: string, settle: Settle): void;
+  report(error: StarlingError): void;
+}
+
+/** Sooner is never refreshed, however soon the token runs out. */
+const REFRESH_MIN_MS = 5_000;
+const REFRESH_AT = 0.9;
+
+/** Fetches tokens and keeps the open connection's from running out. */
+export class Tokens {
+  /** Whether a fresh token can be had: a string that was refused stays refused. */
+  readonly renewable: boolean;
+  readonly #options: TokensOptions;
+  readonly #backoff: Backoff;
+  #timer: Timer;
+  /** Changes when the connection does: what was begun for an earlier one is then let go. */
+  #turn = 0;
+
+  constructor(options: TokensOptions) {
+    this.#options = options;
+    this.renewable = typeof options.token === "function";
+    this.#backoff = new Backoff({ baseMs: REFRESH_MIN_MS, capMs: 30_000, random: options.random });
+  }
+
+  /** @throws StarlingError token_unavailable: the callback failed, or took too long */
+  async get(): Promise<string | undefined> {
+    const { token, clock, timeoutMs } = this.#options;
+    if (typeof token !== "function") return token;
+    let timer: Timer;
+    try {
+      const late = new Promise<never>((_resolve, reject) => {
+        timer = clock.setTimeout(() => reject(new Error(`no token within ${timeoutMs} ms`)), timeoutMs, true);
+      });
+      const fetched: unknown = await Promise.race([token(), late]);
+      if (typeof fetched === "string") return fetched;
+      throw new TypeError(`it gave ${typeof fetched}, not a string`);
+    } catch (cause) {
+      const message = `the token callback failed: ${messageOf(cause)}`;
+      throw new StarlingError("token_unavailable", message, { cause });
+    } finally {
+      clock.clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Refreshes at nine tenths of the life that is left. Where this machine's clock
+   * says that none is left, though the server just took the token, that clock is
+   * wrong: then the server ends the connection and the next one gets a fresh token.
+   * @param expiresAt unix seconds
+   */
+  keepFresh(expiresAt: unknown): void {
+    this.stop();
+    if (!this.renewable || typeof expiresAt !== "number") return;
+    this.#backoff.reset();
+    const leftMs = expiresAt * 1000 - this.#options.clock.wallNow();
+    if (leftMs > 0) this.#refreshAfter(Math.max(REFRESH_MIN_MS, leftMs * REFRESH_AT));
+  }
+
+  stop(): void {
+    this.#turn++;
+    this.#options.clock.clearTimeout(this.#timer);
+  }
+
+  #refreshAfter(delayMs: number): void {
+    const turn = this.#turn;
+    this.#timer = this.#options.clock.setTimeout(() => {
+      this.get().then(
+        (token) => turn === this.#turn && this.#refresh(turn, token!),
+        (error: StarlingError) => turn === this.#turn && this.#failed(error),
+      );
+    }, delayMs);
+  }
+
+  #refresh(turn: number, token: string): void {
+    this.#options.refresh(token, (error, reply) => {
+      if (turn !== this.#turn) return;
+      if (reply !== undefined) this.keepFresh(reply["expiresAt"]);
+      else if (error?.temporary) this.#failed(error);
+      // A refused token: the connection lives until the old one runs out.
+      else if (error) this.#options.report(error);
+    });
+  }
+
+  #failed(error: StarlingError): void {
+    this.#options.report(error);
+    this.#refreshAfter(Math.max(REFRESH_MIN_MS, this.#backoff.next(error.retryAfterMs)));
+  }
+}

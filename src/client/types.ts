@@ -1,0 +1,158 @@
+import type { Sender, Tags } from "../protocol/messages.js";
+import type { Clock } from "./clock.js";
+import type { ClientErrorCode, StarlingError } from "./error.js";
+import type { ClientCodec } from "./frames.js";
+import type { WebSocketConstructor } from "./socket.js";
+import type { TokenOption } from "./token.js";
+
+/**
+ * Where to connect: ws:// or wss://, in a browser also a path. Of several, the
+ * next one is tried whenever a connection failed or ended, the first after the
+ * last: a session can be resumed on any node.
+ */
+export type Urls = string | URL | readonly (string | URL)[];
+
+export interface ConnectOptions {
+  /**
+   * A JWT, or a function that fetches a fresh one: it is called before each
+   * connect and at nine tenths of a token's life. When the server refuses a
+   * string, the client closes for good.
+   */
+  readonly token?: TokenOption;
+  /** Default: JSON. `msgpack` from "starling-edge/client/msgpack" for MessagePack. */
+  readonly codec?: ClientCodec;
+  /** Default: the global one. Node 20 has none: pass the `ws` package's. */
+  readonly WebSocket?: WebSocketConstructor;
+  /** Routing key, sent as `?key=`: the balancer sends clients with equal keys to the same node. */
+  readonly key?: string;
+  /** What becomes of messages that are published while there is no connection. */
+  readonly offline?: {
+    /** How many wait for the next connection, each until its deadline; 0 refuses all. Default 100. */
+    readonly queue?: number;
+  };
+  /** The longest that a command waits for its answer, and in the queue. Default 10,000. */
+  readonly timeoutMs?: number;
+  /** The longest that opening a connection, or the token callback, may take. Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  readonly backoff?: {
+    /** Ceiling of the first delay; it doubles with each attempt. Default 1,000. */
+    readonly baseMs?: number;
+    /** Ceiling of every delay. Default 30,000. */
+    readonly capMs?: number;
+    /** A connection that lasted this long counts as good: the next delay is a first one. Default 30,000. */
+    readonly stableMs?: number;
+  };
+  /** For tests: from 0 (included) to 1 (excluded). */
+  readonly random?: () => number;
+  /** For tests. */
+  readonly clock?: Clock;
+}
+
+export type State = "connecting" | "connected" | "waiting" | "closed";
+
+/** Why there is no connection: a WebSocket close code, or an error's code. */
+export interface Reason {
+  readonly code: number | ClientErrorCode;
+  readonly message: string;
+}
+
+export type StateChange =
+  | {
+      readonly state: "connecting";
+      /** From 1; counts from the last good connection. */ readonly attempt: number;
+    }
+  | ({ readonly state: "connected" } & ConnectionInfo)
+  | {
+      readonly state: "waiting";
+      readonly attempt: number;
+      readonly retryInMs: number;
+      readonly reason: Reason;
+    }
+  /** For good: close() was called, or coming back is useless. */
+  | { readonly state: "closed"; readonly reason: Reason };
+
+export interface ConnectionInfo {
+  readonly node: string;
+  readonly connection: string;
+  readonly session: string;
+  /** Whether the server restored the session of the connection before. */
+  readonly resumed: boolean;
+  /** null: not identified. */
+  readonly user: string | null;
+}
+
+export interface Message<Content = unknown, Channel extends string = string> {
+  readonly channel: Channel;
+  /** Bytes arrive as a Uint8Array, whichever codec the sender used. */
+  readonly content: Content;
+  /** Absent for what the server itself published. */
+  readonly from?: Sender;
+  readonly event?: string;
+  readonly tags?: Tags;
+  /** Where it stands in the channel's history; absent where the channel keeps none. */
+  readonly offset?: number;
+  readonly epoch?: string;
+}
+
+/** May return a promise: its rejection is reported as an "error" event. */
+export type Handler<Content = unknown, Channel extends string = string> = (
+  message: Message<Content, Channel>,
+) => unknown;
+
+/** A subscription that ended though the application did not end it. */
+export interface Removal {
+  readonly channel: string;
+  readonly code: ClientErrorCode;
+  readonly message: string;
+}
+
+export interface SubscribeOptions {
+  /** Called when the server refuses the subscription, or takes it away later. */
+  readonly onUnsubscribed?: (removal: Removal) => void;
+}
+
+export interface Subscription {
+  readonly channel: string;
+  /**
+   * Resolves once the server holds the subscription: what is published from then
+   * on arrives. Temporary refusals are retried meanwhile.
+   * @throws StarlingError the server's permanent refusal, or closed
+   */
+  readonly ready: Promise<void>;
+  /** Whether the server holds it now. */
+  readonly subscribed: boolean;
+  /** The handler is not called any more. The last one of a channel ends it at the server too. */
+  unsubscribe(): void;
+}
+
+export interface PublishOptions {
+  readonly event?: string;
+  readonly tags?: Tags;
+  /** false: not delivered to this client itself. Default true. */
+  readonly echo?: boolean;
+  /** Instead of the client's `timeoutMs`. */
+  readonly timeoutMs?: number;
+}
+
+/** Where the message stands in the channel's history; empty where the channel keeps none. */
+export interface Published {
+  readonly offset?: number;
+  readonly epoch?: string;
+}
+
+export interface ClientEvents {
+  state: StateChange;
+  /** What no promise told: the console gets it where nobody listens. */
+  error: StarlingError;
+  /** The server refused a subscription, or took it away. */
+  unsubscribed: Removal;
+  /** Every message, with a handler or without. */
+  message: Message;
+}
+
+/** One channel of a client, typed by what it carries. */
+export interface Channel<Content> {
+  readonly name: string;
+  subscribe(handler: Handler<Content>, options?: SubscribeOptions): Subscription;
+  publish(content: Content, options?: PublishOptions): Promise<Published>;
+}
