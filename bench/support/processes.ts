@@ -1,0 +1,101 @@
+/** Real nodes and a private Redis as processes of their own, for benchmarks. */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const START_MS = 20_000;
+
+export interface NodeProcess {
+  readonly pid: number;
+  readonly wsUrl: string;
+  readonly apiUrl: string;
+  kill(signal: NodeJS.Signals): void;
+  stop(): Promise<void>;
+}
+
+export interface RedisProcess {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill(signal);
+  await exit;
+}
+
+/** Runs the built `starling serve`. @throws Error with its last words if it does not come up */
+export async function startNodeProcess(flags: readonly string[]): Promise<NodeProcess> {
+  const child = spawn(process.execPath, [CLI, "serve", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+  const heard: string[] = [];
+  const found = new Map<string, string>();
+  const pid = child.pid!;
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    heard.push(line);
+    if (heard.length > 20) heard.shift();
+  });
+  await new Promise<void>((resolve, reject) => {
+    const fail = (): void => reject(new Error(`the node did not start (is dist/ built?): ${heard.join("\n")}`));
+    const timer = setTimeout(fail, START_MS);
+    child.once("exit", fail);
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const [name, url] = line.trim().split(/\s+/);
+      if (name !== undefined && url !== undefined) found.set(name, url);
+      if (!found.has("websocket") || !found.has("api")) return;
+      clearTimeout(timer);
+      child.off("exit", fail);
+      resolve();
+    });
+  });
+  return {
+    pid,
+    wsUrl: found.get("websocket")!,
+    apiUrl: found.get("api")!,
+    kill: (signal) => child.kill(signal),
+    stop: () => end(child, "SIGKILL"),
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** A redis-server of this benchmark's own, without persistence. */
+export async function startPrivateRedis(): Promise<RedisProcess> {
+  const dir = await mkdtemp(join(tmpdir(), "starling-bench-"));
+  const port = await freePort();
+  const child = spawn(
+    "redis-server",
+    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  await new Promise<void>((resolve, reject) => {
+    child.once("error", (cause) =>
+      reject(new Error("redis-server was not found: apt-get install redis-server", { cause })),
+    );
+    child.once("exit", (code) => reject(new Error(`redis-server ended with ${code}`)));
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      if (line.includes("Ready to accept connections")) resolve();
+    });
+  });
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    stop: async () => {
+      await end(child, "SIGKILL");
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
