@@ -15,7 +15,9 @@ const OUTSIDE = /[^!#-[\]-~]/;
 /** @throws StarlingError bad_channel, saying what is wrong and where */
 export function checkChannelName(name: unknown): asserts name is string {
   if (typeof name !== "string") {
-    throw new StarlingError("bad_request", `"channel" must be a string, not ${quote(name)}`);
+    const problem =
+      name === undefined ? '"channel" is missing' : `"channel" must be a string, not ${quote(name)}`;
+    throw new StarlingError("bad_request", problem);
   }
   if (name.length > 0 && name.length <= CHANNEL_NAME_MAX && CHANNEL_NAME.test(name)) return;
   if (name.length === 0) throw new StarlingError("bad_channel", "channel name is empty");
@@ -26,9 +28,10 @@ export function checkChannelName(name: unknown): asserts name is string {
     );
   }
   const at = name.search(OUTSIDE);
+  const character = String.fromCodePoint(name.codePointAt(at)!);
   throw new StarlingError(
     "bad_channel",
-    `channel ${quote(name)} has ${quote(name[at])} at ${at}: printable ASCII without space, " and \\ is allowed`,
+    `channel ${quote(name)} has ${quote(character)} at ${at}: printable ASCII is allowed but for space, " and \\`,
   );
 }
 

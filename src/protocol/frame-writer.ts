@@ -3,6 +3,8 @@
 const INITIAL_BYTES = 16_384;
 /** A buffer that one huge frame made larger than this is let go of afterwards. */
 const KEEP_BYTES = 1_048_576;
+/** Up to here a loop copies faster than a view and set, which take 40 ns (measured: 12 ns for 16 bytes, 77 for 32). */
+const LOOP_BYTES_MAX = 24;
 
 export class FrameWriter {
   position = 0;
@@ -25,6 +27,20 @@ export class FrameWriter {
     this.position += bytes.length;
   }
 
+  /** As bytes, for a part of them. */
+  copy(bytes: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    if (length > LOOP_BYTES_MAX) {
+      this.bytes(bytes.subarray(start, end));
+      return;
+    }
+    this.#reserve(length);
+    const buffer = this.#buffer;
+    let to = this.position;
+    for (let i = start; i < end; i++) buffer[to++] = bytes[i]!;
+    this.position = to;
+  }
+
   uint8(value: number): void {
     this.#reserve(1);
     this.#buffer[this.position++] = value;
@@ -45,6 +61,14 @@ export class FrameWriter {
     this.position = this.#buffer.writeDoubleBE(value, this.position);
   }
 
+  /** Puts other bytes in the place of the one at `at`, moving on what was written since. */
+  replaceByte(at: number, bytes: readonly number[]): void {
+    this.#reserve(bytes.length - 1);
+    if (bytes.length > 1) this.#buffer.copyWithin(at + bytes.length, at + 1, this.position);
+    this.position += bytes.length - 1;
+    for (let i = 0; i < bytes.length; i++) this.#buffer[at + i] = bytes[i]!;
+  }
+
   /** What was written since the start: valid until the next write. */
   written(): Uint8Array {
     return this.#buffer.subarray(0, this.position);
@@ -53,14 +77,18 @@ export class FrameWriter {
   #reserve(bytes: number): void {
     const needed = this.position + bytes;
     if (needed <= this.#buffer.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
-    this.#buffer.copy(larger, 0, 0, this.position);
-    this.#buffer = larger;
+    this.#move(Math.max(needed, this.#buffer.length * 2), this.position);
   }
 
-  /** Starts a new frame at `from`, keeping what stands before it; 0 also lets go of an outgrown buffer. */
+  #move(length: number, kept: number): void {
+    const buffer = Buffer.allocUnsafeSlow(length);
+    this.#buffer.copy(buffer, 0, 0, kept);
+    this.#buffer = buffer;
+  }
+
+  /** Starts a new frame at `from`, keeping what stands before it; lets go of an outgrown buffer. */
   restart(from: number): void {
-    if (from === 0 && this.#buffer.length > KEEP_BYTES) this.#buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+    if (this.#buffer.length > KEEP_BYTES) this.#move(Math.max(INITIAL_BYTES, from), from);
     this.position = from;
   }
 }

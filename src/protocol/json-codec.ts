@@ -1,38 +1,52 @@
 /** The native protocol as JSON text frames: subprotocol starling.v1.json, and the lesson's own. */
 
 import type { Codec } from "./codec.js";
-import { Field, FIELD_COUNT, actionAt, fieldAt, readCommand, type FieldReader } from "./command-fields.js";
+import {
+  Field,
+  FIELD_COUNT,
+  actionAt,
+  fieldAt,
+  fieldNamed,
+  isSecret,
+  readCommand,
+  type FieldReader,
+} from "./command-fields.js";
 import { StarlingError } from "./errors.js";
 import { FrameWriter } from "./frame-writer.js";
-import { ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "./json-scan.js";
+import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "./json-scan.js";
 import { Encoding, type Command, type Payload, type Publication, type ServerMessage } from "./messages.js";
-import { msgpackToJson } from "./transcode.js";
+import { isMapByte } from "./msgpack-scan.js";
+import { bufferAt, shortTextAt, textAt } from "./text-cache.js";
+import { writeMsgpackAsJson } from "./transcode.js";
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Where each field's value lies in the frame being read; 0 where it has none. Reused per frame. */
+/** Which fields the frame being read has, one bit each, and where their values lie. Reused per frame. */
+let found = 0;
 const starts = new Int32Array(FIELD_COUNT);
 const ends = new Int32Array(FIELD_COUNT);
 
 /** @throws ScanError unless the frame is one JSON object; the last of equal keys counts, as in JSON.parse */
 function findFields(frame: Uint8Array): void {
-  starts.fill(0);
+  found = 0;
   let at = skipSpace(frame, 0);
-  if (frame[at] !== OPEN_BRACE) throw unexpected(frame, at, "an object");
+  if (frame[at] !== OPEN_BRACE) throw notAnObject(frame, at);
   at = skipSpace(frame, at + 1);
   if (frame[at] === CLOSE_BRACE) {
     at++;
   } else {
     for (;;) {
-      if (frame[at] !== QUOTE) throw unexpected(frame, at, "a key in quotes");
+      if (frame[at] !== QUOTE) throw unexpected(frame, at, KEY);
       const keyEnd = skipString(frame, at);
-      const field = fieldAt(frame, at + 1, keyEnd - 1);
+      const field = fieldOfKey(frame, at, keyEnd);
       const start = skipColon(frame, keyEnd);
       const end = skipValue(frame, start);
       if (field !== -1) {
+        found |= 1 << field;
         starts[field] = start;
         ends[field] = end;
       }
@@ -47,28 +61,74 @@ function findFields(frame: Uint8Array): void {
   if (at !== frame.length) throw unexpected(frame, at, "the end");
 }
 
+function notAnObject(frame: Uint8Array, at: number): ScanError {
+  const wanted = 'an object such as {"action":"ping"}';
+  if (frame.length === 0) return new ScanError(`the frame is empty, expected ${wanted}`, 0);
+  const byte = frame[at];
+  if (byte !== undefined && isMapByte(byte)) {
+    return new ScanError(
+      `expected ${wanted}, found a MessagePack map`,
+      at,
+      "its subprotocol is starling.v1.msgpack",
+    );
+  }
+  return unexpected(frame, at, wanted);
+}
+
+/** `"\u0061ction"` is `"action"`: a key with an escape is compared unescaped. */
+function fieldOfKey(frame: Uint8Array, start: number, end: number): number {
+  const field = fieldAt(frame, start + 1, end - 1);
+  if (field !== -1 || !hasBackslash(frame, start, end)) return field;
+  return fieldNamed(JSON.parse(textAt(frame, start, end)) as string);
+}
+
+function hasBackslash(frame: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (frame[i] === BACKSLASH) return true;
+  return false;
+}
+
+const NO_FRAME = new Uint8Array(0);
+
 class JsonFields implements FieldReader {
-  frame: Buffer = Buffer.alloc(0);
+  frame: Uint8Array = NO_FRAME;
 
   value(field: number): unknown {
+    if ((found & (1 << field)) === 0) return undefined;
     const start = starts[field]!;
-    if (start === 0) return undefined;
-    const text = this.frame.toString("utf8", start, ends[field]);
-    if (text.charCodeAt(0) === QUOTE && !text.includes("\\")) return text.slice(1, -1);
-    return JSON.parse(text);
+    const end = ends[field]!;
+    const byte = this.frame[start]!;
+    if (byte === QUOTE && !hasBackslash(this.frame, start, end)) {
+      return isSecret(field)
+        ? textAt(this.frame, start + 1, end - 1)
+        : shortTextAt(this.frame, start + 1, end - 1);
+    }
+    return shortInteger(this.frame, start, end) ?? (JSON.parse(textAt(this.frame, start, end)) as unknown);
   }
 
   action(): unknown {
+    if ((found & (1 << Field.action)) === 0) return undefined;
     const start = starts[Field.action]!;
-    if (start === 0) return undefined;
+    if (this.frame[start] !== QUOTE) return this.value(Field.action);
     return actionAt(this.frame, start + 1, ends[Field.action]! - 1) ?? this.value(Field.action);
   }
 
   payload(): Payload | undefined {
+    if ((found & (1 << Field.content)) === 0) return undefined;
     const start = starts[Field.content]!;
-    if (start === 0) return undefined;
     return { bytes: this.frame.subarray(start, ends[Field.content]), encoding: Encoding.json };
   }
+}
+
+/** Most ids are a few digits: no string, no parser. @returns undefined for anything else */
+function shortInteger(frame: Uint8Array, start: number, end: number): number | undefined {
+  if (end - start > 15) return undefined;
+  let value = 0;
+  for (let i = start; i < end; i++) {
+    const digit = frame[i]! - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  return value;
 }
 
 const fields = new JsonFields();
@@ -81,11 +141,15 @@ function decode(frame: Uint8Array): Command {
   try {
     findFields(frame);
   } catch (error) {
-    if (error instanceof ScanError) throw new StarlingError("bad_frame", `not a JSON object: ${error.message}`);
+    if (error instanceof ScanError) throw new StarlingError("bad_frame", `bad JSON frame: ${error.message}`);
     throw error;
   }
-  fields.frame = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
-  return readCommand(fields);
+  fields.frame = frame;
+  try {
+    return readCommand(fields);
+  } finally {
+    fields.frame = NO_FRAME;
+  }
 }
 
 function encodePublication(publication: Publication): Uint8Array {
@@ -103,10 +167,11 @@ function encodePublication(publication: Publication): Uint8Array {
     writer.ascii('"content":');
     writer.bytes(payload.bytes);
   } else if (payload.encoding === Encoding.msgpack) {
-    writer.utf8(`"content":${msgpackToJson(payload.bytes)}`);
+    writer.ascii('"content":');
+    writeMsgpackAsJson(writer, payload.bytes);
   } else {
-    const { buffer, byteOffset, length } = payload.bytes;
-    writer.ascii(`"contentBase64":"${Buffer.from(buffer, byteOffset, length).toString("base64")}"`);
+    const base64 = bufferAt(payload.bytes, 0, payload.bytes.length).toString("base64");
+    writer.ascii(`"contentBase64":"${base64}"`);
   }
   if (from !== undefined) {
     writer.utf8(

@@ -13,8 +13,8 @@ export class ScanError extends Error {
   /** Byte index of what was not expected. */
   readonly at: number;
 
-  constructor(problem: string, at: number) {
-    super(`${problem} at byte ${at}`);
+  constructor(problem: string, at: number, hint?: string) {
+    super(`${problem} at byte ${at}${hint === undefined ? "" : ` (${hint})`}`);
     this.name = "ScanError";
     this.at = at;
   }
@@ -28,8 +28,15 @@ const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
+const VALUE = "a JSON value";
+export const KEY = "a key in double quotes";
+
 /** The closing byte that each open container waits for; reused, as scanning never nests. */
 const closers = new Uint8Array(DEPTH_MAX + 1);
+
+export function tooDeep(at: number): ScanError {
+  return new ScanError(`arrays and objects nest deeper than ${DEPTH_MAX} levels`, at);
+}
 
 export function skipSpace(bytes: Uint8Array, at: number): number {
   for (;;) {
@@ -47,7 +54,7 @@ export function skipValue(bytes: Uint8Array, at: number): number {
     if (byte === QUOTE) {
       at = skipString(bytes, at);
     } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-      if (depth === DEPTH_MAX) throw new ScanError(`nesting deeper than ${DEPTH_MAX}`, at);
+      if (depth === DEPTH_MAX) throw tooDeep(at);
       const closer = byte + 2;
       at = skipSpace(bytes, at + 1);
       if (bytes[at] === closer) {
@@ -82,7 +89,7 @@ export function skipValue(bytes: Uint8Array, at: number): number {
 
 /** Skips `"key" :` and the space after it. */
 function skipKey(bytes: Uint8Array, at: number): number {
-  if (bytes[at] !== QUOTE) throw unexpected(bytes, at, "a key in quotes");
+  if (bytes[at] !== QUOTE) throw unexpected(bytes, at, KEY);
   return skipColon(bytes, skipString(bytes, at));
 }
 
@@ -95,11 +102,14 @@ export function skipColon(bytes: Uint8Array, at: number): number {
 
 /** @returns the index after the closing quote */
 export function skipString(bytes: Uint8Array, at: number): number {
-  for (let i = at + 1; i < bytes.length; i++) {
+  const length = bytes.length;
+  for (let i = at + 1; i < length; i++) {
     const byte = bytes[i]!;
+    // Most text is letters, past every byte that means something: one comparison for each of them.
+    if (byte > BACKSLASH) continue;
     if (byte === QUOTE) return i + 1;
     if (byte === BACKSLASH) i = skipEscape(bytes, i + 1);
-    else if (byte < 0x20) throw new ScanError("control character in a string", i);
+    else if (byte < 0x20) throw unescapedControl(byte, i);
   }
   throw new ScanError("string without an end", at);
 }
@@ -122,7 +132,7 @@ function skipEscape(bytes: Uint8Array, at: number): number {
       }
       return at + 4;
     default:
-      throw new ScanError("unknown escape", at);
+      throw unknownEscape(bytes, at);
   }
 }
 
@@ -146,13 +156,30 @@ function skipDigits(bytes: Uint8Array, at: number): number {
   return at;
 }
 
-const LITERALS = ["true", "false", "null"].map((text) => new TextEncoder().encode(text));
-
 function skipLiteral(bytes: Uint8Array, at: number): number {
-  for (const literal of LITERALS) {
-    if (literal.every((byte, i) => bytes[at + i] === byte)) return at + literal.length;
+  switch (bytes[at]) {
+    case 0x74: // true
+      if (bytes[at + 1] === 0x72 && bytes[at + 2] === 0x75 && bytes[at + 3] === 0x65) return at + 4;
+      break;
+    case 0x66: // false
+      if (
+        bytes[at + 1] === 0x61 &&
+        bytes[at + 2] === 0x6c &&
+        bytes[at + 3] === 0x73 &&
+        bytes[at + 4] === 0x65
+      ) {
+        return at + 5;
+      }
+      break;
+    case 0x6e: // null
+      if (bytes[at + 1] === 0x75 && bytes[at + 2] === 0x6c && bytes[at + 3] === 0x6c) return at + 4;
+      break;
   }
-  throw unexpected(bytes, at, "a JSON value");
+  throw unexpected(bytes, at, VALUE);
+}
+
+function isSpace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
 function isDigit(byte: number | undefined): boolean {
@@ -165,13 +192,57 @@ function isHex(byte: number | undefined): boolean {
   return isDigit(byte) || (lower >= 0x61 && lower <= 0x66);
 }
 
+/** What stands at `at` and what was wanted there, with a hint where the slip is a common one. */
 export function unexpected(bytes: Uint8Array, at: number, wanted: string): ScanError {
+  return new ScanError(`expected ${wanted}, found ${found(bytes, at)}`, at, hint(bytes, at, wanted));
+}
+
+function unescapedControl(byte: number, at: number): ScanError {
+  const hex = byte.toString(16).padStart(2, "0");
+  return new ScanError(`control character 0x${hex} in a string`, at, `write it as \\u00${hex}`);
+}
+
+function unknownEscape(bytes: Uint8Array, at: number): ScanError {
+  return new ScanError(
+    `a backslash before ${found(bytes, at)} in a string`,
+    at,
+    'JSON knows \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX',
+  );
+}
+
+/** One character, never more: what follows may be a secret. */
+function found(bytes: Uint8Array, at: number): string {
   const byte = bytes[at];
-  const found =
-    byte === undefined
-      ? "the end"
-      : byte > 0x20 && byte < 0x7f
-        ? JSON.stringify(String.fromCharCode(byte))
-        : `byte 0x${byte.toString(16).padStart(2, "0")}`;
-  return new ScanError(`found ${found}, expected ${wanted}`, at);
+  if (byte === undefined) return "the end";
+  if (byte > 0x20 && byte < 0x7f) return byte === 0x22 ? "'\"'" : `"${String.fromCharCode(byte)}"`;
+  if (byte >= 0xc2) {
+    const length = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    const character = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.slice(at, at + length));
+    if (!character.includes("\ufffd") && /[\p{L}\p{N}\p{P}\p{S}]/u.test(character)) return `"${character}"`;
+  }
+  return `byte 0x${byte.toString(16).padStart(2, "0")}`;
+}
+
+const SINGLE_QUOTE = 0x27;
+
+function hint(bytes: Uint8Array, at: number, wanted: string): string | undefined {
+  const byte = bytes[at];
+  if (byte === undefined || (wanted !== VALUE && wanted !== KEY)) return undefined;
+  if (byte === SINGLE_QUOTE) return "JSON takes double quotes only";
+  if (byte === 0xe2) return 'JSON takes straight double quotes (") only';
+  if (byte === 0x2f) return "JSON has no comments";
+  if ((byte === CLOSE_BRACE || byte === CLOSE_BRACE - 0x20) && isAfterComma(bytes, at)) {
+    return "no comma before it";
+  }
+  const letter = byte | 0x20;
+  if (wanted === VALUE && letter >= 0x61 && letter <= 0x7a) {
+    return "text goes in double quotes; only true, false and null go without";
+  }
+  return undefined;
+}
+
+function isAfterComma(bytes: Uint8Array, at: number): boolean {
+  do at--;
+  while (isSpace(bytes[at]));
+  return bytes[at] === COMMA;
 }

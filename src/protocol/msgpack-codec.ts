@@ -1,21 +1,42 @@
 /** The native protocol as MessagePack binary frames: subprotocol starling.v1.msgpack. */
 
-import { unpack } from "msgpackr";
 import type { Codec } from "./codec.js";
-import { Field, FIELD_COUNT, actionAt, fieldAt, readCommand, type FieldReader } from "./command-fields.js";
+import {
+  Field,
+  FIELD_COUNT,
+  actionAt,
+  fieldAt,
+  isSecret,
+  readCommand,
+  type FieldReader,
+} from "./command-fields.js";
 import { StarlingError } from "./errors.js";
 import { FrameWriter } from "./frame-writer.js";
 import { ScanError } from "./json-scan.js";
-import { binaryBody, isBinary, openMap, skipBinary, skipMsgpack, stringStart } from "./msgpack-scan.js";
+import {
+  binaryBody,
+  isBinary,
+  isString,
+  openMap,
+  skipBinary,
+  skipMsgpack,
+  stringHead,
+  stringStart,
+} from "./msgpack-scan.js";
+import { writeBinary, writeNumber, writePlain, writeString } from "./msgpack-writer.js";
 import { Encoding, type Command, type Payload, type Publication, type ServerMessage } from "./messages.js";
-import { jsonToMsgpack, pack } from "./transcode.js";
+import { shortTextAt, textAt } from "./text-cache.js";
+import { msgpackToJson, pack, writeJsonAsMsgpack } from "./transcode.js";
 
-/** Where each field's value lies in the frame being read; 0 where it has none. Reused per frame. */
+/** Which fields the frame being read has, one bit each, and where their values lie. Reused per frame. */
+let found = 0;
 const starts = new Int32Array(FIELD_COUNT);
 const ends = new Int32Array(FIELD_COUNT);
 
-function findFields(frame: Buffer): void {
-  starts.fill(0);
+/** The last of equal keys counts, as in the JSON codec. */
+function findFields(frame: Uint8Array): void {
+  found = 0;
+  if (frame.length === 0) throw new ScanError("the frame is empty, expected a map", 0);
   const map = openMap(frame, 0);
   let at = map.at;
   for (let entry = 0; entry < map.entries; entry++) {
@@ -23,35 +44,50 @@ function findFields(frame: Buffer): void {
     const start = skipMsgpack(frame, at);
     const field = fieldAt(frame, keyStart, start);
     at =
-      field === Field.content && isBinary(frame[start]) ? skipBinary(frame, start) : skipMsgpack(frame, start);
+      field === Field.content && isBinary(frame[start])
+        ? skipBinary(frame, start)
+        : skipMsgpack(frame, start);
     if (field !== -1) {
+      found |= 1 << field;
       starts[field] = start;
       ends[field] = at;
     }
   }
-  if (at !== frame.length) throw new ScanError("more bytes than one map", at);
+  if (at !== frame.length) {
+    throw new ScanError(`expected the end of the frame, found ${frame.length - at} more bytes`, at);
+  }
 }
 
+const NO_FRAME = new Uint8Array(0);
+
 class MsgpackFields implements FieldReader {
-  frame: Buffer = Buffer.alloc(0);
+  frame: Uint8Array = NO_FRAME;
 
   value(field: number): unknown {
+    if ((found & (1 << field)) === 0) return undefined;
     const start = starts[field]!;
-    if (start === 0) return undefined;
-    const value: unknown = unpack(this.frame.subarray(start, ends[field]));
-    return typeof value === "bigint" ? Number(value) : value;
+    const end = ends[field]!;
+    const byte = this.frame[start]!;
+    if (byte <= 0x7f) return byte;
+    if (isString(byte)) {
+      const textStart = start + stringHead(byte);
+      return isSecret(field) ? textAt(this.frame, textStart, end) : shortTextAt(this.frame, textStart, end);
+    }
+    // By way of JSON, so that both codecs see the same: msgpackr makes bigints and renames `__proto__`.
+    return JSON.parse(msgpackToJson(this.frame.subarray(start, end)));
   }
 
   action(): unknown {
+    if ((found & (1 << Field.action)) === 0) return undefined;
     const start = starts[Field.action]!;
-    if (start === 0) return undefined;
-    // A short string has one byte of head: all known actions are short.
-    return actionAt(this.frame, start + 1, ends[Field.action]!) ?? this.value(Field.action);
+    const byte = this.frame[start]!;
+    if (!isString(byte)) return this.value(Field.action);
+    return actionAt(this.frame, start + stringHead(byte), ends[Field.action]!) ?? this.value(Field.action);
   }
 
   payload(): Payload | undefined {
+    if ((found & (1 << Field.content)) === 0) return undefined;
     const start = starts[Field.content]!;
-    if (start === 0) return undefined;
     const end = ends[Field.content]!;
     if (isBinary(this.frame[start])) {
       return { bytes: binaryBody(this.frame, start, end), encoding: Encoding.binary };
@@ -64,44 +100,40 @@ const fields = new MsgpackFields();
 const writer = new FrameWriter();
 
 function decode(frame: Uint8Array): Command {
-  const buffer = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
   try {
-    findFields(buffer);
+    findFields(frame);
   } catch (error) {
     if (error instanceof ScanError) {
-      throw new StarlingError("bad_frame", `not a MessagePack map: ${error.message}`);
+      throw new StarlingError("bad_frame", `bad MessagePack frame: ${error.message}`);
     }
     throw error;
   }
-  fields.frame = buffer;
-  return readCommand(fields);
+  fields.frame = frame;
+  try {
+    return readCommand(fields);
+  } finally {
+    fields.frame = NO_FRAME;
+  }
 }
 
-function writeString(text: string): void {
-  const length = Buffer.byteLength(text);
-  if (length < 32) writer.uint8(0xa0 | length);
-  else if (length < 256) {
-    writer.uint8(0xd9);
-    writer.uint8(length);
-  } else {
-    writer.uint8(0xda);
-    writer.uint16(length);
-  }
-  writer.utf8(text);
+/** A field's name as it stands in a frame. */
+function key(name: string): Buffer {
+  return pack(name);
 }
 
-function writeBinary(bytes: Uint8Array): void {
-  if (bytes.length < 256) {
-    writer.uint8(0xc4);
-    writer.uint8(bytes.length);
-  } else if (bytes.length < 65_536) {
-    writer.uint8(0xc5);
-    writer.uint16(bytes.length);
-  } else {
-    writer.uint8(0xc6);
-    writer.uint32(bytes.length);
-  }
-  writer.bytes(bytes);
+const TYPE_MESSAGE_CHANNEL = Buffer.concat([key("type"), key("message"), key("channel")]);
+const CONTENT = key("content");
+const FROM_CONNECTION = [0x81, 0x82].map((head) =>
+  Buffer.concat([key("from"), Buffer.of(head), key("connection")]),
+);
+const USER = key("user");
+const EVENT = key("event");
+const TAGS = key("tags");
+const OFFSET = key("offset");
+const EPOCH = key("epoch");
+
+function put(bytes: Buffer): void {
+  writer.copy(bytes, 0, bytes.length);
 }
 
 function encodePublication(publication: Publication): Uint8Array {
@@ -114,37 +146,33 @@ function encodePublication(publication: Publication): Uint8Array {
     (tags === undefined ? 0 : 1) +
     (position === undefined ? 0 : 2);
   writer.uint8(0x80 | fieldCount);
-  writeString("type");
-  writeString("message");
-  writeString("channel");
-  writeString(channel);
-  writeString("content");
+  put(TYPE_MESSAGE_CHANNEL);
+  writeString(writer, channel);
+  put(CONTENT);
   if (payload.encoding === Encoding.msgpack) writer.bytes(payload.bytes);
-  else if (payload.encoding === Encoding.json) writer.bytes(jsonToMsgpack(payload.bytes));
-  else writeBinary(payload.bytes);
+  else if (payload.encoding === Encoding.json) writeJsonAsMsgpack(writer, payload.bytes);
+  else writeBinary(writer, payload.bytes);
   if (from !== undefined) {
-    writeString("from");
-    writer.uint8(from.user === undefined ? 0x81 : 0x82);
-    writeString("connection");
-    writeString(from.connection);
+    put(FROM_CONNECTION[from.user === undefined ? 0 : 1]!);
+    writeString(writer, from.connection);
     if (from.user !== undefined) {
-      writeString("user");
-      writeString(from.user);
+      put(USER);
+      writeString(writer, from.user);
     }
   }
   if (event !== undefined) {
-    writeString("event");
-    writeString(event);
+    put(EVENT);
+    writeString(writer, event);
   }
   if (tags !== undefined) {
-    writeString("tags");
-    writer.bytes(pack(tags));
+    put(TAGS);
+    writePlain(writer, tags);
   }
   if (position !== undefined) {
-    writeString("offset");
-    writer.bytes(pack(position.offset));
-    writeString("epoch");
-    writeString(position.epoch);
+    put(OFFSET);
+    writeNumber(writer, position.offset);
+    put(EPOCH);
+    writeString(writer, position.epoch);
   }
   return writer.written();
 }
@@ -156,7 +184,6 @@ export const msgpackCodec: Codec = {
   binary: true,
   encoding: Encoding.msgpack,
   decode,
-  // Fields that are undefined are left out, as JSON does; msgpackr would write an extension.
-  encode: (message: ServerMessage) => pack(JSON.parse(JSON.stringify(message))),
+  encode: (message: ServerMessage) => pack(message),
   encodePublication,
 };

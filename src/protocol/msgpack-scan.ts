@@ -6,7 +6,7 @@
  */
 
 import { isUtf8 } from "node:buffer";
-import { DEPTH_MAX, ScanError } from "./json-scan.js";
+import { DEPTH_MAX, ScanError, tooDeep } from "./json-scan.js";
 
 /** Elements that each open array or map still waits for; a map counts keys and values. Reused. */
 const remaining = new Float64Array(DEPTH_MAX + 1);
@@ -14,18 +14,18 @@ const remaining = new Float64Array(DEPTH_MAX + 1);
 const isMap = new Uint8Array(DEPTH_MAX + 1);
 
 /** @returns the index after the value that starts at `at` */
-export function skipMsgpack(bytes: Buffer, at: number): number {
+export function skipMsgpack(bytes: Uint8Array, at: number): number {
   let depth = 0;
   for (;;) {
     const byte = byteAt(bytes, at);
     const key = depth > 0 && isMap[depth] === 1 && remaining[depth]! % 2 === 0;
-    if (key && !isString(byte)) throw new ScanError("a key that is not a string", at);
+    if (key && !isString(byte)) throw notAKey(byte, at);
     const count = containerCount(bytes, at, byte);
     if (count === undefined) {
       at = skipScalar(bytes, at, byte);
       if (depth > 0) remaining[depth]!--;
     } else {
-      if (depth === DEPTH_MAX) throw new ScanError(`nesting deeper than ${DEPTH_MAX}`, at);
+      if (depth === DEPTH_MAX) throw tooDeep(at);
       // A container is one element of the one around it.
       if (depth > 0) remaining[depth]!--;
       depth++;
@@ -39,17 +39,20 @@ export function skipMsgpack(bytes: Buffer, at: number): number {
 }
 
 /** @returns the number of entries and the index of the first key of the map at `at` */
-export function openMap(bytes: Buffer, at: number): { entries: number; at: number } {
+export function openMap(bytes: Uint8Array, at: number): { entries: number; at: number } {
   const byte = byteAt(bytes, at);
   const entries = isMapByte(byte) ? containerCount(bytes, at, byte) : undefined;
-  if (entries === undefined) throw new ScanError("expected a map", at);
+  if (entries === undefined) {
+    const hint = byte === 0x7b ? "if this is JSON, its subprotocol is starling.v1.json" : undefined;
+    throw new ScanError(`expected a map, found ${typeName(byte)}`, at, hint);
+  }
   return { entries, at: at + containerHead(byte) };
 }
 
 /** Where the characters of the string at `at` start. @throws ScanError if there is no string */
-export function stringStart(bytes: Buffer, at: number): number {
+export function stringStart(bytes: Uint8Array, at: number): number {
   const byte = byteAt(bytes, at);
-  if (!isString(byte)) throw new ScanError("a key that is not a string", at);
+  if (!isString(byte)) throw notAKey(byte, at);
   return at + stringHead(byte);
 }
 
@@ -58,12 +61,12 @@ export function isBinary(byte: number | undefined): boolean {
 }
 
 /** The bytes between the head of the binary at `at` and `end`. */
-export function binaryBody(bytes: Buffer, at: number, end: number): Buffer {
+export function binaryBody(bytes: Uint8Array, at: number, end: number): Uint8Array {
   return bytes.subarray(at + 1 + (1 << (bytes[at]! - 0xc4)), end);
 }
 
 /** @returns the index after the binary at `at` */
-export function skipBinary(bytes: Buffer, at: number): number {
+export function skipBinary(bytes: Uint8Array, at: number): number {
   const head = 1 + (1 << (bytes[at]! - 0xc4));
   return bounded(bytes, at, head + lengthAt(bytes, at + 1, head - 1));
 }
@@ -76,12 +79,22 @@ export function isMapByte(byte: number): boolean {
   return (byte >= 0x80 && byte <= 0x8f) || byte === 0xde || byte === 0xdf;
 }
 
-/** Entries of the array or map whose head is at `at`; undefined for anything else. */
-export function containerCount(bytes: Buffer, at: number, byte: number): number | undefined {
-  if (byte >= 0x80 && byte <= 0x9f) return byte & 0x0f;
-  if (byte === 0xdc || byte === 0xde) return lengthAt(bytes, at + 1, 2);
-  if (byte === 0xdd || byte === 0xdf) return lengthAt(bytes, at + 1, 4);
-  return undefined;
+/**
+ * Entries of the array or map whose head is at `at`; undefined for anything else.
+ * @throws ScanError where the bytes that are left cannot hold so many
+ */
+export function containerCount(bytes: Uint8Array, at: number, byte: number): number | undefined {
+  if (byte < 0x80) return undefined;
+  let count: number;
+  if (byte <= 0x9f) count = byte & 0x0f;
+  else if (byte === 0xdc || byte === 0xde) count = lengthAt(bytes, at + 1, 2);
+  else if (byte === 0xdd || byte === 0xdf) count = lengthAt(bytes, at + 1, 4);
+  else return undefined;
+  const left = bytes.length - at - containerHead(byte);
+  if (count * (isMapByte(byte) ? 2 : 1) > left) {
+    throw new ScanError(`${typeName(byte)} of ${count} does not fit in the ${left} bytes that are left`, at);
+  }
+  return count;
 }
 
 export function containerHead(byte: number): number {
@@ -93,7 +106,7 @@ export function stringHead(byte: number): number {
   return byte <= 0xbf ? 1 : 1 + (1 << (byte - 0xd9));
 }
 
-function skipScalar(bytes: Buffer, at: number, byte: number): number {
+function skipScalar(bytes: Uint8Array, at: number, byte: number): number {
   if (byte <= 0x7f || byte >= 0xe0) return at + 1;
   if (isString(byte)) return skipString(bytes, at, byte);
   switch (byte) {
@@ -101,11 +114,15 @@ function skipScalar(bytes: Buffer, at: number, byte: number): number {
     case 0xc2: // false
     case 0xc3: // true
       return at + 1;
-    case 0xca:
+    case 0xca: {
+      const end = bounded(bytes, at, 5);
+      // All exponent bits set.
+      if ((bytes[at + 1]! & 0x7f) === 0x7f && bytes[at + 2]! >= 0x80) throw notFinite(at);
+      return end;
+    }
     case 0xcb: {
-      const end = bounded(bytes, at, byte === 0xca ? 5 : 9);
-      const value = byte === 0xca ? bytes.readFloatBE(at + 1) : bytes.readDoubleBE(at + 1);
-      if (!Number.isFinite(value)) throw new ScanError(`${value} has no JSON form`, at);
+      const end = bounded(bytes, at, 9);
+      if ((bytes[at + 1]! & 0x7f) === 0x7f && bytes[at + 2]! >= 0xf0) throw notFinite(at);
       return end;
     }
     case 0xcc: // uint 8 to 64
@@ -121,38 +138,65 @@ function skipScalar(bytes: Buffer, at: number, byte: number): number {
     case 0xc4:
     case 0xc5:
     case 0xc6:
-      throw new ScanError("binary inside other content (only content itself may be binary)", at);
+      throw new ScanError("binary inside other content", at, "only content itself may be binary");
     default:
-      throw new ScanError(`type 0x${byte.toString(16)} has no JSON form`, at);
+      throw new ScanError(
+        `${typeName(byte)} has no JSON form`,
+        at,
+        byte === 0xc1 ? undefined : "give times as a number or a string",
+      );
   }
 }
 
-function skipString(bytes: Buffer, at: number, byte: number): number {
+/** Past this one native call (50 ns) is quicker than a loop over ASCII (measured: 10 ns for 16 bytes, 61 for 32). */
+const LOOP_BYTES_MAX = 24;
+
+function skipString(bytes: Uint8Array, at: number, byte: number): number {
   const head = stringHead(byte);
   const length = byte <= 0xbf ? byte & 0x1f : lengthAt(bytes, at + 1, head - 1);
   const end = bounded(bytes, at, head + length);
-  for (let i = at + head; i < end; i++) {
-    if (bytes[i]! < 0x80) continue;
-    if (isUtf8(bytes.subarray(i, end))) break;
-    throw new ScanError("a string that is not UTF-8", at);
-  }
+  let i = at + head;
+  if (length <= LOOP_BYTES_MAX) while (i < end && bytes[i]! < 0x80) i++;
+  if (i < end && !isUtf8(bytes.subarray(i, end))) throw new ScanError("a string that is not UTF-8", at);
   return end;
 }
 
-function lengthAt(bytes: Buffer, at: number, width: number): number {
-  bounded(bytes, at, width);
-  return bytes.readUIntBE(at, width);
+function notFinite(at: number): ScanError {
+  return new ScanError("NaN or Infinity has no JSON form", at);
 }
 
-function bounded(bytes: Buffer, at: number, length: number): number {
+function notAKey(byte: number, at: number): ScanError {
+  return new ScanError(`expected a string as key, found ${typeName(byte)}`, at);
+}
+
+function typeName(byte: number): string {
+  if (byte <= 0x7f || byte >= 0xe0 || (byte >= 0xca && byte <= 0xd3)) return "a number";
+  if (isString(byte)) return "a string";
+  if (isMapByte(byte)) return "a map";
+  if (byte <= 0x9f || byte === 0xdc || byte === 0xdd) return "an array";
+  if (isBinary(byte)) return "binary";
+  if (byte === 0xc0) return "nil";
+  if (byte === 0xc1) return "0xc1, which MessagePack never uses,";
+  if (byte <= 0xc3) return "a boolean";
+  return `an extension (0x${byte.toString(16)})`;
+}
+
+function lengthAt(bytes: Uint8Array, at: number, width: number): number {
+  bounded(bytes, at, width);
+  let length = 0;
+  for (let i = at; i < at + width; i++) length = length * 256 + bytes[i]!;
+  return length;
+}
+
+function bounded(bytes: Uint8Array, at: number, length: number): number {
   if (at + length > bytes.length) {
-    throw new ScanError(`the value at byte ${at} reaches past the end`, bytes.length);
+    throw new ScanError(`the value reaches past the end of the frame (${bytes.length} bytes)`, at);
   }
   return at + length;
 }
 
-function byteAt(bytes: Buffer, at: number): number {
+function byteAt(bytes: Uint8Array, at: number): number {
   const byte = bytes[at];
-  if (byte === undefined) throw new ScanError("the end, expected a value", at);
+  if (byte === undefined) throw new ScanError("expected a value, found the end", at);
   return byte;
 }
