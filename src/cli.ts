@@ -1,0 +1,6 @@
+#!/usr/bin/env node
+import { run } from "./cli/run.js";
+
+const exitCode = await run(process.argv.slice(2));
+// What a failed start left open must not keep the process.
+if (exitCode !== undefined) process.exit(exitCode);

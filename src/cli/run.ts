@@ -1,0 +1,100 @@
+/** From arguments to an exit code. */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, Option } from "commander";
+import { closest } from "fastest-levenshtein";
+import { ConfigError, unknownFlag } from "../config/load.js";
+import { clusterCommand } from "./cluster.js";
+import { configCommand } from "./config-command.js";
+import { addConfigFlags } from "./flags.js";
+import { serveCommand } from "./serve.js";
+import { StartError } from "./start-error.js";
+
+export const EXIT = { failed: 1, usage: 2 } as const;
+
+/**
+ * Runs a command line, without the program's own name.
+ * @returns the exit code; undefined while a started node runs, which ends the process itself
+ */
+export async function run(args: readonly string[]): Promise<number | undefined> {
+  // `starling serve | head -1`: a reader that left is no reason to fall over.
+  process.stdout.on("error", ignoreClosedPipe);
+  const program = createProgram();
+  try {
+    if (args.length === 0) {
+      process.stdout.write(program.helpInformation());
+      return 0;
+    }
+    await program.parseAsync(args, { from: "user" });
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommanderError) return usageExit(error, program, args);
+    if (error instanceof ConfigError) return complain(error.message, EXIT.usage);
+    if (error instanceof StartError) return complain(error.message, EXIT.failed);
+    throw error;
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command("starling")
+    .description("A real-time edge node: WebSocket channels, joined by Redis.")
+    .version(packageVersion(), "-v, --version")
+    // Both are inherited by the commands below. Errors are worded in usageExit.
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .showSuggestionAfterError(false)
+    .addHelpText("after", "\n`starling serve --help` lists every option.");
+  addConfigFlags(program.command("serve").description("run one node"))
+    // For `starling cluster`: ends as on SIGTERM when the IPC channel to the parent closes.
+    .addOption(new Option("--exit-with-parent").hideHelp())
+    .action(serveCommand);
+  addConfigFlags(
+    program
+      .command("cluster")
+      .description("run a private Redis and several nodes on this machine, to try things out")
+      .option("--nodes <n>", "how many nodes (default: 3)", "3"),
+  ).action(clusterCommand);
+  addConfigFlags(
+    program
+      .command("config")
+      .description("print the configuration in force and where each value came from, secrets hidden")
+      .option("--json", "as JSON")
+      .option("--markdown", "print the reference of all options instead, as in docs/configuration.md"),
+  ).action(configCommand);
+  return program;
+}
+
+function usageExit(error: CommanderError, program: Command, args: readonly string[]): number {
+  if (error.exitCode === 0) return 0;
+  const named = /'([^']*)'/.exec(error.message)?.[1] ?? "";
+  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  const known = (command ?? program).options.map((option) => option.long ?? "");
+  if (error.code === "commander.unknownOption") {
+    const flag = named.split("=", 1)[0] ?? named;
+    return complain(
+      command === undefined
+        ? `unknown option ${flag}: did you mean ${closest(flag, [...known, "--help"])}?`
+        : unknownFlag(flag, known),
+      EXIT.usage,
+    );
+  }
+  if (error.code === "commander.unknownCommand") {
+    const names = program.commands.map((candidate) => candidate.name());
+    return complain(`unknown command ${named}: did you mean ${closest(named, names)}?`, EXIT.usage);
+  }
+  return complain(error.message.replace(/^error: /, ""), EXIT.usage);
+}
+
+function complain(message: string, exitCode: number): number {
+  for (const line of message.split("\n")) process.stderr.write(`starling: ${line}\n`);
+  return exitCode;
+}
+
+function packageVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+}

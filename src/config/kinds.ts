@@ -1,0 +1,112 @@
+/** The kinds of values that options have: how each is read from text, checked and described. */
+
+import { z } from "zod";
+
+export interface Kind<S extends z.ZodType = z.ZodType> {
+  readonly schema: S;
+  /** What is allowed, to end the sentence "... is not allowed:". */
+  readonly allowed: string;
+  /** The placeholder in help; none for switches. */
+  readonly placeholder: string | undefined;
+  /** From a flag or an environment variable. What cannot be read stays text, for the schema to refuse. */
+  fromText(text: string): unknown;
+}
+
+// URL.parse came late in Node 20.
+function parseUrl(value: string): URL | undefined {
+  return URL.canParse(value) ? new URL(value) : undefined;
+}
+
+const asIs = (text: string): unknown => text;
+
+export function integer(min: number, max: number): Kind<z.ZodNumber> {
+  const allowed = `a whole number from ${min} to ${max}`;
+  const error = allowed;
+  return {
+    schema: z.int({ error }).min(min, { error }).max(max, { error }),
+    allowed,
+    placeholder: "<n>",
+    fromText: (text) => (/^-?\d+$/.test(text) ? Number(text) : text),
+  };
+}
+
+export function flag(): Kind<z.ZodBoolean> {
+  const allowed = "true or false";
+  return {
+    schema: z.boolean({ error: allowed }),
+    allowed,
+    placeholder: undefined,
+    fromText: (text) =>
+      text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : text,
+  };
+}
+
+export function oneOf<const V extends readonly [string, ...string[]]>(values: V) {
+  const allowed = values.length === 1 ? values[0] : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+  return {
+    schema: z.enum(values, { error: allowed }),
+    allowed,
+    placeholder: `<${values.join("|")}>`,
+    fromText: asIs,
+  } satisfies Kind;
+}
+
+/** Text that `allows` accepts; without it, any text but the empty one. */
+export function text(
+  allowed = "any text but the empty one",
+  allows: (value: string) => boolean = (value) => value.length > 0,
+  placeholder = "<text>",
+): Kind<z.ZodString> {
+  return {
+    schema: z.string({ error: allowed }).refine(allows, { error: allowed }),
+    allowed,
+    placeholder,
+    fromText: asIs,
+  };
+}
+
+export function url(...schemes: readonly string[]): Kind<z.ZodString> {
+  const prefixes = schemes.map((scheme) => `${scheme}://`);
+  return text(
+    `a URL that begins with ${prefixes.join(" or ")}`,
+    (value) =>
+      prefixes.some((prefix) => value.startsWith(prefix)) && (parseUrl(value)?.hostname ?? "") !== "",
+    "<url>",
+  );
+}
+
+/** A list; as text its items are separated by commas. `wrong` says what is wrong with an item, or nothing. */
+export function list(itemsAllowed: string, wrong: (item: string) => string | undefined) {
+  const allowed = `a list of ${itemsAllowed}, separated by commas`;
+  const split = (value: string): string[] =>
+    value
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== "");
+  const item = z.string({ error: allowed }).superRefine((value, context) => {
+    const problem = wrong(value);
+    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+  });
+  return {
+    schema: z.array(item, { error: allowed }),
+    allowed,
+    placeholder: "<list>",
+    fromText: split,
+  } satisfies Kind;
+}
+
+export function optional<S extends z.ZodType>(kind: Kind<S>): Kind<z.ZodOptional<S>> {
+  return { ...kind, schema: kind.schema.optional() };
+}
+
+/** What is wrong with an allowed origin, which is compared with the Origin header byte for byte. */
+export function wrongOrigin(origin: string): string | undefined {
+  if (origin === "*") return "to allow any origin, leave the list empty";
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/i.test(origin)) {
+    return "an origin is scheme://host or scheme://host:port, without a path or a slash at its end";
+  }
+  const sent = parseUrl(origin)?.origin;
+  // Schemes that URL does not know, as capacitor://, have the origin "null" here.
+  if (sent === undefined || sent === "null" || sent === origin) return undefined;
+  return `browsers send this origin as ${sent}`;
+}

@@ -1,0 +1,233 @@
+/** Puts a configuration together from flags, environment, file and defaults, in that precedence. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { closest } from "fastest-levenshtein";
+import { parse as parseYaml } from "yaml";
+import { quote } from "../protocol/errors.js";
+import { brokenRules, risks } from "./checks.js";
+import {
+  defaultOf,
+  ENV_PREFIX,
+  envName,
+  flagName,
+  optionNames,
+  optionOf,
+  type Config,
+  type OptionName,
+} from "./options.js";
+
+/** The configuration is refused; the message has one line per reason. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** Where a value came from: a flag, an environment variable, a file's path or the default. */
+export type Origin =
+  | { readonly kind: "flag" | "env"; readonly name: string }
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "default" };
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly origins: Readonly<Record<OptionName, Origin>>;
+  /** Path of the config file that was read. */
+  readonly file: string | undefined;
+  /** Allowed, and worth a warning. */
+  readonly warnings: readonly string[];
+}
+
+export interface ConfigSources {
+  /** By option name in camel case; text is parsed as a flag's value. Undefined: not given. */
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Path of a JSON or YAML file. Without it STARLING_CONFIG's, or the first of DEFAULT_FILES that is there. */
+  readonly configFile?: string | undefined;
+}
+
+export const DEFAULT_FILES = ["starling.config.yaml", "starling.config.json"] as const;
+const FILE_VARIABLE = `${ENV_PREFIX}CONFIG`;
+
+interface Given {
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+type Found = Map<OptionName, Given>;
+
+/** @throws ConfigError naming each value that is refused, where it came from and what is allowed */
+export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources): LoadedConfig {
+  const file = configFile ?? (env[FILE_VARIABLE] || DEFAULT_FILES.find((path) => existsSync(path)));
+  const problems: string[] = [];
+  const layers: Found[] = [
+    fromFlags(flags, problems),
+    fromEnv(env, problems),
+    file === undefined ? new Map<OptionName, Given>() : fromFile(file, problems),
+  ];
+  const production = env["NODE_ENV"] === "production";
+  const fileLimit = openFileLimit();
+  const values: Partial<Record<OptionName, unknown>> = {};
+  const origins = {} as Record<OptionName, Origin>;
+  for (const name of optionNames) {
+    const given = layers.map((layer) => layer.get(name)).find((found) => found !== undefined);
+    const { value, origin } = given ?? {
+      value: defaultOf(name, { production, fileLimit }),
+      origin: { kind: "default" } satisfies Origin,
+    };
+    const checked = optionOf(name).kind.schema.safeParse(value);
+    if (!checked.success) problems.push(refusal(name, value, origin, checked.error.issues[0]));
+    values[name] = checked.success ? checked.data : value;
+    origins[name] = origin;
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join("\n"));
+  const config = values as Config;
+  const name = (option: OptionName): string =>
+    `${option} ${shown(option, config[option])} (${place(option, origins[option])})`;
+  const broken = brokenRules(config, { production, name });
+  if (broken.length > 0) throw new ConfigError(broken.join("\n"));
+  return { config, origins, file, warnings: risks(config, fileLimit) };
+}
+
+function fromFlags(flags: Readonly<Record<string, unknown>>, problems: string[]): Found {
+  const found: Found = new Map();
+  for (const [key, value] of Object.entries(flags)) {
+    if (value === undefined) continue;
+    if (!isOption(key)) {
+      problems.push(unknownFlag(flagName(key)));
+      continue;
+    }
+    const parsed = typeof value === "string" ? optionOf(key).kind.fromText(value) : value;
+    found.set(key, { value: parsed, origin: { kind: "flag", name: flagName(key) } });
+  }
+  return found;
+}
+
+function fromEnv(env: Readonly<Record<string, string | undefined>>, problems: string[]): Found {
+  const byVariable = new Map(optionNames.map((name) => [envName(name), name]));
+  // A secret can also be kept in a file, as container platforms mount them: STARLING_JWT_SECRET_FILE.
+  const byFileVariable = new Map(
+    optionNames
+      .filter((name) => optionOf(name).secret !== undefined)
+      .map((name) => [`${envName(name)}_FILE`, name]),
+  );
+  const found: Found = new Map();
+  for (const [variable, raw] of Object.entries(env)) {
+    // Set but empty is how compose files say "not set".
+    if (!variable.startsWith(ENV_PREFIX) || raw === undefined || raw === "") continue;
+    if (variable === FILE_VARIABLE || isServiceLink(variable, raw)) continue;
+    const option = byVariable.get(variable) ?? byFileVariable.get(variable);
+    if (option === undefined) {
+      const known = [...byVariable.keys(), ...byFileVariable.keys(), FILE_VARIABLE];
+      problems.push(`unknown environment variable ${variable}: did you mean ${closest(variable, known)}?`);
+    } else if (found.has(option)) {
+      problems.push(`${envName(option)} and ${envName(option)}_FILE are both set: keep one`);
+    } else {
+      const text = byVariable.has(variable) ? raw : readSecret(variable, raw, problems);
+      if (text !== undefined) {
+        found.set(option, {
+          value: optionOf(option).kind.fromText(text),
+          origin: { kind: "env", name: variable },
+        });
+      }
+    }
+  }
+  return found;
+}
+
+/**
+ * Kubernetes sets variables in Docker's link format for each service of the
+ * namespace, so a service called "starling" brings STARLING_PORT=tcp://10.0.0.1:80
+ * and STARLING_SERVICE_HOST: not meant for us.
+ */
+function isServiceLink(variable: string, value: string): boolean {
+  return (
+    /_SERVICE_(HOST|PORT(_\w+)?)$/.test(variable) ||
+    (/_PORT$/.test(variable) && /^(tcp|udp|sctp):\/\//.test(value)) ||
+    /_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable)
+  );
+}
+
+function readSecret(variable: string, path: string, problems: string[]): string | undefined {
+  try {
+    const text = readFileSync(path, "utf8").trim();
+    if (text === "") problems.push(`${path} (${variable}) is empty: it must hold the secret`);
+    else return text;
+  } catch (error) {
+    problems.push(`${variable} names a file that cannot be read: ${(error as Error).message}`);
+  }
+  return undefined;
+}
+
+function fromFile(path: string, problems: string[]): Found {
+  const found: Found = new Map();
+  let content: unknown;
+  try {
+    // YAML 1.2 reads JSON too. `null` (an empty file) sets nothing.
+    content = parseYaml(readFileSync(path, "utf8")) ?? {};
+  } catch (error) {
+    throw new ConfigError(`config file ${path} cannot be read: ${(error as Error).message.trim()}`, {
+      cause: error,
+    });
+  }
+  if (typeof content !== "object" || content === null || Array.isArray(content)) {
+    throw new ConfigError(
+      `config file ${path} must hold names and values, as in "port: 8000", not ${quote(content)}`,
+    );
+  }
+  for (const [key, value] of Object.entries(content)) {
+    if (!isOption(key)) {
+      problems.push(`unknown option ${quote(key)} in ${path}: did you mean ${closest(key, optionNames)}?`);
+    } else if (value !== null) {
+      const isListText = Array.isArray(optionOf(key).default) && typeof value === "string";
+      const parsed: unknown = isListText ? optionOf(key).kind.fromText(value) : value;
+      found.set(key, { value: parsed, origin: { kind: "file", path } });
+    }
+  }
+  return found;
+}
+
+/** Node raises its soft limit to the hard one as it starts, so this is what it can have. */
+function openFileLimit(): number | undefined {
+  const limits = "/proc/self/limits";
+  if (!existsSync(limits)) return undefined;
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync(limits, "utf8"))?.[1];
+  return soft === undefined ? undefined : Number(soft);
+}
+
+function isOption(key: string): key is OptionName {
+  return (optionNames as readonly string[]).includes(key);
+}
+
+/** The sentence for a flag that does not exist, with the nearest one that does among `others` and the options. */
+export function unknownFlag(given: string, others: readonly string[] = []): string {
+  return `unknown option ${given}: did you mean ${closest(given, [...optionNames.map(flagName), ...others])}?`;
+}
+
+function refusal(
+  name: OptionName,
+  value: unknown,
+  origin: Origin,
+  issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined,
+): string {
+  const at = issue?.path[0];
+  const item: unknown = Array.isArray(value) && typeof at === "number" ? value[at] : value;
+  const text = shown(name, item);
+  return `${place(name, origin)}: ${text} is not allowed: ${issue?.message ?? optionOf(name).kind.allowed}`;
+}
+
+function place(name: OptionName, origin: Origin): string {
+  if (origin.kind === "file") return `${name} in ${origin.path}`;
+  return origin.kind === "default" ? "default" : origin.name;
+}
+
+/** A value as it may be shown: secrets hidden. */
+export function shown(name: OptionName, value: unknown, show: (value: unknown) => string = quote): string {
+  const { secret } = optionOf(name);
+  if (secret === "value" && value !== undefined && !(Array.isArray(value) && value.length === 0))
+    return "***";
+  if (secret === "password" && typeof value === "string") return show(hidePassword(value));
+  return value === undefined ? "none" : show(value);
+}
+
+/** Hides what stands between the colon and the last @, also in a URL that cannot be parsed. */
+function hidePassword(url: string): string {
+  return url.replace(/^([^:]*:\/\/)?([^:@/]*):.*@/s, "$1$2:***@");
+}

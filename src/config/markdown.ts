@@ -1,0 +1,49 @@
+/** docs/configuration.md, made from the option table. */
+
+import { ENV_PREFIX, envName, flagName, GROUPS, optionNames, optionOf, type OptionName } from "./options.js";
+
+/** The default as text, with what it means where the value alone does not say it. */
+export function defaultText(name: OptionName): string {
+  const { default: value, defaultText: text } = optionOf(name);
+  return text ?? String(value);
+}
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+
+export function configurationMarkdown(): string {
+  const secretNames = optionNames.filter((name) => optionOf(name).secret !== undefined);
+  const sections = GROUPS.map((group) => {
+    const rows = optionNames
+      .filter((name) => optionOf(name).group === group)
+      .map((name) => {
+        const { unit, description, kind, reason } = optionOf(name);
+        return `| \`${name}\` | ${cell(defaultText(name))} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} | ${cell(reason)} |`;
+      });
+    return [
+      `## ${group}`,
+      "",
+      "| Option | Default | Unit | What it does | Allowed | Why this default |",
+      "| --- | --- | --- | --- | --- | --- |",
+      ...rows,
+      "",
+    ].join("\n");
+  });
+  return `# Configuration
+
+<!-- Made by \`starling config --markdown\`: change src/config/table.ts instead. -->
+
+Each option can be given in four places; the first of these that has it wins:
+
+1. a flag: \`maxFrameBytes\` is \`${flagName("maxFrameBytes")} 1024\`; switches are \`--demo\` and \`--no-demo\`
+2. an environment variable: \`${envName("maxFrameBytes")}=1024\`; one that is empty counts as not set
+3. a config file, JSON or YAML: \`maxFrameBytes: 1024\`. It is the file that \`--config\` or \`${ENV_PREFIX}CONFIG\`
+   names, else \`starling.config.yaml\` or \`starling.config.json\` in the working directory
+4. the default
+
+Lists are separated by commas, in a config file they may be lists. Secrets (${secretNames.map((name) => `\`${name}\``).join(", ")})
+can also stand in a file of their own that a variable with \`_FILE\` names, as \`${envName("jwtSecret")}_FILE=/run/secrets/jwt\`;
+as a flag, every user of the machine can read them. A name that does not exist or a value that is not allowed is
+refused at the start. \`starling config\` prints what is in force and where each value came from.
+
+${sections.join("\n")}`;
+}

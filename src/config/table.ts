@@ -1,0 +1,420 @@
+/**
+ * Every option of a node, declared once: flags, environment variables, the
+ * config file, help and docs/configuration.md are all made from this table.
+ */
+
+import { randomInt } from "node:crypto";
+import type { z } from "zod";
+import { flag, integer, list, oneOf, optional, text, url, wrongOrigin, type Kind } from "./kinds.js";
+
+export const GROUPS = [
+  "Listening",
+  "Redis and the fleet",
+  "Heartbeats and sessions",
+  "Limits",
+  "Who may connect",
+  "Server API and metrics",
+  "Running",
+] as const;
+
+/** What the defaults depend on. */
+export interface Surroundings {
+  /** NODE_ENV=production */
+  readonly production: boolean;
+  /** Most file descriptors of this process; undefined where the system does not tell. */
+  readonly fileLimit?: number | undefined;
+}
+
+export interface Option<S extends z.ZodType = z.ZodType> {
+  readonly kind: Kind<S>;
+  readonly group: (typeof GROUPS)[number];
+  readonly default: z.output<S> | ((surroundings: Surroundings) => z.output<S>);
+  /** How help and docs show the default, where the value alone does not say it. */
+  readonly defaultText?: string;
+  readonly unit?:
+    "ms" | "bytes" | "bytes/s" | "messages" | "messages/s" | "connections" | "channels" | "frames";
+  readonly description: string;
+  /** Why this default. */
+  readonly reason: string;
+  /** What must not be shown: the whole value, or the password within a URL. */
+  readonly secret?: "value" | "password";
+}
+
+const option = <S extends z.ZodType>(declared: Option<S>): Option<S> => declared;
+
+const BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz";
+const randomNodeId = (): string =>
+  `n-${Array.from({ length: 6 }, () => BASE36.charAt(randomInt(36))).join("")}`;
+
+const DAY_MS = 86_400_000;
+const MIB = 1_048_576;
+const DEFAULT_MAX_CONNECTIONS = 100_000;
+/** Descriptors for all but clients: Redis, the API, logs, the runtime's own. */
+export const RESERVED_FILES = 256;
+const host = (): Kind<z.ZodString> =>
+  text(
+    "a host name or address without a port",
+    (value) => /^[\w.:%[\]-]+$/.test(value) && !/^[^:]*:\d*$/.test(value),
+    "<host>",
+  );
+
+export const options = {
+  host: option({
+    kind: host(),
+    group: "Listening",
+    default: "127.0.0.1",
+    description: "address that clients connect to; 0.0.0.0 for all",
+    reason: "a node that was just tried out is not open to the network",
+  }),
+  port: option({
+    kind: integer(0, 65_535),
+    group: "Listening",
+    default: 8000,
+    description: "port for WebSockets and the demo page; 0 takes any free one",
+    reason: "the port of the examples, above those that need privileges",
+  }),
+  apiHost: option({
+    kind: host(),
+    group: "Listening",
+    default: "127.0.0.1",
+    description: "address of the server API, health and metrics",
+    reason: "whoever reaches the API can disconnect anyone: only this machine",
+  }),
+  apiPort: option({
+    kind: integer(0, 65_535),
+    group: "Listening",
+    default: 8001,
+    description: "port of the server API, health and metrics; 0 takes any free one",
+    reason: "a port of its own, so that a proxy for clients never shows the API",
+  }),
+  origins: option({
+    kind: list("origins (scheme://host[:port])", wrongOrigin),
+    group: "Listening",
+    default: [],
+    defaultText: "any",
+    description: "origins that browsers may connect from, compared exactly; empty allows any",
+    reason: "identity is a token, never a cookie, so another site's page gains nothing",
+  }),
+
+  nodeId: option({
+    kind: text("1 to 64 of A-Z a-z 0-9 _ -", (value) => /^[A-Za-z0-9_-]{1,64}$/.test(value), "<id>"),
+    group: "Redis and the fleet",
+    default: randomNodeId,
+    defaultText: "random",
+    description: "this node's id, unique in the fleet",
+    reason: "a random id cannot meet the entry of a node that died under the same name",
+  }),
+  redis: option({
+    kind: optional(url("redis", "rediss")),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "none: one node, in memory",
+    description: "Redis that joins the nodes of a fleet",
+    reason: "one node needs no Redis",
+    secret: "password",
+  }),
+  redisPrefix: option({
+    kind: text("1 to 64 printable characters without spaces or braces", (value) =>
+      /^[!-z|~]{1,64}$/.test(value),
+    ),
+    group: "Redis and the fleet",
+    default: "ws:",
+    description: "what every Redis key and channel of the fleet begins with",
+    reason: "readers of ws:connections:{nodeId} find it where they expect it",
+  }),
+  redisCommandTimeoutMs: option({
+    kind: integer(50, 60_000),
+    group: "Redis and the fleet",
+    default: 2000,
+    unit: "ms",
+    description: "how long an answer of Redis is waited for; a publish then fails as unknown",
+    reason: "a publisher hears within two seconds that Redis is away",
+  }),
+  busShards: option({
+    kind: integer(1, 64),
+    group: "Redis and the fleet",
+    default: 1,
+    description: "Redis channels that publications are spread over; one number for the whole fleet",
+    reason: "measured: on one Redis more shards only make the batches smaller",
+  }),
+  busBatchItems: option({
+    kind: integer(1, 100_000),
+    group: "Redis and the fleet",
+    default: 1000,
+    unit: "messages",
+    description: "most publications in one batch to Redis",
+    reason: "larger batches measured no faster and hold the event loop longer",
+  }),
+  busBatchBytes: option({
+    kind: integer(1024, 64 * MIB),
+    group: "Redis and the fleet",
+    default: 262_144,
+    unit: "bytes",
+    description: "a batch to Redis is sent once it holds this much",
+    reason: "far below what Redis lets a slow subscriber buffer",
+  }),
+  busProbeIntervalMs: option({
+    kind: integer(50, 600_000),
+    group: "Redis and the fleet",
+    default: 5000,
+    unit: "ms",
+    description: "how often a probe goes through Redis and back",
+    reason: "with its time-out, a half-open link is found within ten seconds",
+  }),
+  busProbeTimeoutMs: option({
+    kind: integer(50, 600_000),
+    group: "Redis and the fleet",
+    default: 5000,
+    unit: "ms",
+    description: "a probe that takes longer means that the link is down",
+    reason: "longer than a Redis that is merely busy takes",
+  }),
+  ingestChannel: option({
+    kind: optional(text()),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "none",
+    description: 'Redis channel from which {"channel":...,"message":...} lines are published, at most once',
+    reason: "whoever can write to Redis could publish: only where it is asked for",
+  }),
+  leaseTtlMs: option({
+    kind: integer(100, 600_000),
+    group: "Redis and the fleet",
+    default: 10_000,
+    unit: "ms",
+    description: "a node that is not heard of for this long is dead; survivors clear its state",
+    reason: "outlasts a pause of the process or a failover of Redis, and ghosts are gone in seconds",
+  }),
+
+  heartbeatIntervalMs: option({
+    // Interval and time-out together stay below the 960 s that uWebSockets.js can time.
+    kind: integer(100, 450_000),
+    group: "Heartbeats and sessions",
+    default: 30_000,
+    unit: "ms",
+    description: "how often each connection is pinged",
+    reason: "below the 60 s after which common proxies cut an idle connection",
+  }),
+  heartbeatTimeoutMs: option({
+    kind: integer(50, 450_000),
+    group: "Heartbeats and sessions",
+    default: 10_000,
+    unit: "ms",
+    description: "a ping unanswered for this long closes the connection",
+    reason: "longer than a phone takes to change networks",
+  }),
+  sessionTtlMs: option({
+    kind: integer(100, DAY_MS),
+    group: "Heartbeats and sessions",
+    default: 120_000,
+    unit: "ms",
+    description: "how long the session of a lost connection can be resumed",
+    reason: "covers a restart of a node and four steps of the client's backoff",
+  }),
+  connectTimeoutMs: option({
+    kind: integer(100, 600_000),
+    group: "Heartbeats and sessions",
+    default: 15_000,
+    unit: "ms",
+    description: "a client that must authenticate and has not by then is closed",
+    reason: "time for a token to be fetched over a slow network",
+  }),
+
+  maxConnections: option({
+    kind: integer(1, 10_000_000),
+    group: "Limits",
+    default: ({ fileLimit = Infinity }) =>
+      Math.max(1, Math.min(DEFAULT_MAX_CONNECTIONS, fileLimit - RESERVED_FILES)),
+    defaultText: `${DEFAULT_MAX_CONNECTIONS}, or what the process's file limit leaves`,
+    unit: "connections",
+    description: "most connections on this node",
+    reason: "about 100 MB of sockets, and refused by name rather than for want of descriptors",
+  }),
+  maxConnectionsPerIp: option({
+    kind: integer(0, 10_000_000),
+    group: "Limits",
+    default: 0,
+    defaultText: "0: no limit",
+    unit: "connections",
+    description: "most connections from one address; 0 sets no limit",
+    reason: "behind a proxy all clients share one address",
+  }),
+  maxFrameBytes: option({
+    kind: integer(128, 64 * MIB),
+    group: "Limits",
+    default: 65_536,
+    unit: "bytes",
+    description: "largest frame a client may send",
+    reason: "messages are small; files belong elsewhere",
+  }),
+  maxChannelsPerConnection: option({
+    kind: integer(1, 100_000),
+    group: "Limits",
+    default: 100,
+    unit: "channels",
+    description: "most channels that one connection may be subscribed to",
+    reason: "bounds what one client costs to restore and to list",
+  }),
+  messagesPerSecond: option({
+    kind: integer(1, 1_000_000),
+    group: "Limits",
+    default: 500,
+    unit: "messages/s",
+    description: "frames that one connection may send, sustained",
+    reason: "ten times what a fast game client sends",
+  }),
+  messagesBurst: option({
+    kind: integer(1, 10_000_000),
+    group: "Limits",
+    default: 1000,
+    unit: "messages",
+    description: "frames that one connection may send at once",
+    reason: "two seconds of the sustained rate",
+  }),
+  bytesPerSecond: option({
+    kind: integer(128, 1024 * MIB),
+    group: "Limits",
+    default: MIB,
+    unit: "bytes/s",
+    description: "bytes that one connection may send, sustained",
+    reason: "one connection cannot fill a 100 Mbit/s link",
+  }),
+  bytesBurst: option({
+    kind: integer(128, 1024 * MIB),
+    group: "Limits",
+    default: 2 * MIB,
+    unit: "bytes",
+    description: "bytes that one connection may send at once",
+    reason: "two seconds of the sustained rate",
+  }),
+  maxPendingFrames: option({
+    kind: integer(1, 100_000),
+    group: "Limits",
+    default: 256,
+    unit: "frames",
+    description: "frames of a connection that may wait while its rights are being checked",
+    reason: "a client may subscribe to all its channels right behind its token",
+  }),
+  maxPendingBytes: option({
+    kind: integer(128, 64 * MIB),
+    group: "Limits",
+    default: 262_144,
+    unit: "bytes",
+    description: "bytes of the frames that may wait while a connection's rights are being checked",
+    reason: "four frames of the largest size",
+  }),
+  maxBufferedBytes: option({
+    kind: integer(1024, 1024 * MIB),
+    group: "Limits",
+    default: MIB,
+    unit: "bytes",
+    description: "bytes that may wait for a slow reader before it is closed; twice as many are never held",
+    reason: "seconds of a busy channel; a hundred slow readers cost 100 MB",
+  }),
+
+  jwtAlgorithm: option({
+    kind: oneOf(["HS256", "RS256", "ES256"]),
+    group: "Who may connect",
+    default: "HS256",
+    description: "the one algorithm that tokens may be signed with",
+    reason: "pinned, so that a token cannot choose how it is checked",
+  }),
+  jwtSecret: option({
+    kind: optional(text()),
+    group: "Who may connect",
+    default: undefined,
+    defaultText: "none",
+    description: "secret that tokens are signed with (HS256)",
+    reason: "a built-in secret would be everybody's",
+    secret: "value",
+  }),
+  jwtPublicKeyFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<file>")),
+    group: "Who may connect",
+    default: undefined,
+    defaultText: "none",
+    description: "PEM file with the public key for tokens (RS256, ES256)",
+    reason: "as for the secret",
+  }),
+  jwtJwksUrl: option({
+    kind: optional(url("https", "http")),
+    group: "Who may connect",
+    default: undefined,
+    defaultText: "none",
+    description: "URL of the public keys for tokens (RS256, ES256)",
+    reason: "as for the secret",
+  }),
+  jwtAudience: option({
+    kind: optional(text()),
+    group: "Who may connect",
+    default: undefined,
+    defaultText: "not checked",
+    description: "what the tokens' aud must be or contain",
+    reason: "only the application knows it",
+  }),
+  jwtIssuer: option({
+    kind: optional(text()),
+    group: "Who may connect",
+    default: undefined,
+    defaultText: "not checked",
+    description: "what the tokens' iss must be",
+    reason: "only the application knows it",
+  }),
+  allowOpen: option({
+    kind: flag(),
+    group: "Who may connect",
+    default: false,
+    description: "run without token keys where NODE_ENV=production, or without API keys on a public apiHost",
+    reason: "a forgotten key must not open a production fleet",
+  }),
+
+  apiKeys: option({
+    kind: list("keys", (key) =>
+      /^[!-~]+$/.test(key) ? undefined : "a key is printable ASCII without spaces",
+    ),
+    group: "Server API and metrics",
+    default: [],
+    defaultText: "none",
+    description: "keys that open the server API; without any it is open to whoever reaches it",
+    reason: "it listens on this machine only until told otherwise",
+    secret: "value",
+  }),
+  metricsPublic: option({
+    kind: flag(),
+    group: "Server API and metrics",
+    default: false,
+    description: "serve /metrics without an API key",
+    reason: "metrics tell how many users an application has",
+  }),
+
+  drainMs: option({
+    kind: integer(0, 3_600_000),
+    group: "Running",
+    default: 10_000,
+    unit: "ms",
+    description: "on SIGTERM, the time over which clients are sent away",
+    reason: "spreads the reconnects, within the 30 s that orchestrators give",
+  }),
+  demo: option({
+    kind: flag(),
+    group: "Running",
+    default: ({ production }) => !production,
+    defaultText: "true; false where NODE_ENV=production",
+    description: "serve the demo page at /",
+    reason: "something to look at on the first start, nothing extra in production",
+  }),
+  logLevel: option({
+    kind: oneOf(["debug", "info", "warn", "error", "silent"]),
+    group: "Running",
+    default: "info",
+    description: "least severity that is logged",
+    reason: "a line for each thing that an operator acts on, none per message",
+  }),
+  logFormat: option({
+    kind: oneOf(["auto", "json", "pretty"]),
+    group: "Running",
+    default: "auto",
+    description: "auto: pretty on a terminal, JSON elsewhere",
+    reason: "people read terminals, machines read the rest",
+  }),
+};

@@ -1,0 +1,265 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+/** Built, as the demo page is bundled by the build; `npm test` builds first. */
+const command = join(root, "dist/cli.js");
+
+let cwd: string;
+const started: Program[] = [];
+beforeAll(() => {
+  // A directory without a config file.
+  cwd = mkdtempSync(join(tmpdir(), "starling-cli-"));
+});
+afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+afterEach(() => {
+  for (const program of started.splice(0)) program.child.kill("SIGKILL");
+});
+
+interface Program {
+  readonly child: ChildProcess;
+  stdout: string;
+  stderr: string;
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+}
+
+function starling(args: readonly string[], env: Record<string, string> = {}): Program {
+  const clean = Object.entries(process.env).filter(([name]) => !/^STARLING_|^NODE_ENV$|^npm_/.test(name));
+  const child = spawn(process.execPath, [command, ...args], {
+    cwd,
+    env: { ...Object.fromEntries(clean), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const program: Program = {
+    child,
+    stdout: "",
+    stderr: "",
+    // close, not exit: what it wrote last has then been read.
+    ended: new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal }))),
+  };
+  child.stdout.on("data", (chunk: Buffer) => (program.stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (program.stderr += chunk.toString()));
+  started.push(program);
+  return program;
+}
+
+async function until(program: Program, seen: () => boolean): Promise<void> {
+  let over = false;
+  void program.ended.then(() => (over = true));
+  const deadline = Date.now() + 25_000;
+  while (!seen()) {
+    if (over || Date.now() > deadline) throw new Error(`not seen: ${program.stdout}\n${program.stderr}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const url = (program: Program, name: string): string =>
+  new RegExp(`^${name} +(\\S+)$`, "m").exec(program.stdout)?.[1] ?? "";
+
+const serving = async (program: Program): Promise<void> => until(program, () => url(program, "api") !== "");
+
+async function output(args: readonly string[], env?: Record<string, string>) {
+  const program = starling(args, env);
+  const { code } = await program.ended;
+  return { code, stdout: program.stdout, stderr: program.stderr };
+}
+
+describe("starling", () => {
+  it("prints help when given nothing", async () => {
+    const { code, stdout, stderr } = await output([]);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/Usage: starling[^]*serve[^]*cluster[^]*config/);
+  });
+
+  it("prints the package's version", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    expect((await output(["--version"])).stdout).toBe(`${version}\n`);
+  });
+
+  it("lists every option in serve --help, with default and unit", async () => {
+    const { code, stdout } = await output(["serve", "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/--heartbeat-interval-ms <n> +how often[^]*?\(ms, default:\s+30000\)/);
+    const { optionNames, flagName } = await import("../../src/config/options.js");
+    for (const name of optionNames) expect(stdout).toContain(`${flagName(name)} `);
+  });
+
+  it.each([
+    [["serv"], "unknown command serv: did you mean serve?"],
+    [["serve", "--prot", "1"], "unknown option --prot: did you mean --port?"],
+    [["serve", "--port", "x"], '--port: "x" is not allowed: a whole number from 0 to 65535'],
+    [["cluster", "--nodes", "many"], '--nodes: "many" is not allowed: a whole number from 1 to 64'],
+    [["cluster", "--api-port", "8002"], "port 8002 would be used twice"],
+  ])("refuses %j in one line with exit code 2", async (args, message) => {
+    const { code, stdout, stderr } = await output(args);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr.startsWith(`starling: ${message}`)).toBe(true);
+    expect(stderr.trimEnd()).not.toContain("\n");
+  });
+});
+
+describe("starling config", () => {
+  const env = {
+    STARLING_JWT_SECRET: "hush-hush-hush-hush-hush-hush-hush",
+    STARLING_REDIS: "redis://me:hush@h:1",
+  };
+
+  it("prints each value and where it came from, secrets hidden", async () => {
+    const { code, stdout } = await output(["config", "--port", "9", "--no-demo"], env);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^port +9 +--port$/m);
+    expect(stdout).toMatch(/^demo +false +--demo$/m);
+    expect(stdout).toMatch(/^jwtSecret +\*\*\* +STARLING_JWT_SECRET$/m);
+    expect(stdout).toMatch(/^redis +redis:\/\/me:\*\*\*@h:1 +STARLING_REDIS$/m);
+    expect(stdout).toMatch(/^host +127\.0\.0\.1 +default$/m);
+    expect(stdout).not.toContain("hush");
+  });
+
+  it("prints the same as JSON", async () => {
+    const { stdout } = await output(["config", "--json"], env);
+    expect(JSON.parse(stdout)).toMatchObject({
+      port: { value: 8000, from: "default" },
+      jwtSecret: { value: "***", from: "STARLING_JWT_SECRET" },
+      redis: { value: "redis://me:***@h:1", from: "STARLING_REDIS" },
+      apiKeys: { value: [], from: "default" },
+    });
+  });
+});
+
+describe("starling serve", () => {
+  const anyPort = ["serve", "--port", "0", "--api-port", "0"];
+
+  it("prints its URLs, which answer, and ends with 0 on SIGTERM", async () => {
+    const program = starling([...anyPort, "--drain-ms", "100"]);
+    await serving(program);
+    expect(url(program, "websocket")).toMatch(/^ws:\/\/127\.0\.0\.1:\d+$/);
+    const demo = await fetch(url(program, "demo"));
+    expect(demo.status).toBe(200);
+    expect(await demo.text()).toContain("<html");
+    expect(await (await fetch(url(program, "metrics"))).text()).toContain("starling_");
+    expect((await fetch(`${url(program, "api")}/readyz`)).status).toBe(200);
+    for (const line of program.stderr.trim().split("\n").filter(Boolean))
+      expect(() => void JSON.parse(line)).not.toThrow();
+    program.child.kill("SIGTERM");
+    expect(await program.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it.each([
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+  ] as const)("ends at once on a second %s", async (signal, code) => {
+    const program = starling([...anyPort, "--drain-ms", "3600000"]);
+    await serving(program);
+    // Several, so that the drain spreads their closes over its hour.
+    const clients = Array.from({ length: 4 }, () => new WebSocket(url(program, "websocket")));
+    await Promise.all(clients.map(async (client) => once(client, "message")));
+    program.child.kill(signal);
+    await until(program, () => program.stderr.includes("draining"));
+    program.child.kill(signal);
+    expect(await program.ended).toEqual({ code, signal: null });
+    for (const client of clients) client.terminate();
+  });
+
+  it("says in one line which port is taken, and ends with 1", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as { port: number };
+    const { code, stdout, stderr } = await output([
+      "serve",
+      "--port",
+      `${port}`,
+      "--api-port",
+      "0",
+      "--log-level",
+      "silent",
+    ]);
+    taken.close();
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^starling: cannot start: .*\n$/);
+    expect(stderr).toContain(`${port}`);
+  });
+});
+
+describe("starling cluster", () => {
+  it("starts nodes that hear each other, says if one dies, and leaves nothing behind", async () => {
+    const program = starling(["cluster", "--nodes", "2", "--port", "0", "--drain-ms", "100"]);
+    await until(program, () => program.stdout.includes("Ctrl-C stops all"));
+    const nodes = [...program.stdout.matchAll(/^cluster \| (node-\d) {2}websocket (\S+)/gm)];
+    expect(nodes.map(([, id]) => id)).toEqual(["node-1", "node-2"]);
+
+    const [first, second] = nodes.map(([, , wsUrl]) => new WebSocket(wsUrl ?? ""));
+    if (first === undefined || second === undefined) throw new Error("two nodes were expected");
+    const heard = (client: WebSocket, type: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        client.once("error", reject);
+        client.on("message", (data: Buffer) => {
+          const text = data.toString();
+          if ((JSON.parse(text) as { type: string }).type === type) resolve(text);
+        });
+      });
+    await Promise.all([heard(first, "welcome"), heard(second, "welcome")]);
+    const subscribed = heard(second, "reply");
+    second.send('{"action":"subscribe","id":1,"channel":"room"}');
+    await subscribed;
+    const message = heard(second, "message");
+    first.send('{"action":"send","channel":"room","content":"hi"}');
+    expect(JSON.parse(await message)).toMatchObject({ channel: "room", content: "hi" });
+    first.terminate();
+    second.terminate();
+
+    const redisPort = Number(/redis:\/\/127\.0\.0\.1:(\d+)/.exec(program.stdout)?.[1]);
+    const pid = childrenOf(program.child.pid).find(({ command }) =>
+      command.includes("--exit-with-parent"),
+    )?.pid;
+    if (pid === undefined) throw new Error("no node process was found");
+    process.kill(pid, "SIGKILL");
+    await until(program, () => /node-\d ended by SIGKILL; 1 of 2 nodes are left/.test(program.stdout));
+
+    const children = childrenOf(program.child.pid).map((child) => child.pid);
+    program.child.kill("SIGINT");
+    expect(await program.ended).toEqual({ code: 0, signal: null });
+    expect(children.filter(isRunning)).toEqual([]);
+    await expect(fetch(`http://127.0.0.1:${redisPort}`)).rejects.toThrow();
+  });
+
+  it("leaves nothing behind when it is killed itself", async () => {
+    const program = starling(["cluster", "--nodes", "1", "--port", "0", "--drain-ms", "100"]);
+    await until(program, () => program.stdout.includes("Ctrl-C stops all"));
+    const direct = childrenOf(program.child.pid);
+    const all = direct.flatMap(({ pid }) => [pid, ...childrenOf(pid).map((child) => child.pid)]);
+    expect(all.length).toBeGreaterThanOrEqual(3);
+    program.child.kill("SIGKILL");
+    await expect.poll(() => all.filter(isRunning), { timeout: 15_000 }).toEqual([]);
+  });
+});
+
+interface ProcessEntry {
+  readonly pid: number;
+  readonly command: string;
+}
+
+/** From /proc: the tests run where redis-server and Chromium are, on Linux. */
+function childrenOf(parent: number | undefined): ProcessEntry[] {
+  const pids = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .filter(Boolean);
+  return pids.map((pid) => ({ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, "utf8") }));
+}
+
+/** Zombies, which wait for an init to collect them, do not count. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
+}

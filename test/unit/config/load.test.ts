@@ -1,0 +1,274 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ConfigError, configSchema, defaultConfig, loadConfig } from "../../../src/config.js";
+import { envName, flagName, optionNames, optionOf } from "../../../src/config/options.js";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "starling-config-"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function file(name: string, content: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+function refusal(sources: Parameters<typeof loadConfig>[0]): string {
+  try {
+    loadConfig(sources);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as Error).message;
+  }
+  throw new Error("it was accepted");
+}
+
+describe("precedence", () => {
+  it("takes a flag before the environment, that before the file, that before the default", () => {
+    const configFile = file("all.yaml", "port: 1003\napiPort: 1003\nbusShards: 3\n");
+    const { config, origins } = loadConfig({
+      flags: { port: "1001" },
+      env: { STARLING_PORT: "1002", STARLING_API_PORT: "1002" },
+      configFile,
+    });
+    expect([config.port, config.apiPort, config.busShards, config.busBatchItems]).toEqual([
+      1001, 1002, 3, 1000,
+    ]);
+    expect(origins).toMatchObject({
+      port: { kind: "flag", name: "--port" },
+      apiPort: { kind: "env", name: "STARLING_API_PORT" },
+      busShards: { kind: "file", path: configFile },
+      busBatchItems: { kind: "default" },
+    });
+  });
+
+  it("reads JSON and YAML files to the same values", () => {
+    const yaml = file("same.yaml", "port: 81\ndemo: false\norigins:\n  - https://a.example\n");
+    const json = file("same.json", '{"port": 81, "demo": false, "origins": ["https://a.example"]}');
+    const pick = (configFile: string): unknown[] => {
+      const { config } = loadConfig({ configFile });
+      return [config.port, config.demo, config.origins];
+    };
+    expect(pick(yaml)).toEqual([81, false, ["https://a.example"]]);
+    expect(pick(json)).toEqual(pick(yaml));
+  });
+
+  it("finds the file by STARLING_CONFIG", () => {
+    const path = file("by-env.yaml", "port: 82");
+    expect(loadConfig({ env: { STARLING_CONFIG: path } }).config.port).toBe(82);
+  });
+
+  it("takes an empty file and an empty variable as nothing set", () => {
+    const configFile = file("empty.yaml", "# nothing\n");
+    expect(loadConfig({ env: { STARLING_REDIS: "" }, configFile }).config.redis).toBeUndefined();
+  });
+
+  it("splits lists at commas, and lets a flag empty the environment's", () => {
+    const env = { STARLING_ORIGINS: "https://a.example, https://b.example:8443" };
+    expect(loadConfig({ env }).config.origins).toEqual(["https://a.example", "https://b.example:8443"]);
+    expect(loadConfig({ env, flags: { origins: "" } }).config.origins).toEqual([]);
+  });
+});
+
+describe("typos", () => {
+  it("are refused with the nearest right name, wherever they are", () => {
+    expect(refusal({ flags: { prot: "1" } })).toBe("unknown option --prot: did you mean --port?");
+    expect(refusal({ env: { STARLING_PROT: "1" } })).toBe(
+      "unknown environment variable STARLING_PROT: did you mean STARLING_PORT?",
+    );
+    const configFile = file("typo.yaml", "prot: 1");
+    expect(refusal({ configFile })).toBe(`unknown option "prot" in ${configFile}: did you mean port?`);
+  });
+
+  it("are all told at once", () => {
+    const lines = refusal({ flags: { prot: "1", busShards: "0" }, env: { STARLING_HOTS: "x" } }).split("\n");
+    expect(lines).toHaveLength(3);
+  });
+
+  it("are not seen in variables that Kubernetes sets for a service of this name", () => {
+    const env = {
+      STARLING_PORT: "tcp://10.0.0.1:8000",
+      STARLING_SERVICE_HOST: "10.0.0.1",
+      STARLING_SERVICE_PORT_HTTP: "8000",
+      STARLING_PORT_8000_TCP_ADDR: "10.0.0.1",
+    };
+    expect(loadConfig({ env }).config.port).toBe(8000);
+  });
+
+  it("in a name that objects inherit are refused too", () => {
+    expect(refusal({ flags: { constructor: "1" } })).toMatch(/^unknown option --constructor/);
+    const configFile = file("proto.json", '{"__proto__": 1}');
+    expect(refusal({ configFile })).toMatch(/unknown option "__proto__"/);
+  });
+});
+
+describe("bad values", () => {
+  it("are shown with where they came from and what is allowed", () => {
+    const allowed = "is not allowed: a whole number from 0 to 65535";
+    expect(refusal({ flags: { port: "65536" } })).toBe(`--port: 65536 ${allowed}`);
+    expect(refusal({ env: { STARLING_PORT: "8000x" } })).toBe(`STARLING_PORT: "8000x" ${allowed}`);
+    const configFile = file("bad.yaml", "port: 1.5");
+    expect(refusal({ configFile })).toBe(`port in ${configFile}: 1.5 ${allowed}`);
+  });
+
+  it.each([
+    ["host", "http://x"],
+    ["host", "localhost:80"],
+    ["nodeId", "a b"],
+    ["nodeId", "x".repeat(65)],
+    ["redis", "http://127.0.0.1"],
+    ["redis", "redis://"],
+    ["redisPrefix", "{a}"],
+    ["busShards", "0"],
+    ["heartbeatIntervalMs", "-1"],
+    ["heartbeatIntervalMs", "1e4"],
+    ["maxFrameBytes", "64k"],
+    ["origins", "*"],
+    ["origins", "https://a.example/"],
+    ["origins", "https://a.example:443"],
+    ["origins", "https://A.example"],
+    ["origins", "a.example"],
+    ["jwtAlgorithm", "none"],
+    ["jwtSecret", ""],
+    ["apiKeys", "a b"],
+    ["allowOpen", "yes"],
+    ["logLevel", "loud"],
+  ])("%s may not be %j", (name, value) => {
+    expect(refusal({ flags: { [name]: value } })).toMatch(/ is not allowed: ./);
+  });
+
+  it.each([
+    ["host", "::1"],
+    ["host", "0.0.0.0"],
+    ["redis", "rediss://user:pass@redis.example:6380/1"],
+    ["origins", "http://localhost:3000,capacitor://localhost"],
+    ["port", "0"],
+    ["demo", "false"],
+  ])("%s may be %j", (name, value) => {
+    expect(() => loadConfig({ flags: { [name]: value } })).not.toThrow();
+  });
+
+  it("of secrets are hidden in what is said", () => {
+    expect(refusal({ flags: { apiKeys: "hush hush" } })).not.toContain("hush");
+    expect(refusal({ flags: { redis: "http://user:hush@host" } })).not.toContain("hush");
+    expect(refusal({ flags: { redis: "user:hu@sh@host" } })).not.toMatch(/hu|sh@/);
+    expect(refusal({ flags: { jwtSecret: "hush", jwtJwksUrl: "https://k.example" } })).not.toContain("hush");
+  });
+
+  it("of a file that is no list of names and values are refused", () => {
+    expect(refusal({ configFile: file("list.yaml", "- 1") })).toMatch(/must hold names and values/);
+    expect(refusal({ configFile: file("broken.json", '{"port": ') })).toMatch(/cannot be read/);
+    expect(refusal({ configFile: join(directory, "none.yaml") })).toMatch(/cannot be read: ENOENT/);
+  });
+});
+
+describe("rules between options", () => {
+  it.each([
+    [{ heartbeatTimeoutMs: "30000" }, /heartbeatTimeoutMs 30000 \(--heartbeat-timeout-ms\) must be below/],
+    [{ port: "8001" }, /port 8001 \(--port\) and apiPort 8001 \(default\) are the same/],
+    [{ jwtSecret: "s", jwtPublicKeyFile: "f" }, /at most one of/],
+    [{ jwtSecret: "s", jwtAlgorithm: "RS256" }, /set jwtAlgorithm to HS256/],
+    [{ jwtPublicKeyFile: "f" }, /set jwtAlgorithm to RS256 or ES256/],
+    [{ jwtJwksUrl: "https://k.example", jwtAlgorithm: "HS256" }, /set jwtAlgorithm to RS256 or ES256/],
+    [{ bytesBurst: "1000" }, /bytesBurst 1000 .* must be at least maxFrameBytes 65536/],
+    [{ maxBufferedBytes: "2000" }, /maxBufferedBytes/],
+    [{ maxPendingBytes: "2000" }, /maxPendingBytes/],
+    [{ ingestChannel: "ws:bus" }, /ingestChannel/],
+    [{ apiHost: "0.0.0.0" }, /no key guards it. Set apiKeys, or allowOpen \(--allow-open\)/],
+  ])("%j is refused", (flags, message) => {
+    expect(refusal({ flags })).toMatch(message);
+  });
+
+  it("lets both ports be any free one", () => {
+    expect(() => loadConfig({ flags: { port: "0", apiPort: "0" } })).not.toThrow();
+  });
+
+  it("refuses open mode in production unless it is asked for by name", () => {
+    const env = { NODE_ENV: "production" };
+    expect(refusal({ env })).toMatch(/Set jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or allowOpen/);
+    expect(() => loadConfig({ env, flags: { allowOpen: true } })).not.toThrow();
+    expect(() => loadConfig({ env, flags: { jwtSecret: "x".repeat(32) } })).not.toThrow();
+  });
+
+  it("opens the API beyond loopback with keys or by name", () => {
+    expect(() => loadConfig({ flags: { apiHost: "0.0.0.0", apiKeys: "k1" } })).not.toThrow();
+    expect(loadConfig({ flags: { apiHost: "0.0.0.0", allowOpen: true } }).warnings.join()).toMatch(
+      /has no keys/,
+    );
+  });
+
+  it("warns of a token secret that can be guessed", () => {
+    expect(loadConfig({ flags: { jwtSecret: "short" } }).warnings.join()).toMatch(/shorter than 32 bytes/);
+    expect(loadConfig({ flags: { jwtSecret: "x".repeat(32) } }).warnings).toEqual([]);
+  });
+});
+
+describe("defaults", () => {
+  it("are allowed", () => {
+    expect(configSchema.parse(defaultConfig)).toEqual(defaultConfig);
+    expect(loadConfig({}).warnings).toEqual([]);
+  });
+
+  it("serve the demo page, but not in production", () => {
+    expect(loadConfig({}).config.demo).toBe(true);
+    expect(loadConfig({ env: { NODE_ENV: "production" }, flags: { allowOpen: true } }).config.demo).toBe(
+      false,
+    );
+  });
+
+  it("give each node an id of its own", () => {
+    const id = (): string => loadConfig({}).config.nodeId;
+    expect(id()).toMatch(/^n-[0-9a-z]{6}$/);
+    expect(id()).not.toBe(id());
+  });
+});
+
+describe("secrets", () => {
+  it("can stand in a file that a _FILE variable names", () => {
+    const env = { STARLING_JWT_SECRET_FILE: file("secret", "from the file\n") };
+    const { config, origins } = loadConfig({ env });
+    expect(config.jwtSecret).toBe("from the file");
+    expect(origins.jwtSecret).toEqual({ kind: "env", name: "STARLING_JWT_SECRET_FILE" });
+  });
+
+  it("in a file that is not there, is empty, or comes beside the variable are refused", () => {
+    expect(refusal({ env: { STARLING_API_KEYS_FILE: join(directory, "none") } })).toMatch(/cannot be read/);
+    expect(refusal({ env: { STARLING_API_KEYS_FILE: file("blank", "\n") } })).toMatch(/is empty/);
+    const both = { STARLING_JWT_SECRET: "a", STARLING_JWT_SECRET_FILE: file("other", "b") };
+    expect(refusal({ env: both })).toMatch(/both set/);
+  });
+
+  it("are the only options with a _FILE variable", () => {
+    expect(refusal({ env: { STARLING_PORT_FILE: "x" } })).toMatch(/unknown environment variable/);
+  });
+});
+
+describe("the option table", () => {
+  it("refuses what it does not name", () => {
+    expect(configSchema.safeParse({ ...defaultConfig, prot: 1 }).success).toBe(false);
+  });
+
+  it("has a unit in the name of every option that is a duration or a size", () => {
+    for (const name of optionNames) {
+      const { unit } = optionOf(name);
+      expect(name.endsWith("Ms"), name).toBe(unit === "ms");
+      if (unit === "bytes") expect(name).toMatch(/Bytes|bytes/);
+    }
+  });
+
+  it("gives each option its own flag and variable", () => {
+    expect(flagName("maxConnectionsPerIp")).toBe("--max-connections-per-ip");
+    expect(envName("maxConnectionsPerIp")).toBe("STARLING_MAX_CONNECTIONS_PER_IP");
+    expect(new Set(optionNames.map(envName)).size).toBe(optionNames.length);
+  });
+
+  it("is what docs/configuration.md says", async () => {
+    const { configurationMarkdown } = await import("../../../src/config/markdown.js");
+    const docs = readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8");
+    expect(docs).toBe(configurationMarkdown());
+  });
+});
