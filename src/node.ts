@@ -60,9 +60,13 @@ export async function startNode(config: Config, log: Log): Promise<StarlingNode>
   const stats = new Stats();
   const authorizer = createAuthorizer(config);
   if (!authorizer.required && !isLoopback(config.host)) {
-    log.warn({ host: config.host }, "OPEN MODE: anyone who reaches this address may read and send everything");
+    log.warn(
+      { host: config.host },
+      "OPEN MODE: anyone who reaches this address may read and send everything",
+    );
   }
-  const shared = config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
+  const shared =
+    config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   const edge = new Edge({
@@ -155,7 +159,12 @@ interface Shared {
 function alone(config: Config, stats: Stats, log: Log): Shared {
   const { nodeId, sessionTtlMs } = config;
   return {
-    broker: createMemoryBroker({ maxQueuedItems: MAX_QUEUED_ITEMS, maxQueuedBytes: MAX_QUEUED_BYTES, stats, log }),
+    broker: createMemoryBroker({
+      maxQueuedItems: MAX_QUEUED_ITEMS,
+      maxQueuedBytes: MAX_QUEUED_BYTES,
+      stats,
+      log,
+    }),
     control: createMemoryControl({ nodeId }),
     registry: createMemoryRegistry({ nodeId, sessionTtlMs, stats }),
   };
@@ -199,7 +208,9 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
       control
         .command({ kind: "disconnect", app: DEFAULT_APP, target, code, reason: "superseded" })
         // That node also finds out by itself when it refreshes its sessions.
-        .catch((error: unknown) => log.warn({ err: error, connection }, "a superseded connection was not told"));
+        .catch((error: unknown) =>
+          log.warn({ err: error, connection }, "a superseded connection was not told"),
+        );
     },
   });
   const control = createRedisControl({
@@ -242,6 +253,7 @@ function demoFiles(): Record<string, URL> {
     "/": file("./demo/index.html"),
     "/demo.css": file("./demo/demo.css"),
     "/demo.js": file("./demo/demo.js"),
+    "/icon.svg": file("./demo/icon.svg"),
     "/starling.js": file("./browser/starling.js"),
   };
 }

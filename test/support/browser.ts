@@ -2,9 +2,14 @@
 
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 
+export interface OpenOptions extends BrowserContextOptions {
+  /** Runs in the page before its own scripts. */
+  readonly first?: () => void;
+}
+
 export interface TestBrowser {
   /** Each in a context of its own: nothing is shared, as between two people. */
-  open(url: string, options?: BrowserContextOptions): Promise<TestPage>;
+  open(url: string, options?: OpenOptions): Promise<TestPage>;
   close(): Promise<void>;
 }
 
@@ -33,10 +38,11 @@ export async function startBrowser(): Promise<TestBrowser> {
     args: ARGS,
   });
   return {
-    async open(url, options = {}) {
+    async open(url, { first, ...options } = {}) {
       const context = await browser.newContext({ locale: "en-GB", ...options });
       context.setDefaultTimeout(ACTION_TIMEOUT_MS);
       const page = await context.newPage();
+      if (first !== undefined) await page.addInitScript(first);
       const faults: string[] = [];
       page.on("pageerror", (error) => faults.push(String(error)));
       page.on("console", (message) => {
