@@ -14,6 +14,7 @@ export type ClientRequest =
       /** Connects a second. */
       readonly rate: number;
     }
+  | { readonly kind: "summary" }
   | { readonly kind: "stop" };
 
 export interface ClientReport {
@@ -28,9 +29,17 @@ export interface ClientReport {
   readonly errors: Record<string, number>;
 }
 
-const REPORT_MS = 50;
+/** Answers `summary`: milliseconds from the loss of the connection to the resumed session, as each client saw it. */
+export interface ResumeSummary {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+const REPORT_MS = 100;
 const report: ClientReport = { ready: 0, resumed: 0, restarted: 0, common: {}, own: {}, errors: {} };
 const clients: Client[] = [];
+const resumeMs: number[] = [];
 
 function count(counts: Record<string, number>, key: unknown): void {
   counts[String(key)] = (counts[String(key)] ?? 0) + 1;
@@ -41,9 +50,15 @@ function open(urls: readonly string[], number: number): void {
   clients.push(client);
   client.on("error", (error) => count(report.errors, error.message));
   let connectedBefore = false;
+  let lostAtMs: number | undefined;
   client.on("state", (change) => {
-    if (change.state !== "connected") return;
+    if (change.state !== "connected") {
+      if (connectedBefore) lostAtMs ??= performance.now();
+      return;
+    }
     if (connectedBefore) {
+      if (lostAtMs !== undefined) resumeMs.push(performance.now() - lostAtMs);
+      lostAtMs = undefined;
       if (change.resumed) report.resumed++;
       else report.restarted++;
     }
@@ -57,10 +72,20 @@ function open(urls: readonly string[], number: number): void {
   );
 }
 
+function summary(): ResumeSummary {
+  const sorted = resumeMs.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+}
+
 process.on("message", (request: ClientRequest) => {
   if (request.kind === "stop") {
     for (const client of clients) client.close();
     process.exit(0);
+  }
+  if (request.kind === "summary") {
+    process.send?.(summary());
+    return;
   }
   const { urls, first, count: clientCount, rate } = request;
   let opened = 0;

@@ -24,7 +24,14 @@ export class Admissions {
   check(request: UpgradeRequest): Admission | UpgradeRefusal {
     const { origins, maxConnections, maxConnectionsPerIp } = this.#options;
     if (request.upgrade.toLowerCase() !== "websocket") {
-      return this.#refuse("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(request.upgrade)}`);
+      return this.#refuse(
+        "upgrade",
+        400,
+        `the Upgrade header must be "websocket", not ${quote(request.upgrade)}`,
+      );
+    }
+    if (request.method !== "GET") {
+      return this.#refuse("upgrade", 400, `a WebSocket is asked for by GET, not by ${quote(request.method)}`);
     }
     if (request.version !== "13") {
       return this.#refuse("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(request.version)}`, {
@@ -41,15 +48,24 @@ export class Admissions {
     const codecIndex = subprotocols.length === 0 ? 0 : indexOfOffered(subprotocols);
     if (codecIndex === -1) {
       const known = CODECS.map((codec) => codec.subprotocol).join(", ");
-      return this.#refuse("subprotocol", 400, `none of ${quote(subprotocols.join(", "))} is spoken here: ${known}`);
+      return this.#refuse(
+        "subprotocol",
+        400,
+        `none of ${quote(subprotocols.join(", "))} is spoken here: ${known}`,
+      );
     }
     if (this.draining) {
       return this.#refuse("draining", 429, "this node is draining: try another", { "retry-after": "1" });
     }
     if (this.#stats.connections >= maxConnections) {
-      return this.#refuse("node_full", 503, `this node holds ${maxConnections} connections, as many as it may`, {
-        "retry-after": "5",
-      });
+      return this.#refuse(
+        "node_full",
+        503,
+        `this node holds ${maxConnections} connections, as many as it may`,
+        {
+          "retry-after": "5",
+        },
+      );
     }
     if (maxConnectionsPerIp > 0) {
       const count = this.#perIp.get(request.ip) ?? 0;
@@ -63,7 +79,10 @@ export class Admissions {
       }
       this.#perIp.set(request.ip, count + 1);
     }
-    return { codecIndex, subprotocol: subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol };
+    return {
+      codecIndex,
+      subprotocol: subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol,
+    };
   }
 
   left(ip: string): void {

@@ -88,8 +88,7 @@ class ClientPublish implements PublishRequest {
     // The content is a view into the frame, which does not outlive this turn.
     this.payload = { bytes: Buffer.from(content.bytes), encoding: content.encoding };
     const { userId } = connection;
-    this.from =
-      userId === null ? { connection: connection.id } : { connection: connection.id, user: userId };
+    this.from = userId === null ? { connection: connection.id } : { connection: connection.id, user: userId };
     this.event = command.event;
     this.tags = command.tags;
     this.exclude = command.echo === false ? connection.id : undefined;
@@ -110,10 +109,16 @@ function send(edge: EdgeContext, connection: Connection, command: Command): unde
     throw new StarlingError("bad_request", '"content" is missing: any JSON value will do');
   }
   if (isServerChannel(channel)) {
-    throw new StarlingError("forbidden", `channel ${quote(channel)} is the server's: only its API may send there`);
+    throw new StarlingError(
+      "forbidden",
+      `channel ${quote(channel)} is the server's: only its API may send there`,
+    );
   }
   if (!identity.mayPublish(channel)) {
-    throw new StarlingError("forbidden", `the token's "publish" claim does not cover channel ${quote(channel)}`);
+    throw new StarlingError(
+      "forbidden",
+      `the token's "publish" claim does not cover channel ${quote(channel)}`,
+    );
   }
   edge.broker.publish(new ClientPublish(connection, channel, command.content, command));
 }
@@ -121,10 +126,16 @@ function send(edge: EdgeContext, connection: Connection, command: Command): unde
 /** @throws StarlingError forbidden */
 function checkMaySubscribe(identity: Identity, channel: string): void {
   if (isServerChannel(channel)) {
-    throw new StarlingError("forbidden", `channel ${quote(channel)} is the server's: nobody subscribes to it`);
+    throw new StarlingError(
+      "forbidden",
+      `channel ${quote(channel)} is the server's: nobody subscribes to it`,
+    );
   }
   if (!identity.maySubscribe(channel)) {
-    throw new StarlingError("forbidden", `the token's "channels" claim does not cover channel ${quote(channel)}`);
+    throw new StarlingError(
+      "forbidden",
+      `the token's "channels" claim does not cover channel ${quote(channel)}`,
+    );
   }
 }
 
@@ -141,11 +152,7 @@ export function isSubscribed(edge: EdgeContext, connection: Connection, channel:
   return local !== undefined && connection.channels.has(local);
 }
 
-function subscribe(
-  edge: EdgeContext,
-  connection: Connection,
-  command: Command,
-): Promise<void> | undefined {
+function subscribe(edge: EdgeContext, connection: Connection, command: Command): Promise<void> | undefined {
   const channel = channelOf(command);
   checkMaySubscribe(identityOf(connection), channel);
   if (isSubscribed(edge, connection, channel)) {
@@ -187,7 +194,10 @@ function unsubscribe(edge: EdgeContext, connection: Connection, command: Command
   reply(connection, command.id, { channel });
 }
 
-/** Takes on what a token proves; the caller has it registered. @throws StarlingError of the authorizer */
+/**
+ * Takes on what a token proves; the caller has it registered, unless it closed meanwhile.
+ * @throws StarlingError of the authorizer
+ */
 export async function authenticate(edge: EdgeContext, connection: Connection, token: string): Promise<void> {
   const identity = await edge.authorizer.authenticate({ app: connection.app, token });
   if (connection.isClosed) return;
@@ -213,12 +223,7 @@ export function adopt(edge: EdgeContext, connection: Connection, identity: Ident
 }
 
 /** Unsubscribes a connection that did not ask for it, and tells it. */
-export function takeAway(
-  edge: EdgeContext,
-  connection: Connection,
-  channel: string,
-  message: string,
-): void {
+export function takeAway(edge: EdgeContext, connection: Connection, channel: string, message: string): void {
   if (!edge.hub.leave(connection, channel)) return;
   connection.send({ type: "unsubscribed", channel, code: "forbidden", message });
   edge.registry.put(connection);
@@ -226,6 +231,7 @@ export function takeAway(
 
 async function connect(edge: EdgeContext, connection: Connection, command: Command): Promise<void> {
   if (command.token !== undefined) await authenticate(edge, connection, command.token);
+  if (connection.isClosed) return;
   const identity = identityOf(connection);
   const resumption =
     command.resume === undefined ? undefined : await resume(edge, connection, identity, command.resume);
@@ -274,7 +280,10 @@ async function resume(
   const refused: string[] = [];
   const joins: Promise<void>[] = [];
   for (const channel of taken.channels) {
-    if (!identity.maySubscribe(channel) || connection.channels.size >= edge.options.maxChannelsPerConnection) {
+    if (
+      !identity.maySubscribe(channel) ||
+      connection.channels.size >= edge.options.maxChannelsPerConnection
+    ) {
       refused.push(channel);
     } else if (!isSubscribed(edge, connection, channel)) {
       const joining = edge.hub.join(connection, channel);
@@ -282,8 +291,12 @@ async function resume(
     }
   }
   // What could not be joined is missing from the reply's channels: the client asks again.
-  for (const { status, reason } of (await Promise.allSettled(joins)) as { status: string; reason?: unknown }[]) {
-    if (status === "rejected") edge.log.warn({ err: reason, session: taken.session }, "a channel was not restored");
+  for (const { status, reason } of (await Promise.allSettled(joins)) as {
+    status: string;
+    reason?: unknown;
+  }[]) {
+    if (status === "rejected")
+      edge.log.warn({ err: reason, session: taken.session }, "a channel was not restored");
   }
   edge.stats.resumed++;
   return { resumed: true, refused };
@@ -291,8 +304,10 @@ async function resume(
 
 async function refresh(edge: EdgeContext, connection: Connection, command: Command): Promise<void> {
   identityOf(connection);
-  if (command.token === undefined) throw new StarlingError("bad_request", '"token" is missing: refresh needs one');
+  if (command.token === undefined)
+    throw new StarlingError("bad_request", '"token" is missing: refresh needs one');
   await authenticate(edge, connection, command.token);
+  if (connection.isClosed) return;
   edge.registry.put(connection);
   const expiresAt = connection.identity?.expiresAt;
   reply(connection, command.id, expiresAt === undefined ? {} : { expiresAt });

@@ -13,7 +13,7 @@ import type { LocalChannel } from "./channel.js";
 import { authenticate, execute } from "./commands.js";
 import type { EdgeContext } from "./context.js";
 import type { HeartbeatMember } from "./heartbeat.js";
-import { RateLimit } from "./rate-limit.js";
+import { RateLimit, type RateLimits } from "./rate-limit.js";
 import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
 import type { Socket, SocketHandler } from "./transport.js";
 
@@ -143,7 +143,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
       this.#token = undefined;
       this.wait(
         authenticate(this.#edge, this, token).then(
-          () => registry.put(this),
+          () => {
+            if (!this.isClosed) registry.put(this);
+          },
           (error: unknown) => this.fail(error, undefined),
         ),
       );
@@ -175,9 +177,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   #take(frame: Uint8Array, binary: boolean, nowMs: number, rate: RateLimit): void {
     const { options } = this.#edge;
     let id: CommandId | undefined;
+    // Taken for what cannot be read too; told only once the frame's id is known.
+    const over = rate.take(options.rate, frame.length, nowMs);
     try {
-      const tooLarge = frame.length > options.maxFrameBytes;
-      if (tooLarge) {
+      if (frame.length > options.maxFrameBytes) {
         throw new StarlingError(
           "too_large",
           `the frame has ${frame.length} bytes, at most ${options.maxFrameBytes} are allowed`,
@@ -191,8 +194,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
       }
       const command = this.codec.decode(frame);
       id = command.id;
-      const over = rate.take(options.rate, frame.length, nowMs);
-      if (over !== undefined) throw rateError(over, options.rate);
+      if (over !== undefined) throw rateError(over, options.rate, frame.length);
       const waiting = execute(this.#edge, this, command);
       if (waiting !== undefined) this.wait(waiting.catch((error: unknown) => this.fail(error, id)));
     } catch (error) {
@@ -232,11 +234,17 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     this.#pending = undefined;
     const nowMs = performance.now();
     this.#rate ??= new RateLimit(this.#edge.options.rate, nowMs);
-    for (const { bytes, binary } of pending.frames) {
+    const { frames } = pending;
+    for (let next = 0; next < frames.length; next++) {
+      const { bytes, binary } = frames[next]!;
+      this.#take(bytes, binary, nowMs, this.#rate);
       if (this.isClosed) return;
-      // A frame before this one may have to wait in its turn.
-      if (this.#busy) this.#enqueue(bytes, binary);
-      else this.#take(bytes, binary, nowMs, this.#rate);
+      pending.bytes -= bytes.length;
+      if (!this.#busy) continue;
+      // This one has to wait in its turn, and those behind it with it.
+      pending.frames = frames.slice(next + 1);
+      if (pending.frames.length > 0) this.#pending = pending;
+      return;
     }
   }
 
@@ -301,10 +309,11 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   /** Closes a client for whom more waits than allowed, while its close frame still gets through. */
   checkBuffered(): void {
     if (this.isClosed || this.socket.bufferedBytes() <= this.#edge.options.maxBufferedBytes) return;
-    this.#closeSlow();
+    this.closeSlow();
   }
 
-  #closeSlow(): void {
+  closeSlow(): void {
+    if (this.isClosed) return;
     this.#edge.stats.slowCloses++;
     this.close("slow_reader");
   }
@@ -332,7 +341,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   dropped(): void {
     this.#edge.stats.dropReports++;
-    if (!this.isClosed) this.#closeSlow();
+    this.#edge.hub.lost(this);
   }
 
   /** Asked by the expiry when a second is over at which this connection may have run out. */
@@ -359,10 +368,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   }
 }
 
-function rateError(over: "messages" | "bytes", rate: EdgeContext["options"]["rate"]): StarlingError {
-  const limit = over === "messages" ? rate.messagesPerSecond : rate.bytesPerSecond;
-  const burst = over === "messages" ? rate.messagesBurst : rate.bytesBurst;
+function rateError(over: "messages" | "bytes", rate: RateLimits, frameBytes: number): StarlingError {
+  const [needed, limit, burst] =
+    over === "messages"
+      ? [1, rate.messagesPerSecond, rate.messagesBurst]
+      : [frameBytes, rate.bytesPerSecond, rate.bytesBurst];
   return new StarlingError("rate_limited", `more than ${limit} ${over} a second (burst ${burst})`, {
-    retryAfterMs: Math.ceil(1000 / rate.messagesPerSecond),
+    retryAfterMs: Math.ceil((needed * 1000) / limit),
   });
 }

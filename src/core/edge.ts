@@ -52,6 +52,7 @@ export class Edge implements EdgeContext {
   /** Addresses of connections, kept only where they are limited. */
   readonly #addresses = new Map<string, string>();
   #linkUp = false;
+  #linkDownAtMs = 0;
   #registered = false;
   #gate: Promise<void> | undefined;
   #openGate: (() => void) | undefined;
@@ -134,9 +135,7 @@ export class Edge implements EdgeContext {
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {
-    // While the bus is away nothing can be registered: commands get their own errors.
-    if (!this.#linkUp || this.registry.checkLease(nowMs)) return undefined;
-    return this.#gate;
+    return this.registry.checkLease(nowMs) ? undefined : this.#gate;
   }
 
   #setRegistered(registered: boolean): void {
@@ -147,24 +146,38 @@ export class Edge implements EdgeContext {
       this.#openGate?.();
     } else {
       this.log.warn({ node: this.options.nodeId }, "the registration lapsed: registering again");
-      this.#gate = new Promise((resolve) => {
-        const open = (): void => {
-          clearTimeout(timer);
-          this.#gate = undefined;
-          this.#openGate = undefined;
-          resolve();
-        };
-        const timer = setTimeout(open, this.options.registerTimeoutMs);
-        this.#openGate = open;
-      });
+      // A node that slept may learn of its lapse and of its lost link in either order. With a
+      // link that has been away for long nothing can be registered: commands get their own errors.
+      if (this.#linkUp || performance.now() - this.#linkDownAtMs < this.options.registerTimeoutMs)
+        this.#closeGate();
     }
+  }
+
+  /** Holds frames back until the registration stands, but no longer than registerTimeoutMs. */
+  #closeGate(): void {
+    if (this.#gate !== undefined) return;
+    this.#gate = new Promise((resolve) => {
+      const open = (): void => {
+        clearTimeout(timer);
+        this.#gate = undefined;
+        this.#openGate = undefined;
+        resolve();
+      };
+      const timer = setTimeout(open, this.options.registerTimeoutMs);
+      this.#openGate = open;
+    });
   }
 
   #setLink(up: boolean): void {
     if (up === this.#linkUp) return;
     this.#linkUp = up;
-    if (up) this.log.info({}, "the bus is up");
-    else this.log.warn({}, "the bus is away: publishing fails until it is back");
+    if (up) {
+      this.log.info({}, "the bus is up");
+      if (!this.#registered) this.#closeGate();
+    } else {
+      this.#linkDownAtMs = performance.now();
+      this.log.warn({}, "the bus is away: publishing fails until it is back");
+    }
   }
 
   #supersede(connectionId: string): void {

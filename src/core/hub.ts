@@ -32,6 +32,8 @@ export class Hub {
   /** Bytes handed to topics since the last look for slow readers. */
   #unsweptBytes = 0;
   #sweepDue: NodeJS.Immediate | undefined;
+  /** Connections that lost frames: closed by the next sweep. */
+  readonly #lossy = new Set<Connection>();
 
   constructor(options: {
     broker: Broker;
@@ -172,7 +174,7 @@ export class Hub {
       return;
     }
     const excluded =
-      publication.exclude === undefined ? undefined : this.connections.get(publication.exclude);
+      publication.exclude === undefined ? undefined : this.#member(publication.exclude, channel);
     const message = {
       channel: channel.name,
       payload: publication.payload,
@@ -202,6 +204,24 @@ export class Hub {
   }
 
   /**
+   * A local connection that hears the channel. Nobody else may be passed over: from a socket
+   * without any topic uWebSockets.js publishes to nobody.
+   */
+  #member(connectionId: string, channel: LocalChannel): Connection | undefined {
+    const connection = this.connections.get(connectionId);
+    if (connection === undefined || connection.channels.has(channel)) return connection;
+    if (connection.userId === null) return undefined;
+    const group = this.#users.get(channelKey(connection.app, connection.userId));
+    return group?.channel === channel ? connection : undefined;
+  }
+
+  /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
+  lost(connection: Connection): void {
+    this.#lossy.add(connection);
+    this.#sweepDue ??= setImmediate(() => this.#sweep());
+  }
+
+  /**
    * Native fan-out does not tell who falls behind. But nobody can have fallen
    * behind by more than was published: so it is enough to look at everyone after
    * every so many bytes, well before the transport's hard limit would drop.
@@ -209,6 +229,8 @@ export class Hub {
   #sweep(): void {
     this.#sweepDue = undefined;
     this.#unsweptBytes = 0;
+    for (const connection of this.#lossy) connection.closeSlow();
+    this.#lossy.clear();
     for (const connection of this.connections.values()) connection.checkBuffered();
   }
 

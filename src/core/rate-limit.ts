@@ -13,6 +13,8 @@ export interface RateLimits {
 export class RateLimit {
   #milliMessages: number;
   #bytes: number;
+  /** What the last refill left over: thousandths of a byte, or a low rate would never add up to one. */
+  #milliBytes = 0;
   #atMs: number;
 
   constructor(limits: RateLimits, nowMs: number) {
@@ -30,10 +32,9 @@ export class RateLimit {
         limits.messagesBurst * 1000,
         this.#milliMessages + elapsedMs * limits.messagesPerSecond,
       );
-      this.#bytes = Math.min(
-        limits.bytesBurst,
-        this.#bytes + Math.floor((elapsedMs * limits.bytesPerSecond) / 1000),
-      );
+      const milliBytes = this.#milliBytes + elapsedMs * limits.bytesPerSecond;
+      this.#milliBytes = milliBytes % 1000;
+      this.#bytes = Math.min(limits.bytesBurst, this.#bytes + Math.floor(milliBytes / 1000));
     }
     if (this.#milliMessages < 1000) return "messages";
     if (this.#bytes < bytes) return "bytes";

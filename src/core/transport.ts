@@ -29,6 +29,8 @@ export interface Topics {
 
 /** What is known of a client when it asks to upgrade. */
 export interface UpgradeRequest {
+  /** As the client wrote it. */
+  readonly method: string;
   readonly path: string;
   /** The raw query string, without `?`. */
   readonly query: string;

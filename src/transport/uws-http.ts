@@ -4,7 +4,12 @@ import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
 import type { HttpHandler, HttpResponse } from "../core/transport.js";
 
-export function serveHttp(res: UwsResponse, req: UwsRequest, handler: HttpHandler, maxBodyBytes: number): void {
+export function serveHttp(
+  res: UwsResponse,
+  req: UwsRequest,
+  handler: HttpHandler,
+  maxBodyBytes: number,
+): void {
   const head = readHead(req);
   let aborted = false;
   res.onAborted(() => {
@@ -14,8 +19,12 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, handler: HttpHandle
     if (!aborted) write(res, head.method, response, close);
   };
   if (head.ambiguousLength) {
-    // Two lengths mean two opinions on where the next request starts: request smuggling.
-    answer(plain(400, "more than one Content-Length, or both it and Transfer-Encoding"), true);
+    // Two lengths mean two opinions on where the next request starts: request smuggling. Answered
+    // now, what follows in the same packet would be served behind it, closing or not. While an
+    // answer is owed uWebSockets.js closes the socket at the next request instead.
+    setImmediate(() =>
+      answer(plain(400, "more than one Content-Length, or both it and Transfer-Encoding"), true),
+    );
     return;
   }
   const chunks: Buffer[] = [];

@@ -1,8 +1,19 @@
 /** The only importer of uWebSockets.js: sockets, topics and plain HTTP. */
 
 import { STATUS_CODES } from "node:http";
-import uWS, { type TemplatedApp, type us_listen_socket } from "uWebSockets.js";
-import type { HttpHandler, Topics, UpgradeDecision } from "../core/transport.js";
+import uWS, {
+  type HttpRequest,
+  type HttpResponse,
+  type TemplatedApp,
+  type us_listen_socket,
+} from "uWebSockets.js";
+import type {
+  HttpHandler,
+  Topics,
+  UpgradeDecision,
+  UpgradeRefusal,
+  UpgradeRequest,
+} from "../core/transport.js";
 import { serveHttp } from "./uws-http.js";
 import { UwsSocket } from "./uws-socket.js";
 
@@ -56,48 +67,38 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     idleTimeout,
     sendPingsAutomatically: false,
     upgrade: (res, req, context) => {
-      // Everything is read before the answer: req is gone once this returns.
-      const key = req.getHeader("sec-websocket-key");
-      const offered = req.getHeader("sec-websocket-protocol");
-      const origin = req.getHeader("origin");
-      const decision = options.decide({
-        path: req.getUrl(),
-        query: req.getQuery() ?? "",
-        origin: origin === "" ? undefined : origin,
-        get ip() {
-          return Buffer.from(res.getRemoteAddressAsText()).toString();
-        },
-        subprotocols: offered === "" ? [] : offered.split(",").map((name) => name.trim()),
-        upgrade: req.getHeader("upgrade"),
-        version: req.getHeader("sec-websocket-version"),
-        key,
-      });
-      if ("handler" in decision) {
-        res.upgrade(
-          { socket: new UwsSocket(decision.handler) },
-          key,
-          decision.subprotocol ?? "",
-          // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
-          "",
-          context,
-        );
+      const request = readUpgrade(res, req);
+      const decision = options.decide(request);
+      if (!("handler" in decision)) {
+        refuse(res, decision);
         return;
       }
-      res.cork(() => {
-        res.writeStatus(`${decision.status} ${STATUS_CODES[decision.status] ?? ""}`);
-        res.writeHeader("content-type", "text/plain; charset=utf-8");
-        for (const [name, value] of Object.entries(decision.headers ?? {})) res.writeHeader(name, value);
-        res.end(`${decision.message}\n`, true);
-      });
+      res.upgrade(
+        { socket: new UwsSocket(decision.handler) },
+        request.key,
+        decision.subprotocol ?? "",
+        // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
+        "",
+        context,
+      );
     },
     open: (ws) => ws.getUserData().socket.opened(ws),
-    message: (ws, message, binary) => ws.getUserData().socket.handler.message(new Uint8Array(message), binary),
+    message: (ws, message, binary) =>
+      ws.getUserData().socket.handler.message(new Uint8Array(message), binary),
     pong: (ws) => ws.getUserData().socket.handler.pong(),
     drain: (ws) => ws.getUserData().socket.handler.drained(),
     dropped: (ws) => ws.getUserData().socket.handler.dropped(),
     close: (ws, code) => ws.getUserData().socket.closed(code),
   });
-  app.any("/*", (res, req) => serveHttp(res, req, options.http, 0));
+  app.any("/*", (res, req) => {
+    // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.
+    if (req.getHeader("upgrade").toLowerCase() !== "websocket") {
+      serveHttp(res, req, options.http, 0);
+      return;
+    }
+    const decision = options.decide(readUpgrade(res, req));
+    refuse(res, "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision);
+  });
   const { port, stop } = await listen(app, options.host, options.port);
   return {
     port,
@@ -105,6 +106,34 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     stopListening: stop,
     close: () => void app.close(),
   };
+}
+
+/** Everything is read now: req is gone once the handler returns. */
+function readUpgrade(res: HttpResponse, req: HttpRequest): UpgradeRequest {
+  const offered = req.getHeader("sec-websocket-protocol");
+  const origin = req.getHeader("origin");
+  return {
+    method: req.getCaseSensitiveMethod(),
+    path: req.getUrl(),
+    query: req.getQuery() ?? "",
+    origin: origin === "" ? undefined : origin,
+    get ip() {
+      return Buffer.from(res.getRemoteAddressAsText()).toString();
+    },
+    subprotocols: offered === "" ? [] : offered.split(",").map((name) => name.trim()),
+    upgrade: req.getHeader("upgrade"),
+    version: req.getHeader("sec-websocket-version"),
+    key: req.getHeader("sec-websocket-key"),
+  };
+}
+
+function refuse(res: HttpResponse, { status, message, headers = {} }: UpgradeRefusal): void {
+  res.cork(() => {
+    res.writeStatus(`${status} ${STATUS_CODES[status] ?? ""}`);
+    res.writeHeader("content-type", "text/plain; charset=utf-8");
+    for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
+    res.end(`${message}\n`, true);
+  });
 }
 
 export interface HttpListener {
@@ -132,7 +161,12 @@ async function listen(
   const socket = await new Promise<us_listen_socket>((resolve, reject) => {
     const listening = (result: us_listen_socket | false): void => {
       if (result !== false) resolve(result);
-      else reject(new Error(`cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's`));
+      else
+        reject(
+          new Error(
+            `cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's`,
+          ),
+        );
     };
     // Without EXCLUSIVE a second process would silently share the port and take some of the clients.
     // The declarations lack this form, which the implementation has.

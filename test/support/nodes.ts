@@ -11,10 +11,14 @@ import { startNode } from "../../src/node.js";
 import { closeClients, RawClient, type Frame, type RawClientOptions } from "./raw-client.js";
 import type { RedisServer } from "./redis-server.js";
 
-export interface Answer {
+export interface Answer<Body = unknown> {
   readonly status: number;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of any shape
-  readonly body: any;
+  readonly body: Body;
+}
+
+export interface Totals {
+  readonly nodes: number;
+  readonly connections: number;
 }
 
 /** A node as a test talks to it. */
@@ -23,9 +27,12 @@ export interface TestNode {
   readonly wsUrl: string;
   readonly apiUrl: string;
   client(options?: RawClientOptions): Promise<RawClient & { welcome: Frame }>;
-  get(path: string): Promise<Answer>;
+  get<Body = unknown>(path: string): Promise<Answer<Body>>;
+  totals(): Promise<Totals>;
+  /** Why it is not ready; empty: it is. */
+  reasons(): Promise<readonly string[]>;
   post(path: string, body?: unknown): Promise<Answer>;
-  /** A series of /metrics, labels included; 0 where it is not there. */
+  /** A series of /metrics, labels included. @throws Error where it is not there */
   metric(series: string): Promise<number>;
   metrics(): Promise<Map<string, number>>;
   stop(): Promise<void>;
@@ -77,7 +84,6 @@ export async function startTestNode(options: Partial<Config> = {}): Promise<InPr
 
 export const JWT_SECRET = "a secret of the tests, 32 bytes long";
 
-/** @param lifetime  seconds, or a unix time in seconds if `expiresAt` is given */
 export function token(
   claims: { sub: string; channels?: string[]; publish?: string[] },
   { lifetimeSeconds = 60, secret = JWT_SECRET } = {},
@@ -111,18 +117,24 @@ function talkTo(node: { id: string; wsUrl: string; apiUrl: string }): Omit<TestN
     const text = await (await fetch(`${apiUrl}/metrics`)).text();
     const series = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
     return new Map(
-      series.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
+      series.map((line) => [
+        line.slice(0, line.lastIndexOf(" ")),
+        Number(line.slice(line.lastIndexOf(" ") + 1)),
+      ]),
     );
   };
+  async function get<Body>(path: string): Promise<Answer<Body>> {
+    const response = await fetch(apiUrl + path);
+    return { status: response.status, body: (await response.json()) as Body };
+  }
   return {
     id,
     wsUrl,
     apiUrl,
     client: (options) => RawClient.welcomed(wsUrl, options),
-    async get(path) {
-      const response = await fetch(apiUrl + path);
-      return { status: response.status, body: await response.json() };
-    },
+    get,
+    totals: async () => (await get<Totals>("/v1/totals")).body,
+    reasons: async () => (await get<{ reasons: string[] }>("/readyz")).body.reasons,
     async post(path, body) {
       const response = await fetch(apiUrl + path, {
         method: "POST",
@@ -133,7 +145,11 @@ function talkTo(node: { id: string; wsUrl: string; apiUrl: string }): Omit<TestN
       return { status: response.status, body: await response.json() };
     },
     metrics,
-    metric: async (series) => (await metrics()).get(series) ?? 0,
+    async metric(series) {
+      const value = (await metrics()).get(series);
+      if (value === undefined) throw new Error(`${id} has no series ${series}`);
+      return value;
+    },
   };
 }
 
@@ -152,8 +168,13 @@ const START_TIMEOUT_MS = 30_000;
 /** `starling serve` with these options, from the sources. */
 export async function spawnNode(options: Partial<Config> = {}): Promise<SpawnedNode> {
   const id = options.nodeId ?? `node-${count++}`;
-  const flags = Object.entries({ nodeId: id, port: 0, apiPort: 0, demo: false, ...options }).flatMap(
-    ([name, value]) => [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)],
+  const flags = Object.entries({ nodeId: id, port: 0, apiPort: 0, demo: false, ...options }).map(
+    ([name, value]) => {
+      const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      return typeof value === "boolean"
+        ? `--${value ? "" : "no-"}${flag}`
+        : `--${flag}=${typeof value === "object" ? JSON.stringify(value) : value}`;
+    },
   );
   const child = spawn(process.execPath, ["--import", "tsx", "src/cli.ts", "serve", ...flags], {
     cwd: ROOT,

@@ -83,7 +83,10 @@ export class RawClient {
   }
 
   /** Opens, and takes the welcome. */
-  static async welcomed(url: string, options: RawClientOptions = {}): Promise<RawClient & { welcome: Frame }> {
+  static async welcomed(
+    url: string,
+    options: RawClientOptions = {},
+  ): Promise<RawClient & { welcome: Frame }> {
     const client = await RawClient.open(url, options);
     const welcome = await client.next("welcome");
     return Object.assign(client, { welcome });
@@ -107,7 +110,10 @@ export class RawClient {
   ask(action: string, fields: object = {}, deadlineMs = DEADLINE_MS): Promise<Frame> {
     const id = this.#nextId++;
     this.send({ action, id, ...fields });
-    return this.next((frame) => frame["id"] === id && (frame.type === "reply" || frame.type === "error"), deadlineMs);
+    return this.next(
+      (frame) => frame["id"] === id && (frame.type === "reply" || frame.type === "error"),
+      deadlineMs,
+    );
   }
 
   /** As ask. @throws Error where the answer is an error */
@@ -208,8 +214,13 @@ export class RawClient {
 
 function dial(url: string, options: RawClientOptions): WebSocket {
   const { subprotocol, path = "", ...rest } = options;
-  const protocols = subprotocol === undefined ? [] : typeof subprotocol === "string" ? [subprotocol] : [...subprotocol];
-  return new WebSocket(url + path, protocols, { perMessageDeflate: false, handshakeTimeout: DEADLINE_MS, ...rest });
+  const protocols =
+    subprotocol === undefined ? [] : typeof subprotocol === "string" ? [subprotocol] : [...subprotocol];
+  return new WebSocket(url + path, protocols, {
+    perMessageDeflate: false,
+    handshakeTimeout: DEADLINE_MS,
+    ...rest,
+  });
 }
 
 /** How the node answers an upgrade that it does not take. @throws Error where it takes it */

@@ -1,0 +1,224 @@
+import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { matching } from "../support/matching.js";
+import { cleanUp, spawnNode, startTestNode, until, type TestNode } from "../support/nodes.js";
+import { RawClient, refusal } from "../support/raw-client.js";
+
+afterEach(cleanUp);
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const HANDSHAKE = {
+  Upgrade: "websocket",
+  Connection: "Upgrade",
+  "Sec-WebSocket-Key": KEY,
+  "Sec-WebSocket-Version": "13",
+};
+
+/** Writes bytes to a port. @returns all that came back once the other side closed or `enough` is in it */
+async function converse(url: string, text: string, enough: RegExp | undefined = undefined): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const socket = connectTcp(Number(port), hostname);
+  socket.setTimeout(5000, () => socket.destroy(new Error("no answer in 5 s")));
+  let received = "";
+  socket.on("data", (chunk) => {
+    received += chunk.toString();
+    if (enough?.test(received) === true) socket.destroy();
+  });
+  socket.write(text);
+  await once(socket, "close");
+  return received;
+}
+
+function handshake(headers: Record<string, string | undefined>, method = "GET"): string {
+  const lines = Object.entries({ ...HANDSHAKE, ...headers })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${method} / HTTP/1.1\r\nHost: test\r\n${lines.join("")}\r\n`;
+}
+
+const rejects = (node: TestNode, reason: string): Promise<number> =>
+  node.metric(`starling_rejects_total{reason="${reason}"}`);
+
+describe("an upgrade", () => {
+  it("is taken on any path, with the accept key of RFC 6455", async () => {
+    const node = await startTestNode();
+    const answer = await converse(node.wsUrl, handshake({}), /\r\n\r\n/);
+    expect(answer).toMatch(/^HTTP\/1\.1 101 /);
+    expect(answer).toMatch(/sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n/i);
+    expect(answer).not.toMatch(/sec-websocket-extensions/i);
+    for (const path of ["/", "/ws", "/a/b/c?x=1"]) await node.client({ path });
+  });
+
+  it.each<[string, Record<string, string | undefined>, number, string]>([
+    ["without the Upgrade header", { Upgrade: undefined }, 400, "upgrade"],
+    ["to something else", { Upgrade: "h2c" }, 400, "upgrade"],
+    ["without a version", { "Sec-WebSocket-Version": undefined }, 426, "version"],
+    ["of version 8", { "Sec-WebSocket-Version": "8" }, 426, "version"],
+    ["with a key that is no base64", { "Sec-WebSocket-Key": "!!!!!!!!!!!!!!!!!!!!!!==" }, 400, "key"],
+    ["with a key that is too short", { "Sec-WebSocket-Key": "dGhl" }, 400, "key"],
+    ["without a key", { "Sec-WebSocket-Key": undefined }, 400, "key"],
+    [
+      "that offers only foreign subprotocols",
+      { "Sec-WebSocket-Protocol": "mqtt, stomp" },
+      400,
+      "subprotocol",
+    ],
+  ])("%s is refused, counted, and the connection closed", async (_what, headers, status, reason) => {
+    const node = await startTestNode();
+    const answer = await converse(node.wsUrl, handshake(headers));
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    if (status === 426) expect(answer).toMatch(/sec-websocket-version: 13\r\n/i);
+    expect(await rejects(node, reason)).toBe(1);
+    expect(await node.metric("starling_connections")).toBe(0);
+  });
+
+  it.each(["POST", "get", "OPTIONS"])("by %s is refused", async (method) => {
+    const node = await startTestNode();
+    const answer = await converse(node.wsUrl, handshake({ "Content-Length": "0" }, method));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await rejects(node, "upgrade")).toBe(1);
+    expect(await node.metric("starling_connections")).toBe(0);
+  });
+
+  it("is told which subprotocol was chosen: the first offered that is spoken", async () => {
+    const node = await startTestNode();
+    const client = await node.client({ subprotocol: ["chat", "starling.v1.msgpack", "starling.v1.json"] });
+    expect(client.subprotocol).toBe("starling.v1.msgpack");
+  });
+
+  it("from an origin that is not listed gets 403, compared exactly", async () => {
+    const node = await startTestNode({ origins: ["https://app.example", "http://localhost:3000"] });
+    for (const origin of ["https://app.example", "http://localhost:3000"]) await node.client({ origin });
+    for (const origin of [
+      "https://app.example.evil.example",
+      "http://app.example",
+      "https://app.example:8443",
+      "null",
+    ]) {
+      expect(await refusal(node.wsUrl, { origin })).toMatchObject({ status: 403 });
+    }
+    expect(await refusal(node.wsUrl)).toMatchObject({ status: 403 });
+    expect(await rejects(node, "origin")).toBe(5);
+  });
+
+  it("to a full node gets 503 with a time to come back, and is taken once somebody left", async () => {
+    const node = await startTestNode({ maxConnections: 2 });
+    const [first] = [await node.client(), await node.client()];
+    const refused = await refusal(node.wsUrl);
+    expect(refused).toMatchObject({
+      status: 503,
+      body: "this node holds 2 connections, as many as it may\n",
+    });
+    expect(refused.headers["retry-after"]).toBe("5");
+    expect(await rejects(node, "node_full")).toBe(1);
+    first.close(1000);
+    await until("a free place", async () => (await node.metric("starling_connections")) === 1);
+    await node.client();
+  });
+
+  it("over the number of its address gets 429, and is taken once one of them left", async () => {
+    const node = await startTestNode({ maxConnectionsPerIp: 2 });
+    const clients = [await node.client(), await node.client()];
+    // What a client says about its address is not believed.
+    const headers = { "x-forwarded-for": "203.0.113.7" };
+    expect(await refusal(node.wsUrl, { headers })).toMatchObject({
+      status: 429,
+      body: matching(/127\.0\.0\.1/),
+    });
+    expect(await rejects(node, "ip_full")).toBe(1);
+    clients[0]!.terminate();
+    await until("a free place", async () => (await node.metric("starling_connections")) === 1);
+    await node.client();
+    expect(await refusal(node.wsUrl)).toMatchObject({ status: 429 });
+  });
+
+  it("while the node drains gets 429 with a time to come back", async () => {
+    const node = await startTestNode({ drainMs: 60_000 });
+    const clients = [await node.client(), await node.client(), await node.client()];
+    void node.drain();
+    const refused = await refusal(node.wsUrl);
+    expect(refused).toMatchObject({ status: 429, body: "this node is draining: try another\n" });
+    expect(refused.headers["retry-after"]).toBe("1");
+    expect(await node.get("/readyz")).toMatchObject({
+      status: 503,
+      body: { ready: false, reasons: ["draining"] },
+    });
+    for (const client of clients) expect((await client.closed()).code).toBe(1012);
+  });
+
+  it("with a token of 3,000 characters in the query is read whole", async () => {
+    const node = await startTestNode();
+    const client = await RawClient.open(node.wsUrl, { path: `/?token=${"x".repeat(3000)}` });
+    expect(await client.next("error")).toMatchObject({ code: "token_invalid" });
+  });
+});
+
+describe("a port", () => {
+  it("that is in use is an error that names it, on either listener, and nothing else is left running", async () => {
+    const first = await startTestNode();
+    const port = Number(new URL(first.wsUrl).port);
+    const apiPort = Number(new URL(first.apiUrl).port);
+    await expect(startTestNode({ port })).rejects.toThrow(
+      `cannot listen on 127.0.0.1:${port}: the port is in use`,
+    );
+    await expect(startTestNode({ apiPort })).rejects.toThrow(`cannot listen on 127.0.0.1:${apiPort}`);
+    // Sharing it would take some of the clients.
+    for (let i = 0; i < 20; i++) expect((await first.client()).welcome["node"]).toBe(first.id);
+  });
+
+  it("of another process is not shared either: the command says so and ends", async () => {
+    const first = await startTestNode();
+    const port = Number(new URL(first.wsUrl).port);
+    await expect(spawnNode({ port })).rejects.toThrow(new RegExp(`127\\.0\\.0\\.1:${port}.*in use`));
+  });
+});
+
+describe("a request that is no upgrade", () => {
+  it("is answered as HTTP on the port for WebSockets", async () => {
+    const node = await startTestNode();
+    const response = await fetch(node.wsUrl.replace("ws:", "http:"));
+    expect(response.status).toBe(404);
+    await response.text();
+  });
+});
+
+describe("a request whose length is told twice", () => {
+  const health = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+  const cases = [
+    ["two Content-Lengths", "Content-Length: 0\r\nContent-Length: 44\r\n"],
+    ["two equal Content-Lengths", "Content-Length: 0\r\nContent-Length: 0\r\n"],
+    ["Content-Length and Transfer-Encoding", "Content-Length: 44\r\nTransfer-Encoding: chunked\r\n"],
+    ["Transfer-Encoding and Content-Length", "Transfer-Encoding: chunked\r\nContent-Length: 44\r\n"],
+  ] as const;
+  const request = (lengths: string): string => `POST /v1/publish HTTP/1.1\r\nHost: test\r\n${lengths}\r\n`;
+
+  it.each(cases)("%s: 400, and the connection is closed", async (_what, lengths) => {
+    const node = await startTestNode();
+    for (const url of [node.apiUrl, node.wsUrl]) {
+      const answer = await converse(url, request(lengths));
+      expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 400"]);
+    }
+  });
+
+  it.each(cases)(
+    "%s: what is smuggled behind it in the same packet is not answered",
+    async (_what, lengths) => {
+      const node = await startTestNode();
+      for (const url of [node.apiUrl, node.wsUrl]) {
+        for (const smuggled of [health, health + health]) {
+          const answer = await converse(url, request(lengths) + smuggled);
+          expect(answer.match(/HTTP\/1\.1 \d+/g) ?? []).not.toContain("HTTP/1.1 200");
+          expect(answer.match(/HTTP\/1\.1 \d+/g)?.length ?? 0).toBeLessThanOrEqual(1);
+        }
+      }
+      expect((await node.get("/healthz")).status).toBe(200);
+    },
+  );
+
+  it("two requests with one length each are both served, pipelined", async () => {
+    const node = await startTestNode();
+    const answer = await converse(node.apiUrl, health + health, /HTTP[^]*HTTP[^]*\}/);
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 200"]);
+  });
+});

@@ -1,0 +1,98 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { cleanUp, spawnNode, startFleet, startTestNode, until } from "../support/nodes.js";
+import { startRedis, type RedisServer } from "../support/redis-server.js";
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+afterEach(cleanUp);
+
+const FAST = { heartbeatIntervalMs: 200, heartbeatTimeoutMs: 100 };
+
+describe("a heartbeat", () => {
+  it("that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
+    const nodes = await startFleet(1, redis, FAST);
+    const node = nodes[0]!;
+    const [dead, alive] = [await node.client({ autoPong: false }), await node.client()];
+    const hash = `${nodes.prefix}connections:${node.id}`;
+    const look = redis.client();
+    await until("both in Redis", async () => (await look.hlen(hash)) === 2);
+    expect(await dead.closed()).toEqual({ code: 4000, reason: "heartbeat_timeout" });
+    expect(dead.frames.at(-1)).toMatchObject({ type: "closing", code: 4000, reconnect: true });
+    await until(
+      "gone from Redis",
+      async () => (await look.hexists(hash, dead.welcome["connection"] as string)) === 0,
+    );
+    expect(await look.hkeys(hash)).toEqual([alive.welcome["connection"]]);
+    const metrics = await node.metrics();
+    expect(metrics.get("starling_heartbeat_timeouts_total")).toBe(1);
+    expect(metrics.get('starling_disconnects_total{code="4000"}')).toBe(1);
+    expect(metrics.get("starling_connections")).toBe(1);
+    await alive.do("ping");
+  });
+
+  it("that is answered keeps a silent client for many intervals", async () => {
+    const node = await startTestNode(FAST);
+    const client = await node.client();
+    let pings = 0;
+    client.onPing(() => pings++);
+    await until("six pings", () => pings >= 6);
+    expect(client.closedWith).toBeUndefined();
+    await client.do("ping");
+    expect(await node.metric("starling_heartbeat_timeouts_total")).toBe(0);
+  });
+
+  it("is answered by any frame, also where the client's library sends no pong", async () => {
+    const node = await startTestNode(FAST);
+    const client = await node.client({ autoPong: false });
+    let pings = 0;
+    client.onPing(() => {
+      pings++;
+      client.send({ action: "ping" });
+    });
+    await until("six pings", () => pings >= 6);
+    expect(client.closedWith).toBeUndefined();
+  });
+
+  it("of clients that leave by themselves is not counted", async () => {
+    const node = await startTestNode(FAST);
+    const [closing, cut] = [await node.client(), await node.client()];
+    closing.close(1000);
+    cut.terminate();
+    await until("both gone", async () => (await node.metric("starling_connections")) === 0);
+    const metrics = await node.metrics();
+    expect(metrics.get("starling_heartbeat_timeouts_total")).toBe(0);
+    expect(metrics.get('starling_disconnects_total{code="1000"}')).toBe(1);
+    expect(metrics.get('starling_disconnects_total{code="1006"}')).toBe(1);
+  });
+
+  it("behind a backlog does not close a client that still reads", async () => {
+    // In a process of its own: how slowly this one reads must not slow it down.
+    const node = await spawnNode({
+      heartbeatIntervalMs: 2000,
+      heartbeatTimeoutMs: 1200,
+      maxBufferedBytes: 256 * 1024 * 1024,
+      bytesBurst: 1024 * 1024 * 1024,
+    });
+    const [reader, sender] = [await node.client(), await node.client()];
+    await reader.do("subscribe", { channel: "a" });
+    const content = "x".repeat(60_000);
+    // Far more than the kernel takes for a socket: the rest waits in the node, and pings behind it.
+    for (let i = 0; i < 800; i++) sender.send({ action: "send", channel: "a", content });
+    while (reader.messages("a").length < 500) {
+      reader.pause();
+      // How slowly it reads: this is the fault, not a wait for something.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      reader.resume();
+      const had = reader.messages("a").length;
+      await until("progress", () => reader.messages("a").length > had);
+    }
+    // What the kernel holds by itself would be read too late, and nobody here could know.
+    await reader.contents("a", 800, 20_000);
+    expect(reader.closedWith).toBeUndefined();
+    expect(await node.metric("starling_heartbeat_timeouts_total")).toBe(0);
+    await reader.do("ping");
+  });
+});
