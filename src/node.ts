@@ -7,6 +7,8 @@ import { isLoopback, type Config } from "./config.js";
 import type { Authorizer } from "./core/authorizer.js";
 import type { Broker } from "./core/broker.js";
 import { DEFAULT_APP } from "./core/channel.js";
+import { rulesByNamespace } from "./core/channel-rules.js";
+import type { PresenceStore } from "./core/presence.js";
 import type { ControlBus } from "./core/control.js";
 import { Edge } from "./core/edge.js";
 import type { Log } from "./core/log.js";
@@ -19,12 +21,14 @@ import { createApi } from "./http/api.js";
 import { createSite } from "./http/site.js";
 import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
+import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { CLOSE_CODES } from "./protocol/errors.js";
 import { createRedisBroker } from "./redis/broker.js";
 import { createRedisControl } from "./redis/control.js";
 import { createRedisLink } from "./redis/link.js";
+import { createRedisPresence } from "./redis/presence.js";
 import { createRedisRegistry } from "./redis/registry.js";
 import { listenHttp, listenWebSocket } from "./transport/uws.js";
 
@@ -54,9 +58,15 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 
 /**
  * Resolves once clients are served and the bus, if any, is up.
+ * @param testing  repair false: holes in channels with history stay, which is how the fault kit shows
+ *   that its checker finds them
  * @throws Error saying what could not be had: a port, Redis, a key, the node's id
  */
-export async function startNode(config: Config, log: Log): Promise<StarlingNode> {
+export async function startNode(
+  config: Config,
+  log: Log,
+  testing: { readonly repair?: boolean } = {},
+): Promise<StarlingNode> {
   const stats = new Stats();
   const authorizer = createAuthorizer(config);
   if (!authorizer.required && !isLoopback(config.host)) {
@@ -70,8 +80,9 @@ export async function startNode(config: Config, log: Log): Promise<StarlingNode>
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   const edge = new Edge({
-    options: edgeOptions(config),
+    options: { ...edgeOptions(config), repair: testing.repair ?? true },
     ...shared,
+    rulesOf: rulesByNamespace(config.namespaces),
     authorizer,
     topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
     stats,
@@ -154,19 +165,22 @@ interface Shared {
   readonly broker: Broker;
   readonly control: ControlBus;
   readonly registry: ConnectionRegistry;
+  readonly presence: PresenceStore;
 }
 
 function alone(config: Config, stats: Stats, log: Log): Shared {
-  const { nodeId, sessionTtlMs } = config;
+  const { nodeId, sessionTtlMs, messageIdWindowMs, presenceGraceMs } = config;
   return {
     broker: createMemoryBroker({
       maxQueuedItems: MAX_QUEUED_ITEMS,
       maxQueuedBytes: MAX_QUEUED_BYTES,
+      messageIdWindowMs,
       stats,
       log,
     }),
     control: createMemoryControl({ nodeId }),
     registry: createMemoryRegistry({ nodeId, sessionTtlMs, stats }),
+    presence: createMemoryPresence({ graceMs: presenceGraceMs, stats, log }),
   };
 }
 
@@ -188,6 +202,8 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     batchBytes: config.busBatchBytes,
     maxQueuedItems: MAX_QUEUED_ITEMS,
     maxQueuedBytes: MAX_QUEUED_BYTES,
+    messageIdWindowMs: config.messageIdWindowMs,
+    envelopeVersion: config.busEnvelopeVersion,
     ingest:
       config.ingestChannel === undefined
         ? undefined
@@ -220,7 +236,16 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     stats,
     log,
   });
-  return { broker, control, registry };
+  const presence = createRedisPresence({
+    nodeId,
+    link,
+    ttlMs: config.presenceTtlMs,
+    graceMs: config.presenceGraceMs,
+    shards: config.busShards,
+    stats,
+    log,
+  });
+  return { broker, control, registry, presence };
 }
 
 function createAuthorizer(config: Config): Authorizer {
@@ -238,7 +263,7 @@ function createAuthorizer(config: Config): Authorizer {
   });
 }
 
-function edgeOptions(config: Config): EdgeOptions {
+function edgeOptions(config: Config): Omit<EdgeOptions, "repair"> {
   const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = config;
   return {
     ...config,

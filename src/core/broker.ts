@@ -10,6 +10,13 @@ import type { Payload, Position, Sender, Tags } from "../protocol/messages.js";
 /** A channel's name on the bus: `app/name`. An app id has no slash, so the first one splits. */
 export type ChannelKey = string;
 
+/** How much of a channel is kept. */
+export interface HistoryRule {
+  /** Publications. */
+  readonly size: number;
+  readonly ttlMs: number;
+}
+
 /** A publication on its way to the bus. */
 export interface PublishRequest {
   readonly key: ChannelKey;
@@ -20,6 +27,14 @@ export interface PublishRequest {
   readonly tags: Tags | undefined;
   /** Id of the connection that is not to receive it. */
   readonly exclude: string | undefined;
+  /** undefined: the channel keeps no history, and the publication gets no position. */
+  readonly history?: HistoryRule | undefined;
+  /**
+   * Makes a repetition once, where the channel keeps history: a second request of the
+   * same key and messageId within the broker's window is not published and is settled with
+   * the position of the first. Scoped by the caller to who may repeat it.
+   */
+  readonly messageId?: string | undefined;
   /**
    * Called once. No failure: the bus has it, at `position` where the channel
    * keeps history. unavailable: nothing was sent. unknown: it was sent and the
@@ -41,6 +56,25 @@ export interface BusPublication {
   readonly publishedAtMs: number;
 }
 
+/** A stretch of a channel's history and where the channel stands. */
+export interface HistoryPage {
+  /** Oldest first unless asked in reverse. Their bytes are their own. */
+  readonly publications: readonly BusPublication[];
+  /** Of the last publication; offset 0: none yet. */
+  readonly top: Position;
+}
+
+export interface HistoryQuery {
+  readonly rule: HistoryRule;
+  /**
+   * What follows this position, or in reverse what stands before it. Of another epoch than the
+   * channel's: no publications. undefined: from the oldest, or in reverse from the newest.
+   */
+  readonly since: Position | undefined;
+  readonly limit: number;
+  readonly reverse: boolean;
+}
+
 export interface BrokerHandlers {
   /** Never called from inside publish: a publisher's own publications come back later too. */
   publication(publication: BusPublication): void;
@@ -49,7 +83,9 @@ export interface BrokerHandlers {
 }
 
 /**
- * Delivery is at most once and in order within a channel as every node sees it.
+ * Delivery is at most once and in order within a channel as every node sees it. Where a channel
+ * keeps history, the offset is given in the same atomic step that appends and publishes: from 1,
+ * no gaps. The epoch changes whenever the channel may have lost what it once acknowledged.
  */
 export interface Broker {
   /** Resolves when the link is up. */
@@ -63,6 +99,18 @@ export interface Broker {
   subscribe(key: ChannelKey): Promise<void> | undefined;
   /** Called after a channel's last local subscriber left. */
   unsubscribe(key: ChannelKey): void;
+  /**
+   * Reads a channel that keeps history. The epoch is checked against the server as it is now.
+   * @throws StarlingError unavailable, unknown
+   */
+  history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage>;
+  /**
+   * Where these channels stand, in their order: one round trip for many.
+   * @throws StarlingError unavailable, unknown
+   */
+  tops(
+    channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
+  ): Promise<readonly Position[]>;
   /** Sends what is queued, waits at most a command time-out, closes the link. */
   stop(): Promise<void>;
 }

@@ -1,5 +1,7 @@
 import { CODECS } from "../protocol/codecs.js";
 import type { ChannelKey } from "./broker.js";
+import type { ChannelFeed } from "./channel-feed.js";
+import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
 
 /** The application of every channel and connection, as long as a node serves one. */
 export const DEFAULT_APP = "main";
@@ -18,17 +20,21 @@ export function splitChannelKey(key: ChannelKey): { app: string; name: string } 
 export class LocalChannel {
   readonly key: ChannelKey;
   readonly name: string;
+  readonly rules: ChannelRules;
   /** Topics by codec, in the order of CODECS. */
   readonly topics: readonly string[];
   /** Subscribers by codec, in the order of CODECS. */
   readonly subscribers: number[];
-  /** Connections whose subscription awaits the bus: they keep the channel alive. */
+  /** Delivers in order and fills holes, where the channel keeps history. */
+  feed: ChannelFeed | undefined;
+  /** Connections that join, or were skipped and will again: they keep the channel alive. */
   joining = 0;
   /** Resolves once the bus delivers this channel here; undefined: it does. */
   ready: Promise<void> | undefined;
 
-  constructor(key: ChannelKey) {
+  constructor(key: ChannelKey, rules: ChannelRules = DEFAULT_RULES) {
     this.key = key;
+    this.rules = rules;
     this.name = splitChannelKey(key).name;
     this.topics = CODECS.map((codec) => `${codec.topicPrefix}/${key}`);
     this.subscribers = CODECS.map(() => 0);

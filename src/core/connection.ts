@@ -7,18 +7,21 @@ import { CODECS } from "../protocol/codecs.js";
 import type { Codec } from "../protocol/codec.js";
 import { CommandError } from "../protocol/command-fields.js";
 import { CLOSE_CODES, ERROR_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
-import type { CommandId, ErrorMessage, ServerMessage } from "../protocol/messages.js";
+import type { CommandId, ErrorMessage, Position, ServerMessage } from "../protocol/messages.js";
 import type { Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
-import { authenticate, execute } from "./commands.js";
+import { execute } from "./commands.js";
+import { authenticate } from "./connect.js";
 import type { EdgeContext } from "./context.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { RateLimit, type RateLimits } from "./rate-limit.js";
 import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
-import type { Socket, SocketHandler } from "./transport.js";
+import type { SendResult, Socket, SocketHandler } from "./transport.js";
 
 /** How often a record's lastActivity may be written, in seconds. */
 const ACTIVITY_SECONDS = 60;
+/** One for all: a list each would cost a node that holds very many. */
+const NONE: readonly string[] = [];
 
 /** Frames that arrived while a command of the same connection was waiting. */
 interface Pending {
@@ -33,6 +36,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
   readonly channels = new Set<LocalChannel>();
+  /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
+  skipped: Map<LocalChannel, Position | undefined> | undefined;
+  /** Channels of its session that it is about to join again. */
+  restoring: readonly string[] = NONE;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
@@ -104,7 +111,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
       session: this.sessionId,
       app: this.app,
       userId: this.userId,
-      channels: this.#channelNames(),
+      channels: [...this.#channelNames(), ...this.restoring],
     };
   }
 
@@ -146,10 +153,17 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
           () => {
             if (!this.isClosed) registry.put(this);
           },
-          (error: unknown) => this.fail(error, undefined),
+          (error: unknown) => this.#refused(error),
         ),
       );
     }
+  }
+
+  /** A client that gives its token with the upgrade may not know how to send another. */
+  #refused(error: unknown): void {
+    this.fail(error, undefined);
+    if (!(error instanceof StarlingError)) return;
+    if (error.code === "token_invalid" || error.code === "token_expired") this.close(error.code);
   }
 
   message(frame: Uint8Array, binary: boolean): void {
@@ -257,11 +271,18 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   send(message: ServerMessage): void {
     if (this.isClosed) return;
-    const frame = this.codec.encode(message);
+    if (this.sendFrame(this.codec.encode(message)) !== "sent") this.checkBuffered();
+  }
+
+  /** Without a look at what waits already: for several in a row, with a look behind the last. */
+  sendFrame(frame: Uint8Array): SendResult {
+    if (this.isClosed) return "dropped";
     const counts = this.#edge.stats.codec(this.codec.name);
     counts.messagesOut++;
     counts.bytesOut += frame.length;
-    if (this.socket.send(frame, this.codec.binary) !== "sent") this.checkBuffered();
+    const result = this.socket.send(frame, this.codec.binary);
+    if (result === "dropped") this.#edge.hub.lost(this);
+    return result;
   }
 
   /** Answers a command that failed. What is not a StarlingError is a fault of ours: it ends the session. */
@@ -308,8 +329,13 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   /** Closes a client for whom more waits than allowed, while its close frame still gets through. */
   checkBuffered(): void {
-    if (this.isClosed || this.socket.bufferedBytes() <= this.#edge.options.maxBufferedBytes) return;
-    this.closeSlow();
+    const { maxBufferedBytes } = this.#edge.options;
+    const buffered = this.isClosed ? 0 : this.socket.bufferedBytes();
+    if (buffered <= maxBufferedBytes) return;
+    // A reader that is skipped already gets only answers: if those pile up too, it is not reading.
+    if (this.skipped === undefined ? !this.#edge.slowReaders.skip(this) : buffered > maxBufferedBytes * 1.5) {
+      this.closeSlow();
+    }
   }
 
   closeSlow(): void {
@@ -337,6 +363,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   drained(): void {
     this.awaitingPong = false;
+    this.#edge.slowReaders.drained(this);
   }
 
   dropped(): void {
@@ -361,6 +388,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     heartbeat.remove(this);
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);
     hub.remove(this);
+    this.#edge.slowReaders.forget(this);
     registry.remove(this, byPeer ? code !== CLOSE_CODES.normal.code : mayReconnect(code));
     stats.connections--;
     stats.disconnect(code);

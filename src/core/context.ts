@@ -1,12 +1,15 @@
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
+import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
 import type { Expiry } from "./expiry.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { Hub } from "./hub.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
+import type { PresenceStore } from "./presence.js";
 import type { ConnectionRegistry } from "./registry.js";
+import type { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
 
 /** What every connection of a node shares. */
@@ -15,6 +18,9 @@ export interface EdgeContext {
   readonly hub: Hub;
   readonly broker: Broker;
   readonly registry: ConnectionRegistry;
+  readonly presence: PresenceStore;
+  readonly rulesOf: RulesOf;
+  readonly slowReaders: SlowReaders;
   readonly authorizer: Authorizer;
   readonly heartbeat: Heartbeat;
   /** Tokens that run out, and connections that must have authenticated by then. */

@@ -8,7 +8,8 @@ import { Admissions } from "./admission.js";
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
 import { DEFAULT_APP } from "./channel.js";
-import { adopt, takeAway } from "./commands.js";
+import type { RulesOf } from "./channel-rules.js";
+import { adopt, takeAway } from "./connect.js";
 import { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
@@ -18,7 +19,9 @@ import { Hub } from "./hub.js";
 import { connectionIds, randomSecret } from "./identifiers.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
+import type { PresenceStore } from "./presence.js";
 import type { ConnectionRegistry } from "./registry.js";
+import { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
 import type { Topics, UpgradeAcceptance, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
@@ -26,8 +29,10 @@ export interface EdgeParts {
   readonly options: EdgeOptions;
   readonly broker: Broker;
   readonly registry: ConnectionRegistry;
+  readonly presence: PresenceStore;
   readonly control: ControlBus;
   readonly authorizer: Authorizer;
+  readonly rulesOf: RulesOf;
   readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
@@ -35,14 +40,19 @@ export interface EdgeParts {
 
 /** A drain closes a slice of the connections this often. */
 const DRAIN_SLICE_MS = 100;
+/** Members in the snapshot that a channel's subscribers get after an outage. */
+const PRESENCE_SNAPSHOT_MAX = 1000;
 
 export class Edge implements EdgeContext {
   readonly options: EdgeOptions;
   readonly hub: Hub;
   readonly broker: Broker;
   readonly registry: ConnectionRegistry;
+  readonly presence: PresenceStore;
   readonly control: ControlBus;
   readonly authorizer: Authorizer;
+  readonly rulesOf: RulesOf;
+  readonly slowReaders: SlowReaders;
   readonly heartbeat: Heartbeat;
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
@@ -54,6 +64,11 @@ export class Edge implements EdgeContext {
   #linkUp = false;
   #linkDownAtMs = 0;
   #registered = false;
+  #outages = 0;
+  /** After an outage of the bus the node is not ready before every channel has what it missed. */
+  #catchingUp = false;
+  #checking = false;
+  #checkTimer: NodeJS.Timeout | undefined;
   #gate: Promise<void> | undefined;
   #openGate: (() => void) | undefined;
 
@@ -61,15 +76,27 @@ export class Edge implements EdgeContext {
     this.options = parts.options;
     this.broker = parts.broker;
     this.registry = parts.registry;
+    this.presence = parts.presence;
+    this.rulesOf = parts.rulesOf;
     this.control = parts.control;
     this.authorizer = parts.authorizer;
     this.stats = parts.stats;
     this.log = parts.log;
     this.hub = new Hub({
       broker: parts.broker,
+      presence: parts.presence,
+      rulesOf: parts.rulesOf,
       topics: parts.topics,
       stats: parts.stats,
+      log: parts.log,
       sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
+      repair: parts.options.repair,
+    });
+    this.slowReaders = new SlowReaders({
+      hub: this.hub,
+      stats: parts.stats,
+      log: parts.log,
+      maxBufferedBytes: parts.options.maxBufferedBytes,
     });
     this.heartbeat = new Heartbeat({
       intervalMs: parts.options.heartbeatIntervalMs,
@@ -91,12 +118,37 @@ export class Edge implements EdgeContext {
       publication: (publication) => this.hub.deliver(publication),
       link: (up) => this.#setLink(up),
     });
+    await this.presence.start({
+      event: (event) => this.hub.presenceEvent(event),
+      missed: () => {
+        this.hub
+          .tellPresence(PRESENCE_SNAPSHOT_MAX)
+          .catch((error: unknown) => this.log.warn({ err: error }, "members were not told who is there"));
+      },
+    });
     await this.control.start({
       command: (command) => this.#obey(command),
       answer: (question) => this.#answer(question),
     });
     this.heartbeat.start();
     this.expiry.start();
+    this.#checkTimer = setInterval(() => void this.#check(), this.options.positionCheckIntervalMs);
+  }
+
+  /** Finds out what was lost without anyone being told, and repairs what could not be before. */
+  async #check(): Promise<void> {
+    if (!this.#linkUp || this.#checking) return;
+    this.#checking = true;
+    const outage = this.#outages;
+    try {
+      this.slowReaders.retry();
+      await this.hub.checkPositions();
+      if (outage === this.#outages) this.#catchingUp = false;
+    } catch (error) {
+      this.log.warn({ err: error }, "the positions of channels could not be checked: again soon");
+    } finally {
+      this.#checking = false;
+    }
   }
 
   get linkUp(): boolean {
@@ -109,6 +161,7 @@ export class Edge implements EdgeContext {
     if (this.#admissions.draining) reasons.push("draining");
     if (!this.#linkUp) reasons.push("the bus is away");
     if (!this.#registered) reasons.push("the node is not registered");
+    if (this.#catchingUp) reasons.push("channels catch up with what was published while the bus was away");
     return reasons;
   }
 
@@ -121,7 +174,8 @@ export class Edge implements EdgeContext {
       app: DEFAULT_APP,
       resumeSecret: randomSecret(),
       codecIndex: admission.codecIndex,
-      token: request.query === "" ? undefined : (new URLSearchParams(request.query).get("token") ?? undefined),
+      token:
+        request.query === "" ? undefined : (new URLSearchParams(request.query).get("token") ?? undefined),
     });
     if (this.options.maxConnectionsPerIp > 0) this.#addresses.set(connection.id, request.ip);
     return { handler: connection, subprotocol: admission.subprotocol };
@@ -173,9 +227,15 @@ export class Edge implements EdgeContext {
     this.#linkUp = up;
     if (up) {
       this.log.info({}, "the bus is up");
+      if (this.#catchingUp) {
+        this.hub.tellOutage();
+        void this.#check();
+      }
       if (!this.#registered) this.#closeGate();
     } else {
       this.#linkDownAtMs = performance.now();
+      this.#outages++;
+      this.#catchingUp = true;
       this.log.warn({}, "the bus is away: publishing fails until it is back");
     }
   }
@@ -188,7 +248,7 @@ export class Edge implements EdgeContext {
   }
 
   #targets(app: string, target: Target): readonly Connection[] {
-    if (target.user !== undefined) return this.hub.connectionsOfUser(app, target.user);
+    if (target.user !== undefined) return this.hub.users.connections(app, target.user);
     const connection = this.hub.connections.get(target.connection);
     return connection?.app === app ? [connection] : [];
   }
@@ -219,7 +279,7 @@ export class Edge implements EdgeContext {
         counts: this.hub.channelCounts(question.app, question.prefix, question.limit),
       };
     }
-    const connections = this.hub.connectionsOfUser(question.app, question.user);
+    const connections = this.hub.users.connections(question.app, question.user);
     return { kind: "connections", connections: connections.map((connection) => connection.record()) };
   }
 
@@ -248,8 +308,10 @@ export class Edge implements EdgeContext {
     this.#admissions.draining = true;
     this.heartbeat.stop();
     this.expiry.stop();
+    clearInterval(this.#checkTimer);
     this.#openGate?.();
     for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    await this.presence.stop();
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();
   }

@@ -1,102 +1,181 @@
 /**
- * Who is here: this node's channels, connections and users, and the delivery of
- * publications to them. Fan-out itself is the transport's: a publication costs
- * one encoding and one native call per codec, however many subscribers it has.
+ * Who is here: this node's channels and connections, and which connection hears
+ * which channel.
  */
 
-import { CODECS } from "../protocol/codecs.js";
+import type { Position } from "../protocol/messages.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
-import { LocalChannel, channelKey } from "./channel.js";
+import { LocalChannel, channelKey, splitChannelKey } from "./channel.js";
+import type { JoinOutcome, Positioned } from "./channel-feed.js";
+import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
+import { FanOut } from "./fan-out.js";
+import { Feeds } from "./feeds.js";
+import type { Log } from "./log.js";
+import type { PresenceEvent, PresenceMember, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import type { Topics } from "./transport.js";
+import { Users } from "./users.js";
 
-/** A user's connections on this node. */
-class UserGroup {
-  readonly connections = new Set<Connection>();
-  /** `#user:` as a channel: made by the first publication to it, as few users get any. */
-  channel: LocalChannel | undefined;
+export interface HubOptions {
+  readonly broker: Broker;
+  readonly presence: PresenceStore;
+  readonly rulesOf: RulesOf;
+  readonly topics: Topics;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** After this many bytes handed to topics all connections are looked at. */
+  readonly sweepBytes: number;
+  readonly repair: boolean;
 }
 
-const USER_MARK = "/#user:";
+export interface JoinRequest {
+  /** Where the subscriber stands; undefined: it starts now. */
+  readonly since?: Position | undefined;
+  /**
+   * Called in the turn in which the connection joins, before what it missed is sent to it.
+   * undefined: the channel has no positions to tell.
+   */
+  answer(outcome: JoinOutcome | undefined): void;
+}
 
 export class Hub {
   readonly connections = new Map<string, Connection>();
   readonly channels = new Map<ChannelKey, LocalChannel>();
-  readonly #users = new Map<string, UserGroup>();
+  readonly users = new Users();
   readonly #broker: Broker;
-  readonly #topics: Topics;
+  readonly #presence: PresenceStore;
+  readonly #rulesOf: RulesOf;
   readonly #stats: Stats;
-  readonly #codecStats;
-  readonly #sweepBytes: number;
-  /** Bytes handed to topics since the last look for slow readers. */
-  #unsweptBytes = 0;
+  readonly #fanOut: FanOut;
+  readonly #feeds: Feeds;
   #sweepDue: NodeJS.Immediate | undefined;
   /** Connections that lost frames: closed by the next sweep. */
   readonly #lossy = new Set<Connection>();
 
-  constructor(options: {
-    broker: Broker;
-    topics: Topics;
-    stats: Stats;
-    /** After this many bytes handed to topics all connections are looked at. */
-    sweepBytes: number;
-  }) {
-    this.#sweepBytes = options.sweepBytes;
-    this.#broker = options.broker;
-    this.#topics = options.topics;
-    this.#stats = options.stats;
-    this.#codecStats = CODECS.map((codec) => options.stats.codec(codec.name));
+  constructor(options: HubOptions) {
+    const { broker, topics, stats, log, repair } = options;
+    this.#broker = broker;
+    this.#presence = options.presence;
+    this.#rulesOf = options.rulesOf;
+    this.#stats = stats;
+    this.#fanOut = new FanOut({
+      topics,
+      stats,
+      bytesDue: options.sweepBytes,
+      due: () => this.#sweepSoon(),
+    });
+    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair });
   }
 
   /**
    * Subscribes a connection. undefined: done in this turn; else the connection
    * is a subscriber once it resolves, unless it closed meanwhile.
+   * @throws StarlingError unavailable, unknown, by the promise
    */
-  join(connection: Connection, name: string): Promise<void> | undefined {
+  join(connection: Connection, name: string, request: JoinRequest): Promise<void> | undefined {
     const key = channelKey(connection.app, name);
     let channel = this.channels.get(key);
     if (channel === undefined) {
-      channel = new LocalChannel(key);
+      channel = new LocalChannel(key, this.#rulesOf(name));
+      if (channel.rules.history !== undefined)
+        channel.feed = this.#feeds.open(channel, channel.rules.history);
       this.channels.set(key, channel);
       channel.ready = this.#broker.subscribe(key);
     }
-    if (channel.ready !== undefined) return this.#joinWhenReady(connection, channel, channel.ready);
-    this.#attach(connection, channel);
-    return undefined;
+    if (channel.ready === undefined && channel.feed === undefined) {
+      this.#attach(connection, channel, request, undefined);
+      return undefined;
+    }
+    return this.#joinWhenReady(connection, channel, request);
   }
 
-  async #joinWhenReady(connection: Connection, channel: LocalChannel, ready: Promise<void>): Promise<void> {
+  async #joinWhenReady(connection: Connection, channel: LocalChannel, request: JoinRequest): Promise<void> {
     channel.joining++;
     try {
-      await ready;
-      channel.ready = undefined;
+      if (channel.ready !== undefined) {
+        await channel.ready;
+        channel.ready = undefined;
+      }
+      const { feed, rules } = channel;
+      if (feed === undefined) {
+        this.#attach(connection, channel, request, undefined);
+        return;
+      }
+      if (request.since === undefined && rules.replayLast) {
+        const last = await this.#beforeLast(channel);
+        await feed.join(last, (outcome) => this.#attach(connection, channel, request, onlyLast(outcome)));
+        return;
+      }
+      const since = rules.recovery ? request.since : undefined;
+      await feed.join(since, (outcome) => {
+        // A position given where the rules recover nothing is told so.
+        const told =
+          request.since !== undefined && since === undefined ? { ...outcome, recovered: false } : outcome;
+        this.#attach(connection, channel, request, told);
+      });
     } finally {
       channel.joining--;
-      if (channel.ready === undefined && !connection.isClosed) this.#attach(connection, channel);
-      else this.#dropUnused(channel);
+      this.#dropUnused(channel);
     }
   }
 
-  #attach(connection: Connection, channel: LocalChannel): void {
+  /** The position right before a channel's last publication. */
+  async #beforeLast(channel: LocalChannel): Promise<Position | undefined> {
+    const rule = channel.rules.history!;
+    const [top] = await this.#broker.tops([{ key: channel.key, rule }]);
+    return top === undefined || top.offset === 0 ? undefined : { offset: top.offset - 1, epoch: top.epoch };
+  }
+
+  #attach(
+    connection: Connection,
+    channel: LocalChannel,
+    request: JoinRequest,
+    outcome: JoinOutcome | undefined,
+  ): void {
+    if (connection.isClosed) return;
+    request.answer(outcome);
+    if (outcome !== undefined) this.sendMissed(connection, channel, outcome.missed);
+    // What was sent may have been more than the client takes.
+    if (connection.isClosed) return;
     connection.channels.add(channel);
-    channel.subscribers[connection.codecIndex]!++;
     this.#stats.subscriptions++;
+    this.hear(connection, channel);
+    if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
+  }
+
+  sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+    for (const publication of missed) {
+      connection.sendFrame(connection.codec.encodePublication({ ...publication, channel: channel.name }));
+    }
+  }
+
+  /** Puts a connection on a channel's topic. */
+  hear(connection: Connection, channel: LocalChannel): void {
+    channel.subscribers[connection.codecIndex]!++;
     connection.socket.subscribe(channel.topics[connection.codecIndex]!);
+  }
+
+  /** Takes a connection off a channel's topic. */
+  unhear(connection: Connection, channel: LocalChannel): void {
+    channel.subscribers[connection.codecIndex]!--;
+    connection.socket.unsubscribe(channel.topics[connection.codecIndex]!);
   }
 
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
     const channel = this.channels.get(channelKey(connection.app, name));
     if (channel === undefined || !connection.channels.delete(channel)) return false;
-    connection.socket.unsubscribe(channel.topics[connection.codecIndex]!);
     this.#detach(connection, channel);
     return true;
   }
 
   #detach(connection: Connection, channel: LocalChannel): void {
-    channel.subscribers[connection.codecIndex]!--;
+    // A reader that was skipped is off the topic already.
+    if (connection.skipped?.delete(channel) === true) channel.joining--;
+    else this.unhear(connection, channel);
     this.#stats.subscriptions--;
+    if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection));
     this.#dropUnused(channel);
   }
 
@@ -104,6 +183,7 @@ export class Hub {
     if (channel.joining > 0 || channel.subscriberCount > 0) return;
     if (this.channels.get(channel.key) !== channel) return;
     this.channels.delete(channel.key);
+    channel.feed?.close();
     this.#broker.unsubscribe(channel.key);
   }
 
@@ -111,48 +191,12 @@ export class Hub {
     this.connections.set(connection.id, connection);
   }
 
-  /** Forgets a connection whose socket is closed (the transport has left its topics). */
+  /** Forgets a connection whose socket is closed; it still knows its channels, for the registry. */
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
-    this.#forgetUser(connection);
+    this.#lossy.delete(connection);
     for (const channel of connection.channels) this.#detach(connection, channel);
-  }
-
-  /** The connection's identity became known or changed. */
-  identify(connection: Connection, userId: string | null): void {
-    if (connection.userId === userId) return;
-    this.#forgetUser(connection);
-    connection.userId = userId;
-    if (userId === null) return;
-    const key = channelKey(connection.app, userId);
-    let group = this.#users.get(key);
-    if (group === undefined) {
-      group = new UserGroup();
-      this.#users.set(key, group);
-    }
-    group.connections.add(connection);
-    if (group.channel !== undefined) this.#attachUser(connection, group.channel);
-  }
-
-  #attachUser(connection: Connection, channel: LocalChannel): void {
-    channel.subscribers[connection.codecIndex]!++;
-    connection.socket.subscribe(channel.topics[connection.codecIndex]!);
-  }
-
-  #forgetUser(connection: Connection): void {
-    if (connection.userId === null) return;
-    const key = channelKey(connection.app, connection.userId);
-    const group = this.#users.get(key);
-    if (group === undefined || !group.connections.delete(connection)) return;
-    if (group.channel !== undefined) {
-      group.channel.subscribers[connection.codecIndex]!--;
-      connection.socket.unsubscribe(group.channel.topics[connection.codecIndex]!);
-    }
-    if (group.connections.size === 0) this.#users.delete(key);
-  }
-
-  connectionsOfUser(app: string, userId: string): readonly Connection[] {
-    return [...(this.#users.get(channelKey(app, userId))?.connections ?? [])];
+    this.users.forget(connection);
   }
 
   /**
@@ -163,44 +207,25 @@ export class Hub {
     const keyPrefix = channelKey(app, prefix);
     const found = [...this.channels.values()].filter(({ key }) => key.startsWith(keyPrefix));
     found.sort((a, b) => (a.key < b.key ? -1 : 1));
-    return Object.fromEntries(found.slice(0, limit).map((channel) => [channel.name, channel.subscriberCount]));
+    return Object.fromEntries(
+      found.slice(0, limit).map((channel) => [channel.name, channel.subscriberCount]),
+    );
   }
 
   /** Hands a publication from the bus to its local subscribers. */
   deliver(publication: BusPublication): void {
-    const channel = this.channels.get(publication.key) ?? this.#userChannel(publication.key);
+    const channel = this.channels.get(publication.key) ?? this.users.channel(publication.key);
     if (channel === undefined) {
       this.#stats.publicationsUnheard++;
       return;
     }
+    if (channel.feed !== undefined && publication.position !== undefined) {
+      channel.feed.live(publication as Positioned);
+      return;
+    }
     const excluded =
       publication.exclude === undefined ? undefined : this.#member(publication.exclude, channel);
-    const message = {
-      channel: channel.name,
-      payload: publication.payload,
-      from: publication.from,
-      event: publication.event,
-      tags: publication.tags,
-      position: publication.position,
-    };
-    for (let i = 0; i < CODECS.length; i++) {
-      const subscribers = channel.subscribers[i]!;
-      if (subscribers === 0) continue;
-      const codec = CODECS[i]!;
-      const frame = codec.encodePublication(message);
-      if (excluded !== undefined && excluded.codecIndex === i) {
-        excluded.socket.publish(channel.topics[i]!, frame, codec.binary);
-      } else {
-        this.#topics.publish(channel.topics[i]!, frame, codec.binary);
-      }
-      const stats = this.#codecStats[i]!;
-      stats.messagesOut += subscribers;
-      stats.bytesOut += subscribers * frame.length;
-      this.#unsweptBytes += frame.length;
-    }
-    if (this.#unsweptBytes >= this.#sweepBytes) this.#sweepDue ??= setImmediate(() => this.#sweep());
-    this.#stats.publicationsDelivered++;
-    this.#stats.deliverySeconds.observe(Math.max(0, Date.now() - publication.publishedAtMs) / 1000);
+    this.#fanOut.publish(channel, publication, excluded);
   }
 
   /**
@@ -210,14 +235,57 @@ export class Hub {
   #member(connectionId: string, channel: LocalChannel): Connection | undefined {
     const connection = this.connections.get(connectionId);
     if (connection === undefined || connection.channels.has(channel)) return connection;
-    if (connection.userId === null) return undefined;
-    const group = this.#users.get(channelKey(connection.app, connection.userId));
-    return group?.channel === channel ? connection : undefined;
+    return this.users.hears(connection, channel) ? connection : undefined;
+  }
+
+  /** Tells a channel's members here who came or went. */
+  presenceEvent({ key, kind, member }: PresenceEvent): void {
+    const channel = this.channels.get(key);
+    if (channel?.rules.joinLeave !== true) return;
+    this.#fanOut.tell(channel, {
+      type: kind,
+      channel: splitChannelKey(key).name,
+      connection: member.connection,
+      ...(member.user === null ? {} : { user: member.user }),
+    });
+  }
+
+  /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, unknown */
+  checkPositions(): Promise<void> {
+    return this.#feeds.check(this.channels.values());
+  }
+
+  /** The bus was away: who has no positions to fill from is told that something may be missing. */
+  tellOutage(): void {
+    for (const channel of this.channels.values()) {
+      if (channel.feed !== undefined) continue;
+      this.#stats.gaps++;
+      this.#fanOut.tell(channel, { type: "gap", channel: channel.name, recovered: false });
+    }
+  }
+
+  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, unknown */
+  async tellPresence(membersMax: number): Promise<void> {
+    for (const channel of [...this.channels.values()]) {
+      if (!channel.rules.joinLeave) continue;
+      const { members, connections, users } = await this.#presence.members(channel.key, membersMax);
+      this.#fanOut.tell(channel, {
+        type: "presence",
+        channel: channel.name,
+        members: members.map(senderOf),
+        connections,
+        users,
+      });
+    }
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
   lost(connection: Connection): void {
     this.#lossy.add(connection);
+    this.#sweepSoon();
+  }
+
+  #sweepSoon(): void {
     this.#sweepDue ??= setImmediate(() => this.#sweep());
   }
 
@@ -228,21 +296,21 @@ export class Hub {
    */
   #sweep(): void {
     this.#sweepDue = undefined;
-    this.#unsweptBytes = 0;
     for (const connection of this.#lossy) connection.closeSlow();
     this.#lossy.clear();
     for (const connection of this.connections.values()) connection.checkBuffered();
   }
+}
 
-  #userChannel(key: ChannelKey): LocalChannel | undefined {
-    const mark = key.indexOf(USER_MARK);
-    if (mark === -1 || key.indexOf("/") !== mark) return undefined;
-    const group = this.#users.get(channelKey(key.slice(0, mark), key.slice(mark + USER_MARK.length)));
-    if (group === undefined) return undefined;
-    if (group.channel === undefined) {
-      group.channel = new LocalChannel(key);
-      for (const connection of group.connections) this.#attachUser(connection, group.channel);
-    }
-    return group.channel;
-  }
+function memberOf(connection: Connection): PresenceMember {
+  return { connection: connection.id, user: connection.userId };
+}
+
+export function senderOf({ connection, user }: PresenceMember): { connection: string; user?: string } {
+  return user === null ? { connection } : { connection, user };
+}
+
+/** Of what was missed since a position that the client did not give, the last alone. */
+function onlyLast({ recovered: _, ...outcome }: JoinOutcome): JoinOutcome {
+  return { ...outcome, recovered: undefined, missed: outcome.missed.slice(-1) };
 }

@@ -2,10 +2,12 @@
 
 import { CLOSE_CODES, type StarlingError } from "../protocol/errors.js";
 import type { Payload, Position, Tags } from "../protocol/messages.js";
-import type { PublishRequest } from "./broker.js";
+import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
 import { channelKey } from "./channel.js";
+import { holeError, notEnabled, scopedMessageId } from "./command-checks.js";
 import type { ControlAnswer, Target } from "./control.js";
 import type { Edge } from "./edge.js";
+import type { PresenceCounts, PresencePage } from "./presence.js";
 import type { ConnectionRecord, Totals } from "./registry.js";
 
 /** Publishes from the server: no sender, any channel. */
@@ -16,7 +18,12 @@ export interface PublishInput {
   readonly event: string | undefined;
   readonly tags: Tags | undefined;
   readonly exclude: string | undefined;
+  /** Makes a repetition once, where the channel keeps history. At most 64 characters. */
+  readonly messageId?: string | undefined;
 }
+
+/** What of a channel's history is asked for; HistoryQuery says how it is read. */
+export type HistoryRange = Omit<HistoryQuery, "rule">;
 
 export class Operations {
   readonly #edge: Edge;
@@ -25,8 +32,10 @@ export class Operations {
     this.#edge = edge;
   }
 
-  /** Queues in this turn. @throws StarlingError unavailable, unknown */
+  /** Queues in this turn. @throws StarlingError bad_request, unavailable, unknown */
   publish(input: PublishInput): Promise<Position | undefined> {
+    const { history } = this.#edge.rulesOf(input.channel);
+    if (history !== undefined && input.exclude !== undefined) return Promise.reject(holeError(input.channel));
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {
         key: channelKey(input.app, input.channel),
@@ -35,6 +44,8 @@ export class Operations {
         event: input.event,
         tags: input.tags,
         exclude: input.exclude,
+        history,
+        messageId: input.messageId === undefined ? undefined : scopedMessageId("api", "", input.messageId),
         settle: (failure: StarlingError | undefined, position: Position | undefined) => {
           if (failure === undefined) resolve(position);
           else reject(failure);
@@ -61,8 +72,36 @@ export class Operations {
   }> {
     // In name order the channel itself is the first that starts with its name.
     const { app, channel } = query;
-    const { answers, missing } = await this.#edge.control.ask({ kind: "channels", app, prefix: channel, limit: 1 });
+    const { answers, missing } = await this.#edge.control.ask({
+      kind: "channels",
+      app,
+      prefix: channel,
+      limit: 1,
+    });
     return { subscribers: sumCounts(answers.map(({ answer }) => answer)).get(channel) ?? 0, missing };
+  }
+
+  /** @throws StarlingError not_enabled, unavailable, unknown */
+  async history(app: string, channel: string, range: HistoryRange): Promise<HistoryPage> {
+    const rule = this.#edge.rulesOf(channel).history;
+    if (rule === undefined) throw notEnabled(channel, "history");
+    return this.#edge.broker.history(channelKey(app, channel), { rule, ...range });
+  }
+
+  /** @throws StarlingError not_enabled, unavailable, unknown */
+  async presence(app: string, channel: string, limit: number): Promise<PresencePage> {
+    this.#checkPresence(channel);
+    return this.#edge.presence.members(channelKey(app, channel), limit);
+  }
+
+  /** @throws StarlingError not_enabled, unavailable, unknown */
+  async presenceStats(app: string, channel: string): Promise<PresenceCounts> {
+    this.#checkPresence(channel);
+    return this.#edge.presence.counts(channelKey(app, channel));
+  }
+
+  #checkPresence(channel: string): void {
+    if (!this.#edge.rulesOf(channel).presence) throw notEnabled(channel, "presence");
   }
 
   async userConnections(

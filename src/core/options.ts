@@ -19,6 +19,10 @@ export interface EdgeOptions {
   readonly connectTimeoutMs: number;
   /** Exact origins; empty: any. */
   readonly origins: readonly string[];
+  /** Channels with history are checked for something missing this often. */
+  readonly positionCheckIntervalMs: number;
+  /** false leaves holes as they are: how the fault kit shows that its checker sees them. */
+  readonly repair: boolean;
   /** How long a frame may wait for a lapsed registration to stand again. */
   readonly registerTimeoutMs: number;
 }

@@ -44,6 +44,16 @@ export class Stats {
   publicationsDelivered = 0;
   /** Publications that came from the bus and had no local subscriber. */
   publicationsUnheard = 0;
+  /** Publications of an epoch that their channel had left: dropped. */
+  publicationsStale = 0;
+  /** Channels that were told of something lost. */
+  gaps = 0;
+  /** Subscribers who gave a position, and got all since or were told that it is not there. */
+  recovered = 0;
+  unrecovered = 0;
+  historyReads = 0;
+  /** Slow readers that were skipped instead of closed. */
+  slowSkips = 0;
   heartbeatTimeouts = 0;
   slowCloses = 0;
   /** Sockets that uWebSockets.js reported drops for (it undercounts: a flag, not a count). */

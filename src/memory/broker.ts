@@ -1,18 +1,33 @@
 /** The broker of a node that runs alone: publications come back in a later phase of the loop. */
 
-import type { Broker, BrokerHandlers, PublishRequest } from "../core/broker.js";
+import type {
+  Broker,
+  BrokerHandlers,
+  BusPublication,
+  ChannelKey,
+  HistoryPage,
+  HistoryQuery,
+  HistoryRule,
+  PublishRequest,
+} from "../core/broker.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../protocol/errors.js";
+import type { Position } from "../protocol/messages.js";
+import { MemoryHistory } from "./history.js";
 
 export interface MemoryBrokerOptions {
   /** Publications that wait for this turn of the loop to end: more are refused. */
   readonly maxQueuedItems: number;
   /** The same in bytes of payload. */
   readonly maxQueuedBytes: number;
+  /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
+  readonly messageIdWindowMs?: number | undefined;
   readonly stats: Stats;
   readonly log: Log;
 }
+
+const MESSAGE_ID_WINDOW_MS = 120_000;
 
 export function createMemoryBroker(options: MemoryBrokerOptions): Broker {
   return new MemoryBroker(options);
@@ -22,6 +37,7 @@ class MemoryBroker implements Broker {
   readonly #options: MemoryBrokerOptions;
   readonly #full: StarlingError;
   readonly #closed = new StarlingError("unavailable", "this node is not running: nothing was sent");
+  readonly #history: MemoryHistory;
   #handlers: BrokerHandlers | undefined;
   #queue: PublishRequest[] = [];
   #queuedBytes = 0;
@@ -30,6 +46,7 @@ class MemoryBroker implements Broker {
 
   constructor(options: MemoryBrokerOptions) {
     this.#options = options;
+    this.#history = new MemoryHistory(options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS);
     const { maxQueuedItems, maxQueuedBytes } = options;
     this.#full = new StarlingError(
       "unavailable",
@@ -68,29 +85,41 @@ class MemoryBroker implements Broker {
     this.#queue = [];
     this.#queuedBytes = 0;
     if (requests.length > 0) this.#options.stats.batchItems.observe(requests.length);
-    for (const request of requests) {
-      const { key, payload, from, event, tags, exclude } = request;
-      try {
-        handlers?.publication({
-          key,
-          payload,
-          from,
-          event,
-          tags,
-          exclude,
-          position: undefined,
-          publishedAtMs,
-        });
-      } catch (error) {
-        this.#fault(error, "delivering a publication threw");
-      }
-      this.#settle(request, undefined);
-    }
+    for (const request of requests) this.#deliver(request, publishedAtMs, handlers);
   }
 
-  #settle(request: PublishRequest, failure: StarlingError | undefined): void {
+  #deliver(request: PublishRequest, publishedAtMs: number, handlers: BrokerHandlers | undefined): void {
+    const { key, payload, from, event, tags, exclude, history, messageId } = request;
+    let publication: BusPublication = {
+      key,
+      payload,
+      from,
+      event,
+      tags,
+      exclude,
+      position: undefined,
+      publishedAtMs,
+    };
+    if (history !== undefined) {
+      const before = messageId === undefined ? undefined : this.#history.madeBefore(key, messageId);
+      if (before !== undefined) {
+        this.#settle(request, undefined, before);
+        return;
+      }
+      // No exclusion: it would be a hole in one reader's offsets.
+      publication = this.#history.append({ ...publication, exclude: undefined }, history, messageId);
+    }
     try {
-      request.settle(failure, undefined);
+      handlers?.publication(publication);
+    } catch (error) {
+      this.#fault(error, "delivering a publication threw");
+    }
+    this.#settle(request, undefined, publication.position);
+  }
+
+  #settle(request: PublishRequest, failure: StarlingError | undefined, position?: Position): void {
+    try {
+      request.settle(failure, position);
     } catch (error) {
       this.#fault(error, "a publisher threw when it was answered");
     }
@@ -108,6 +137,24 @@ class MemoryBroker implements Broker {
 
   unsubscribe(): void {
     // See subscribe.
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- a failure has to be a rejection
+  async history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
+    this.#checkRunning();
+    return this.#history.read(key, query);
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- a failure has to be a rejection
+  async tops(
+    channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
+  ): Promise<readonly Position[]> {
+    this.#checkRunning();
+    return channels.map(({ key, rule }) => this.#history.top(key, rule));
+  }
+
+  #checkRunning(): void {
+    if (this.#handlers === undefined) throw this.#closed;
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the interface waits for a link; here is none

@@ -34,6 +34,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   collectConnections(registry, options);
   collectMessages(registry, options.stats);
+  collectHistory(registry, options.stats);
   collectBridge(registry, options);
   const stopEventLoop = collectEventLoopLag(registry);
   // Under their usual names, process_* and nodejs_*: that is what dashboards look for.
@@ -141,6 +142,26 @@ function collectMessages(registry: Registry, stats: Stats): void {
     },
     stats.deliverySeconds,
   );
+}
+
+function collectHistory(registry: Registry, stats: Stats): void {
+  const counters = {
+    recoveries_total: ["Subscribers who gave a position and got all that followed it", () => stats.recovered],
+    recoveries_failed_total: [
+      "Subscribers who gave a position that history does not reach back to",
+      () => stats.unrecovered,
+    ],
+    gaps_total: ["Channels whose subscribers were told that something is lost, or may be", () => stats.gaps],
+    publications_stale_total: [
+      "Publications dropped as of an epoch that their channel had left",
+      () => stats.publicationsStale,
+    ],
+    history_reads_total: ["Times history was read for a channel's subscribers", () => stats.historyReads],
+    slow_skips_total: ["Slow readers that were skipped, to be repaired from history", () => stats.slowSkips],
+  } as const satisfies Record<string, readonly [string, () => number]>;
+  for (const [name, [help, read]] of Object.entries(counters)) {
+    counter(registry, { name: `starling_${name}`, help }, read);
+  }
 }
 
 function collectBridge(registry: Registry, { stats, gauges }: MetricsOptions): void {

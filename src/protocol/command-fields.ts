@@ -4,7 +4,15 @@
  */
 
 import { StarlingError, quote } from "./errors.js";
-import { ACTIONS, Encoding, type Command, type CommandId, type Payload, type Tags } from "./messages.js";
+import {
+  ACTIONS,
+  Encoding,
+  type Command,
+  type CommandId,
+  type Payload,
+  type Position,
+  type Tags,
+} from "./messages.js";
 
 const FIELD_NAMES = [
   "action",
@@ -17,6 +25,11 @@ const FIELD_NAMES = [
   "echo",
   "token",
   "resume",
+  "messageId",
+  "since",
+  "positions",
+  "limit",
+  "reverse",
 ] as const;
 export type FieldName = (typeof FIELD_NAMES)[number];
 
@@ -94,6 +107,9 @@ const TOKEN_CHARACTERS_MAX = 8192;
 const RESUME_CHARACTERS_MAX = 256;
 const TAGS_MAX = 16;
 const TAG_CHARACTERS_MAX = 128;
+const EPOCH_CHARACTERS_MAX = 64;
+/** More than any connection may hold channels: a bound on what a hostile frame can make us look at. */
+const POSITIONS_MAX = 10_000;
 
 /** @throws CommandError bad_request */
 export function readCommand(frame: FieldReader): Command {
@@ -110,6 +126,11 @@ export function readCommand(frame: FieldReader): Command {
       echo: readBoolean("echo", frame.value(Field.echo)),
       token: readSecret("token", frame.value(Field.token), TOKEN_CHARACTERS_MAX),
       resume: readSecret("resume", frame.value(Field.resume), RESUME_CHARACTERS_MAX),
+      messageId: readString("messageId", frame.value(Field.messageId), ID_CHARACTERS_MAX),
+      since: readPosition("since", frame.value(Field.since)),
+      positions: readPositions(frame.value(Field.positions)),
+      limit: readCount("limit", frame.value(Field.limit)),
+      reverse: readBoolean("reverse", frame.value(Field.reverse)),
     };
   } catch (error) {
     if (error instanceof StarlingError) throw new CommandError(error, id);
@@ -180,6 +201,46 @@ function readTags(value: unknown): Tags | undefined {
     }
   }
   return value as Tags;
+}
+
+function readCount(name: FieldName, value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw bad(`"${name}" must be a whole number from 0 on, not ${quote(value)}`);
+}
+
+function readPosition(what: string, value: unknown): Position | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "object" && value !== null) {
+    const { offset, epoch } = value as Partial<Record<string, unknown>>;
+    if (
+      typeof offset === "number" &&
+      Number.isSafeInteger(offset) &&
+      offset >= 0 &&
+      typeof epoch === "string" &&
+      epoch.length <= EPOCH_CHARACTERS_MAX
+    ) {
+      return { offset, epoch };
+    }
+  }
+  throw bad(`"${what}" must be {"offset": <whole number>, "epoch": <string>}, not ${quote(value)}`);
+}
+
+function readPositions(value: unknown): ReadonlyMap<string, Position> | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw bad(`"positions" must be an object of positions by channel, not ${quote(value)}`);
+  }
+  const entries = Object.entries(value);
+  if (entries.length > POSITIONS_MAX) {
+    throw bad(`"positions" has ${entries.length} channels, at most ${POSITIONS_MAX} are allowed`);
+  }
+  return new Map(
+    entries.map(([channel, position]) => [
+      channel,
+      readPosition(`positions.${channel.slice(0, 60)}`, position)!,
+    ]),
+  );
 }
 
 /** `content`, or bytes from a JSON client as `contentBase64`. */

@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   forbidden: { temporary: false, meaning: "this identity may not do that" },
   not_subscribed: { temporary: false, meaning: "the connection is not subscribed to that channel" },
   channel_limit: { temporary: false, meaning: "the connection holds as many channels as it may" },
+  not_enabled: { temporary: false, meaning: "the channel's rules do not have this" },
   too_large: { temporary: false, meaning: "the content or the frame is larger than allowed" },
   rate_limited: { temporary: true, meaning: "more messages or bytes a second than allowed" },
   overloaded: { temporary: true, meaning: "too many commands are waiting for an answer" },
@@ -31,7 +32,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
  */
 export const CLOSE_CODES = {
   normal: { code: 1000, meaning: "closed on request; the session ends" },
-  restart: { code: 1012, meaning: "the node is draining: reconnect after the hint" },
+  restart: { code: 1012, meaning: "the node is draining: reconnect, to another" },
   heartbeat_timeout: { code: 4000, meaning: "a ping was not answered in time" },
   slow_reader: { code: 4001, meaning: "more bytes wait for this client than allowed" },
   token_expired: { code: 4002, meaning: "the token ran out: reconnect with a fresh one" },

@@ -20,6 +20,9 @@ export const ACTIONS = [
   "subscribe",
   "unsubscribe",
   "send",
+  "history",
+  "presence",
+  "presence_stats",
   "refresh",
   "ping",
 ] as const;
@@ -45,6 +48,13 @@ export interface Command {
   readonly echo: boolean | undefined;
   readonly token: string | undefined;
   readonly resume: string | undefined;
+  /** Makes a repetition of this send once, where the channel keeps history. */
+  readonly messageId: string | undefined;
+  readonly since: Position | undefined;
+  /** By channel: where a client that resumes stands. */
+  readonly positions: ReadonlyMap<string, Position> | undefined;
+  readonly limit: number | undefined;
+  readonly reverse: boolean | undefined;
 }
 
 /** Where a publication stands in its channel's history; channels without history have none. */
@@ -99,6 +109,8 @@ export interface ConnectReply {
   readonly expiresAt?: number;
   /** What the session is now subscribed to, restored channels included. */
   readonly channels: readonly string[];
+  /** Those of `channels` that a `subscribed` push follows for: they recover what was missed. */
+  readonly recovering?: readonly string[];
   /** Channels the session had and may not have any more. */
   readonly refused?: readonly string[];
 }
@@ -126,6 +138,45 @@ export interface UnsubscribedMessage {
   readonly message: string;
 }
 
+/** Where a subscriber of a channel with recovery stands once the `missed` messages that follow have come. */
+export interface Standing {
+  readonly offset: number;
+  readonly epoch: string;
+  /** Whether nothing is missing since the position that the client gave; absent where it gave none. */
+  readonly recovered?: boolean;
+  readonly missed?: number;
+}
+
+/** A channel of a resumed session is joined again. */
+export interface SubscribedMessage extends Standing {
+  readonly type: "subscribed";
+  readonly channel: string;
+}
+
+/** Something was not delivered. `recovered`: it follows; else it is lost, and the client stands at the position given. */
+export interface GapMessage extends Partial<Standing> {
+  readonly type: "gap";
+  readonly channel: string;
+  readonly recovered: boolean;
+}
+
+/** A user came to a channel with a first connection, or left it with the last. */
+export interface JoinLeaveMessage {
+  readonly type: "join" | "leave";
+  readonly channel: string;
+  readonly connection: string;
+  readonly user?: string;
+}
+
+/** Who is in a channel, after joins and leaves may have been lost. */
+export interface PresenceMessage {
+  readonly type: "presence";
+  readonly channel: string;
+  readonly members: readonly Sender[];
+  readonly connections: number;
+  readonly users: number;
+}
+
 /** The server is about to close this connection. */
 export interface ClosingMessage {
   readonly type: "closing";
@@ -141,7 +192,16 @@ export interface PongMessage {
 
 /** Everything the server sends but publications, which have a path of their own. */
 export type ServerMessage =
-  WelcomeMessage | ReplyMessage | ErrorMessage | UnsubscribedMessage | ClosingMessage | PongMessage;
+  | WelcomeMessage
+  | ReplyMessage
+  | ErrorMessage
+  | UnsubscribedMessage
+  | SubscribedMessage
+  | GapMessage
+  | JoinLeaveMessage
+  | PresenceMessage
+  | ClosingMessage
+  | PongMessage;
 
 /** A publication as a JSON client reads it. */
 export interface MessageFrame {

@@ -1,14 +1,27 @@
 /**
  * The broker on Redis: publications of one loop turn leave as one envelope per
- * bus shard, and every node hears every shard, its own envelopes too.
+ * bus shard, and every node hears every shard, its own envelopes too. Those of
+ * channels that keep history leave apart, as one script call per bus shard.
  */
 
-import type { Broker, BrokerHandlers, BusPublication, PublishRequest } from "../core/broker.js";
+import type {
+  Broker,
+  BrokerHandlers,
+  BusPublication,
+  ChannelKey,
+  HistoryPage,
+  HistoryQuery,
+  HistoryRule,
+  PublishRequest,
+} from "../core/broker.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../protocol/errors.js";
-import { decodeEnvelope, encodeEnvelope, type EnvelopeVersion } from "./envelope.js";
+import type { Position } from "../protocol/messages.js";
+import { decodeEnvelope, encodeEnvelope, sizeOf, type EnvelopeVersion } from "./envelope.js";
 import { agreeOnShards } from "./fleet.js";
+import { RedisHistory, type Answer } from "./history.js";
+import { knowHistoryScripts } from "./history-scripts.js";
 import { readIngestLine } from "./ingest.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
@@ -28,6 +41,8 @@ export interface RedisBrokerOptions {
   /** What to write: the version before while a fleet is being upgraded. */
   readonly envelopeVersion?: EnvelopeVersion | undefined;
   readonly ingest?: IngestOptions | undefined;
+  /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
+  readonly messageIdWindowMs?: number | undefined;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -44,12 +59,13 @@ export interface IngestOptions {
 /** An envelope is at most a full batch and one publication more. */
 const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
 const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
-/** Array heads, encoding and meta of one publication without its texts. */
-const OVERHEAD_BYTES = 16;
 const SKIP_LOG_INTERVAL_MS = 1_000;
+const MESSAGE_ID_WINDOW_MS = 120_000;
 
 interface Batch {
   readonly shard: number;
+  /** All of its channels keep history, or none does. */
+  readonly kept: boolean;
   readonly requests: PublishRequest[];
   readonly openedAtMs: number;
   bytes: number;
@@ -66,7 +82,8 @@ class RedisBroker implements Broker {
   readonly #options: RedisBrokerOptions;
   readonly #link: RedisLink;
   readonly #stats: Stats;
-  /** By shard: what this turn of the loop gathered. */
+  readonly #history: RedisHistory;
+  /** By shard, those with history after those without: what this turn of the loop gathered. */
   readonly #gathering: (Batch | undefined)[];
   /** Written, not answered. */
   readonly #unanswered = new Set<Batch>();
@@ -88,7 +105,14 @@ class RedisBroker implements Broker {
     this.#options = options;
     this.#link = options.link;
     this.#stats = options.stats;
-    this.#gathering = new Array<Batch | undefined>(options.shards).fill(undefined);
+    this.#history = new RedisHistory({
+      link: options.link,
+      shards: options.shards,
+      messageIdWindowMs: options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS,
+      stats: options.stats,
+      log: options.log,
+    });
+    this.#gathering = new Array<Batch | undefined>(options.shards * 2).fill(undefined);
     this.#full = new StarlingError(
       "unavailable",
       `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
@@ -106,6 +130,7 @@ class RedisBroker implements Broker {
     const { keys } = this.#link;
     this.#handlers = handlers;
     this.#link.prepare((publisher) => agreeOnShards(publisher, keys, shards));
+    this.#link.prepare(knowHistoryScripts);
     for (let shard = 0; shard < shards; shard++) {
       this.#link.hear(keys.bus(shard), (bytes) => this.#envelopeCame(bytes));
     }
@@ -123,13 +148,21 @@ class RedisBroker implements Broker {
       return;
     }
     const shard = shardOf(request.key, this.#options.shards);
-    const batch = (this.#gathering[shard] ??= { shard, requests: [], openedAtMs: Date.now(), bytes: 0 });
+    const kept = request.history !== undefined;
+    const place = kept ? this.#options.shards + shard : shard;
+    const batch = (this.#gathering[place] ??= {
+      shard,
+      kept,
+      requests: [],
+      openedAtMs: Date.now(),
+      bytes: 0,
+    });
     batch.requests.push(request);
     batch.bytes += bytes;
     this.#queuedItems++;
     this.#queuedBytes += bytes;
     if (batch.requests.length >= this.#options.batchItems || batch.bytes >= this.#options.batchBytes) {
-      this.#gathering[shard] = undefined;
+      this.#gathering[place] = undefined;
       this.#send([batch]);
     } else {
       // Not a microtask: uWebSockets.js runs those after each of its callbacks,
@@ -155,39 +188,57 @@ class RedisBroker implements Broker {
   #sendGathered(): void {
     this.#flush = undefined;
     const batches: Batch[] = [];
-    for (let shard = 0; shard < this.#gathering.length; shard++) {
-      const batch = this.#gathering[shard];
+    for (let place = 0; place < this.#gathering.length; place++) {
+      const batch = this.#gathering[place];
       if (batch !== undefined) batches.push(batch);
-      this.#gathering[shard] = undefined;
+      this.#gathering[place] = undefined;
     }
     if (batches.length > 0) this.#send(batches);
   }
 
   #send(batches: readonly Batch[]): void {
-    const messages = batches.map((batch) => {
+    for (const batch of batches) {
       this.#unanswered.add(batch);
       this.#stats.batchItems.observe(batch.requests.length);
+    }
+    const passing = batches.filter((batch) => !batch.kept);
+    if (passing.length > 0) this.#sendPassing(passing);
+    for (const batch of batches) {
+      if (batch.kept) void this.#history.append(batch).then((answers) => this.#answered(batch, answers));
+    }
+  }
+
+  #sendPassing(batches: readonly Batch[]): void {
+    const messages = batches.map((batch) => {
       const { nodeId, keys } = this.#link;
       const bytes = encodeEnvelope(nodeId, batch.openedAtMs, batch.requests, this.#options.envelopeVersion);
       return { channel: keys.bus(batch.shard), bytes };
     });
     void this.#link.publish(messages).then((failures) => {
-      for (let i = 0; i < batches.length; i++) this.#answered(batches[i]!, failures[i]);
+      for (let i = 0; i < batches.length; i++) this.#answeredAll(batches[i]!, failures[i]);
     });
   }
 
-  #answered(batch: Batch, failure: StarlingError | undefined): void {
+  #answeredAll(batch: Batch, answer: StarlingError | undefined): void {
+    this.#answered(
+      batch,
+      batch.requests.map(() => answer),
+    );
+  }
+
+  #answered(batch: Batch, answers: readonly (Answer | undefined)[]): void {
     // stop() may have given up on it.
     if (!this.#unanswered.delete(batch)) return;
     this.#queuedItems -= batch.requests.length;
     this.#queuedBytes -= batch.bytes;
-    for (const request of batch.requests) this.#settle(request, failure);
+    for (let i = 0; i < batch.requests.length; i++) this.#settle(batch.requests[i]!, answers[i]);
     if (this.#queuedItems === 0) this.#idle?.();
   }
 
-  #settle(request: PublishRequest, failure: StarlingError | undefined): void {
+  #settle(request: PublishRequest, answer: Answer | undefined): void {
     try {
-      request.settle(failure, undefined);
+      if (answer instanceof StarlingError) request.settle(answer, undefined);
+      else request.settle(undefined, answer);
     } catch (error) {
       this.#stats.sessionFaults++;
       this.#options.log.error({ err: error }, "a publisher threw when it was answered");
@@ -236,6 +287,16 @@ class RedisBroker implements Broker {
     // See subscribe.
   }
 
+  history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
+    return this.#history.read(key, query);
+  }
+
+  tops(
+    channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
+  ): Promise<readonly Position[]> {
+    return this.#history.tops(channels);
+  }
+
   stop(): Promise<void> {
     return (this.#stopping ??= this.#stop());
   }
@@ -254,21 +315,10 @@ class RedisBroker implements Broker {
     // A link that did not open has closed itself.
     if (this.#started) await this.#link.close();
     for (const batch of this.#unanswered) {
-      this.#answered(
+      this.#answeredAll(
         batch,
         new StarlingError("unknown", "this node stopped before Redis answered: it may have happened"),
       );
     }
   }
-}
-
-/** At least what the publication takes in an envelope: three bytes of UTF-8 a character. */
-function sizeOf(request: PublishRequest): number {
-  const { payload, key, from, event, tags, exclude } = request;
-  let characters = (event?.length ?? 0) + (exclude?.length ?? 0);
-  if (from !== undefined) characters += from.connection.length + (from.user?.length ?? 0);
-  if (tags !== undefined) {
-    for (const name in tags) characters += name.length + tags[name]!.length + 2;
-  }
-  return payload.bytes.length + key.length + characters * 3 + OVERHEAD_BYTES;
 }

@@ -12,15 +12,24 @@
  *
  *     1  tags are a map
  *     2  tags are flat, [name, value, name, ...]: a map cannot carry "__proto__"
+ *
+ * Publications of channels that keep history travel in a layout of their own,
+ *
+ *     [3, node, openedAtMs, [offset, epoch, offset, ...], [item, item, ...]]
+ *
+ * that lua/history-append.lua puts together, as only it knows the positions. An item,
+ * [key, encoding, payload, meta, publishedAtMs] with a meta as of version 2, is also what the
+ * channel's history holds. Nodes from before history skip and count it.
  */
 
 import type { BusPublication, PublishRequest } from "../core/broker.js";
-import type { Encoding, Payload, Sender, Tags } from "../protocol/messages.js";
+import type { Encoding, Payload, Position, Sender, Tags } from "../protocol/messages.js";
 import { quote } from "../protocol/errors.js";
 import { packMessage, unpackMessage } from "./packing.js";
 
 export const ENVELOPE_VERSION = 2;
 export const ENVELOPE_VERSION_BEFORE = 1;
+export const POSITIONED_VERSION = 3;
 export type EnvelopeVersion = typeof ENVELOPE_VERSION | typeof ENVELOPE_VERSION_BEFORE;
 
 export interface Envelope {
@@ -32,11 +41,30 @@ export interface Envelope {
 /** Fields of one publication in the flat array. */
 const STRIDE = 4;
 const META_FIELDS = 5;
+const POSITIONED_FIELDS = 5;
+const ITEM_FIELDS = 5;
 /** An app id, a slash and a channel name, with room to spare: characters. */
 const KEY_MAX = 512;
 const NODE_MAX = 255;
+const EPOCH_MAX = 64;
+/** MessagePack: the first byte of an array of up to 15; its length is added. */
+const FIXARRAY = 0x90;
+
+/** Array heads, encoding, time and meta of one publication without its texts. */
+const OVERHEAD_BYTES = 32;
 
 type Meta = [string | null, string | null, string | null, unknown, string | null];
+
+/** At least what the publication takes in an envelope: three bytes of UTF-8 a character. */
+export function sizeOf(request: PublishRequest): number {
+  const { payload, key, from, event, tags, exclude, messageId } = request;
+  let characters = (event?.length ?? 0) + (exclude?.length ?? 0) + (messageId?.length ?? 0);
+  if (from !== undefined) characters += from.connection.length + (from.user?.length ?? 0);
+  if (tags !== undefined) {
+    for (const name in tags) characters += name.length + tags[name]!.length + 2;
+  }
+  return payload.bytes.length + key.length + characters * 3 + OVERHEAD_BYTES;
+}
 
 /** The result is the caller's to keep. */
 export function encodeEnvelope(
@@ -51,12 +79,30 @@ export function encodeEnvelope(
     items[at++] = request.key;
     items[at++] = request.payload.encoding;
     items[at++] = request.payload.bytes;
-    items[at++] = metaOf(request, version);
+    items[at++] = metaOf(request, request.exclude, version);
   }
   return packMessage([version, node, openedAtMs, items]);
 }
 
-function metaOf({ from, event, tags, exclude }: PublishRequest, version: EnvelopeVersion): Meta | null {
+/** What history holds of a publication. It has no exclusion: that would be a hole in one reader's offsets. */
+export function encodeItem(request: PublishRequest, publishedAtMs: number): Buffer {
+  const { key, payload } = request;
+  const meta = metaOf(request, undefined, ENVELOPE_VERSION);
+  return packMessage([key, payload.encoding, payload.bytes, meta, publishedAtMs]);
+}
+
+/** A positioned envelope up to its positions. */
+export function encodePositionedHead(node: string, openedAtMs: number): Buffer {
+  const head = packMessage([POSITIONED_VERSION, node, openedAtMs]);
+  head[0] = FIXARRAY + POSITIONED_FIELDS;
+  return head;
+}
+
+function metaOf(
+  { from, event, tags }: PublishRequest,
+  exclude: string | undefined,
+  version: EnvelopeVersion,
+): Meta | null {
   if (from === undefined && event === undefined && tags === undefined && exclude === undefined) return null;
   const written =
     tags === undefined ? null : version === ENVELOPE_VERSION_BEFORE ? tags : Object.entries(tags).flat();
@@ -80,19 +126,54 @@ export function decodeEnvelope(bytes: Buffer): Envelope {
   if (!Array.isArray(envelope)) throw wrong("the envelope", envelope);
   const [version, node, openedAtMs, items] = envelope as unknown[];
   const readTags = TAGS_READERS.get(version);
-  if (readTags === undefined) {
-    const read = `${ENVELOPE_VERSION_BEFORE} and ${ENVELOPE_VERSION}`;
+  if (readTags === undefined && version !== POSITIONED_VERSION) {
+    const read = `${ENVELOPE_VERSION_BEFORE}, ${ENVELOPE_VERSION} and ${POSITIONED_VERSION}`;
     throw new Error(`envelope version ${quote(version)} is unknown: this node reads ${read}`);
   }
   if (typeof node !== "string" || node.length > NODE_MAX) throw wrong("the node", node);
   if (typeof openedAtMs !== "number" || !(openedAtMs >= 0)) throw wrong("the time", openedAtMs);
+  if (readTags === undefined) {
+    return { node, openedAtMs, publications: readPositioned(envelope as unknown[]) };
+  }
   if (!Array.isArray(items) || items.length % STRIDE !== 0) throw wrong("the list of publications", items);
 
   const publications = new Array<BusPublication>(items.length / STRIDE);
   for (let i = 0, at = 0; i < publications.length; i++, at += STRIDE) {
-    publications[i] = readPublication(items, at, openedAtMs, readTags);
+    publications[i] = readPublication(items, at, openedAtMs, readTags, undefined);
   }
   return { node, openedAtMs, publications };
+}
+
+function readPositioned(envelope: readonly unknown[]): BusPublication[] {
+  const [, , , positions, items] = envelope;
+  if (!Array.isArray(items)) throw wrong("the list of items", items);
+  if (!Array.isArray(positions) || positions.length !== items.length * 2) {
+    throw wrong("the list of positions", positions);
+  }
+  return items.map((item: unknown, i) =>
+    readItem(item, readPosition(positions[i * 2], positions[i * 2 + 1])),
+  );
+}
+
+function readPosition(offset: unknown, epoch: unknown): Position {
+  if (!Number.isSafeInteger(offset) || (offset as number) < 1) throw wrong("an offset", offset);
+  if (typeof epoch !== "string" || epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
+  return { offset: offset as number, epoch };
+}
+
+function readItem(item: unknown, position: Position): BusPublication {
+  if (!Array.isArray(item) || item.length !== ITEM_FIELDS) throw wrong("an item", item);
+  const publishedAtMs: unknown = item[STRIDE];
+  if (typeof publishedAtMs !== "number" || !(publishedAtMs >= 0)) throw wrong("the time", publishedAtMs);
+  return readPublication(item, 0, publishedAtMs, readFlatTags, position);
+}
+
+/**
+ * Reads what history holds; the payload is a view into `bytes`.
+ * @throws Error saying what is wrong
+ */
+export function decodeItem(bytes: Buffer, position: Position): BusPublication {
+  return readItem(unpackMessage(bytes), position);
 }
 
 function readPublication(
@@ -100,6 +181,7 @@ function readPublication(
   at: number,
   publishedAtMs: number,
   readTags: TagsReader,
+  position: Position | undefined,
 ): BusPublication {
   const key = items[at];
   if (typeof key !== "string" || key.length > KEY_MAX || !key.includes("/"))
@@ -114,7 +196,7 @@ function readPublication(
       event: undefined,
       tags: undefined,
       exclude: undefined,
-      position: undefined,
+      position,
       publishedAtMs,
     };
   }
@@ -126,7 +208,7 @@ function readPublication(
     event: readText(meta[2], "an event"),
     tags: meta[3] === null ? undefined : readTags(meta[3]),
     exclude: readText(meta[4], "a connection to exclude"),
-    position: undefined,
+    position,
     publishedAtMs,
   };
 }

@@ -12,6 +12,21 @@ export function createKeys(prefix: string) {
     /** Hash: settings that must be one for all nodes. */
     fleet: `${prefix}fleet`,
 
+    /** What a shard's presence is kept in, as lua/presence-step.lua describes it: one slot. */
+    presence: (shard: number) =>
+      ["members", "expiries", "users", "due", "last", "epoch"].map(
+        (name) => `${prefix}presence:{p${shard}}:${name}`,
+      ),
+    /** Channel: joins and leaves, in the slot of the shard's presence. */
+    presenceEvents: (shard: number) => `${prefix}presence:{p${shard}}:events`,
+
+    /** Stream: what a channel keeps; an entry's id is `0-<offset>`. One slot per bus shard. */
+    history: (shard: number, key: string) => `${prefix}history:{h${shard}}:${key}`,
+    /** Hash: where the channel stands, as lua/history-standing.lua describes it. */
+    meta: (shard: number, key: string) => `${prefix}meta:{h${shard}}:${key}`,
+    /** String with a time-to-live: `<offset> <epoch>` of the publication that had this id. */
+    once: (shard: number, key: string, messageId: string) => `${prefix}once:{h${shard}}:${key}:${messageId}`,
+
     /** Channel: publication envelopes. */
     bus: (shard: number) => `${prefix}bus:${shard}`,
     /** Channel: commands and questions to every node. */

@@ -56,6 +56,11 @@ export interface RedisLink {
   open(): Promise<void>;
   /** Never rejects. @returns for each message its failure, or undefined: Redis has it */
   publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]>;
+  /**
+   * Gives commands to the publish connection.
+   * @throws StarlingError unavailable, unknown
+   */
+  run<T>(send: (publisher: Redis) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -313,6 +318,15 @@ class Link implements RedisLink {
     } catch (error) {
       const failure = this.#failure(error);
       return messages.map(() => failure);
+    }
+  }
+
+  async run<T>(send: (publisher: Redis) => Promise<T>): Promise<T> {
+    if (this.#down !== undefined) throw this.#down;
+    try {
+      return await send(this.#publisher);
+    } catch (error) {
+      throw this.#failure(error);
     }
   }
 

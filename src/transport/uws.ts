@@ -1,5 +1,6 @@
 /** The only importer of uWebSockets.js: sockets, topics and plain HTTP. */
 
+import "./uws-environment.js";
 import { STATUS_CODES } from "node:http";
 import uWS, {
   type HttpRequest,
@@ -97,7 +98,10 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
       return;
     }
     const decision = options.decide(readUpgrade(res, req));
-    refuse(res, "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision);
+    refuse(
+      res,
+      "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
+    );
   });
   const { port, stop } = await listen(app, options.host, options.port);
   return {

@@ -111,7 +111,7 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     const error = await client.ask("teleport\n");
     expect(error).toMatchObject({ code: "unknown_action" });
     expect(error["message"]).toBe(
-      'no action "teleport\\n": one of connect, subscribe, unsubscribe, send, refresh, ping',
+      'no action "teleport\\n": one of connect, subscribe, unsubscribe, send, history, presence, presence_stats, refresh, ping',
     );
   });
 

@@ -69,6 +69,11 @@ export class FakeConnection {
     this.#socket.send(this.subprotocol.endsWith("msgpack") ? packr.pack(frame) : JSON.stringify(frame));
   }
 
+  /** Messages of a channel that keeps history, one per offset; each one's content is its offset. */
+  messages(channel: string, offsets: readonly number[], epoch = "e"): void {
+    for (const offset of offsets) this.send({ type: "message", channel, content: offset, offset, epoch });
+  }
+
   sendRaw(data: string | Buffer): void {
     this.#socket.send(data);
   }

@@ -10,7 +10,11 @@ export interface TcpProxy {
   readonly connections: number;
   /** Bytes of either direction vanish, connections stay; `match` picks connections by what the client sent first. */
   blackhole(match?: (firstBytes: string) => boolean): void;
-  /** New bytes pass again; what vanished stays lost. */
+  /** What the server answers vanishes, what the client sends arrives; `match` as above. */
+  dropReplies(match?: (firstBytes: string) => boolean): void;
+  /** At most this many bytes a second pass in each direction of a connection, in order; `match` as above. */
+  throttle(bytesPerSecond: number, match?: (firstBytes: string) => boolean): void;
+  /** New bytes pass again, at full speed; what vanished stays lost. */
   restore(): void;
   /** Resets every connection. */
   cut(): void;
@@ -27,7 +31,9 @@ interface Link {
   /** The beginning of what the client sent, as text. */
   sent: string;
   blackholed: boolean;
+  repliesDropped: boolean;
   delayMs: number;
+  bytesPerSecond: number;
 }
 
 const REMEMBERED_BYTES = 2_048;
@@ -40,7 +46,15 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
 
   const listener = createServer((client) => {
     const server = connect(target, "127.0.0.1");
-    const link: Link = { client, server, sent: "", blackholed: holeForAll, delayMs: 0 };
+    const link: Link = {
+      client,
+      server,
+      sent: "",
+      blackholed: holeForAll,
+      repliesDropped: false,
+      delayMs: 0,
+      bytesPerSecond: Infinity,
+    };
     links.add(link);
     client.on("data", (chunk) => {
       if (link.sent.length < REMEMBERED_BYTES) link.sent += chunk.toString("latin1");
@@ -65,14 +79,16 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const waiting = new WeakMap<Socket, Promise<void>>();
 
   function forward(link: Link, to: Socket, chunk: Buffer): void {
-    if (link.blackholed) return;
+    if (link.blackholed || (link.repliesDropped && to === link.client)) return;
     const before = waiting.get(to);
-    if (link.delayMs === 0 && before === undefined) {
+    const throttledMs = (chunk.length / link.bytesPerSecond) * 1_000;
+    if (link.delayMs === 0 && throttledMs === 0 && before === undefined) {
       to.write(chunk);
       return;
     }
     const due = delay(link.delayMs, undefined, { ref: false });
-    const written = Promise.all([before, due]).then(() => {
+    const written = Promise.all([before, due]).then(async () => {
+      if (throttledMs > 0) await delay(throttledMs, undefined, { ref: false });
       if (!to.destroyed) to.write(chunk);
       if (waiting.get(to) === written) waiting.delete(to);
     });
@@ -91,9 +107,20 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       holeForAll = match === undefined;
       for (const link of links) if (match === undefined || match(link.sent)) link.blackholed = true;
     },
+    dropReplies(match) {
+      for (const link of links) if (match === undefined || match(link.sent)) link.repliesDropped = true;
+    },
+    throttle(bytesPerSecond, match) {
+      for (const link of links)
+        if (match === undefined || match(link.sent)) link.bytesPerSecond = bytesPerSecond;
+    },
     restore() {
       holeForAll = false;
-      for (const link of links) link.blackholed = false;
+      for (const link of links) {
+        link.blackholed = false;
+        link.repliesDropped = false;
+        link.bytesPerSecond = Infinity;
+      }
     },
     cut() {
       for (const { client, server } of links) {

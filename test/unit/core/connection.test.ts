@@ -210,7 +210,7 @@ describe("a connection that closes while it waits", () => {
   function expectNothingLeft(): void {
     expect(test.edge.hub.connections.size).toBe(0);
     expect(test.edge.hub.channels.size).toBe(0);
-    expect(test.edge.hub.connectionsOfUser("main", "ann")).toEqual([]);
+    expect(test.edge.hub.users.connections("main", "ann")).toEqual([]);
     expect(test.registry.held.size).toBe(0);
     expect(test.stats).toMatchObject({ connections: 0, subscriptions: 0, sessionFaults: 0 });
   }

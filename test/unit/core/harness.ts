@@ -1,5 +1,7 @@
 /** Core with sockets, a bus and a registry that a test moves by hand. */
 
+import { DEFAULT_RULES, type RulesOf } from "../../../src/core/channel-rules.js";
+import type { PresenceStore } from "../../../src/core/presence.js";
 import type { Authorizer, Identity } from "../../../src/core/authorizer.js";
 import type {
   Broker,
@@ -287,7 +289,19 @@ export const OPTIONS: EdgeOptions = {
   maxBufferedBytes: 10_000,
   connectTimeoutMs: 15_000,
   origins: [],
+  positionCheckIntervalMs: 3000,
+  repair: true,
   registerTimeoutMs: 1000,
+};
+
+/** Nobody is ever there. */
+export const noPresence: PresenceStore = {
+  start: () => Promise.resolve(),
+  join: () => undefined,
+  leave: () => undefined,
+  members: () => Promise.resolve({ members: [], connections: 0, users: 0 }),
+  counts: () => Promise.resolve({ connections: 0, users: 0 }),
+  stop: () => Promise.resolve(),
 };
 
 export const UPGRADE: UpgradeRequest = {
@@ -314,7 +328,7 @@ export interface TestEdge {
 }
 
 export async function startEdge(
-  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer } = {},
+  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer; rulesOf?: RulesOf } = {},
 ): Promise<TestEdge> {
   const broker = new FakeBroker();
   const registry = new FakeRegistry();
@@ -325,7 +339,9 @@ export async function startEdge(
     options: { ...OPTIONS, ...parts.options },
     broker,
     registry,
+    presence: noPresence,
     control,
+    rulesOf: parts.rulesOf ?? (() => DEFAULT_RULES),
     authorizer: parts.authorizer ?? authorizer(),
     topics,
     stats,

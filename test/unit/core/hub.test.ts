@@ -130,7 +130,7 @@ describe("the hub", () => {
     again.leave(1000);
     test.broker.deliver({ key: "main/#user:ann", text: "3" });
     expect(test.stats.publicationsUnheard).toBe(1);
-    expect(test.edge.hub.connectionsOfUser("main", "ann")).toEqual([]);
+    expect(test.edge.hub.users.connections("main", "ann")).toEqual([]);
   });
 
   it("passes over the excluded connection of a user, and reaches the others", async () => {

@@ -18,12 +18,19 @@ function rows(text: string): string[][] {
   return text
     .split("\n")
     .filter((line) => /^\| (`|\d)/.test(line))
-    .map((line) => line.split("|").map((cell) => cell.trim()).slice(1, -1));
+    .map((line) =>
+      line
+        .split("|")
+        .map((cell) => cell.trim())
+        .slice(1, -1),
+    );
 }
 
 /** The JSON of the examples in a stretch of the document: lines of code that may go on in the next. */
 function examples(text: string, side: "C" | "S"): string[] {
-  return [...text.matchAll(new RegExp(`^ {4}${side} (\\{.*(?:\\n {7}\\S.*)*)`, "gm"))].map(([, json]) => json!);
+  return [...text.matchAll(new RegExp(`^ {4}${side} (\\{.*(?:\\n {7}\\S.*)*)`, "gm"))].map(
+    ([, json]) => json!,
+  );
 }
 
 describe("PROTOCOL.md", () => {

@@ -16,6 +16,11 @@ const EMPTY: Command = {
   echo: undefined,
   token: undefined,
   resume: undefined,
+  messageId: undefined,
+  since: undefined,
+  positions: undefined,
+  limit: undefined,
+  reverse: undefined,
 };
 
 /** The command with its content as text. */

@@ -18,6 +18,11 @@ const EMPTY: Command = {
   echo: undefined,
   token: undefined,
   resume: undefined,
+  messageId: undefined,
+  since: undefined,
+  positions: undefined,
+  limit: undefined,
+  reverse: undefined,
 };
 
 /** Bytes from hex digits (space between) and text in quotes: `81 a1 "a" 01`. */

@@ -5,10 +5,13 @@ import fc from "fast-check";
 import type { PublishRequest } from "../../../src/core/broker.js";
 import { Encoding } from "../../../src/protocol/messages.js";
 import {
-  ENVELOPE_VERSION,
   ENVELOPE_VERSION_BEFORE,
+  POSITIONED_VERSION,
   decodeEnvelope,
+  decodeItem,
   encodeEnvelope,
+  encodeItem,
+  encodePositionedHead,
 } from "../../../src/redis/envelope.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
 
@@ -123,11 +126,11 @@ describe("envelope", () => {
     expect(() => decodeEnvelope(pack([2, "n1", NOW, item({ a: "b" })]))).toThrow("the tags");
   });
 
-  it.each([0, 3, ENVELOPE_VERSION + 1, -1, 1.5, "2", null])(
+  it.each([0, 4, POSITIONED_VERSION + 1, -1, 1.5, "2", null])(
     "refuses version %s and names those it reads",
     (version) => {
       expect(() => decodeEnvelope(pack([version, "n1", NOW, []]))).toThrow(
-        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1 and 2`,
+        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1, 2 and 3`,
       );
     },
   );
@@ -213,6 +216,81 @@ describe("envelope", () => {
           for (const { key, payload } of decodeEnvelope(broken).publications) {
             expect(key).toContain("/");
             expect(payload.bytes).toBeInstanceOf(Uint8Array);
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe("positioned envelope", () => {
+  const position = (offset: number, epoch = "e1"): [number, string] => [offset, epoch];
+  /** As lua/history-append.lua puts it together. */
+  function positioned(positions: readonly unknown[], items: readonly Buffer[]): Buffer {
+    const length = Buffer.from([0xdd, 0, 0, 0, items.length]);
+    return Buffer.concat([encodePositionedHead("n1", NOW), pack(positions), length, ...items]);
+  }
+
+  it("gives each publication its position, and no exclusion", () => {
+    const items = [request(), full].map((sent) => encodeItem(sent, NOW - 1));
+    const { node, openedAtMs, publications } = decodeEnvelope(
+      positioned([...position(7), ...position(1, "e2")], items),
+    );
+    expect({ node, openedAtMs }).toEqual({ node: "n1", openedAtMs: NOW });
+    const expected = { settle: undefined, publishedAtMs: NOW - 1 };
+    expect(publications).toEqual([
+      { ...request(), ...expected, position: { offset: 7, epoch: "e1" } },
+      { ...full, ...expected, exclude: undefined, position: { offset: 1, epoch: "e2" } },
+    ]);
+  });
+
+  it("reads an item alone as history holds it", () => {
+    const at = { offset: 3, epoch: "e1" };
+    expect(decodeItem(encodeItem(full, NOW), at)).toEqual({
+      ...full,
+      settle: undefined,
+      exclude: undefined,
+      publishedAtMs: NOW,
+      position: at,
+    });
+  });
+
+  const item = encodeItem(request(), NOW);
+  it.each<[string, unknown]>([
+    ["fewer positions than items", positioned([], [item])],
+    ["more positions than items", positioned([...position(1), ...position(2)], [item])],
+    ["half a position", positioned([1], [item])],
+    ["offset 0", positioned(position(0), [item])],
+    ["a negative offset", positioned(position(-1), [item])],
+    ["half an offset", positioned(position(1.5), [item])],
+    ["an offset that is text", positioned(["1", "e1"], [item])],
+    ["an offset beyond what numbers count", positioned(position(2 ** 53), [item])],
+    ["no epoch", positioned(position(1, ""), [item])],
+    ["an epoch of 100 characters", positioned(position(1, "e".repeat(100)), [item])],
+    ["positions that are a map", pack([POSITIONED_VERSION, "n1", NOW, {}, []])],
+    ["no items", pack([POSITIONED_VERSION, "n1", NOW, position(1)])],
+    ["an item that is no array", positioned(position(1), [pack("x")])],
+    ["an item without its time", positioned(position(1), [pack(["main/room", 0, Buffer.from("1"), null])])],
+    ["an item of another time", positioned(position(1), [pack(["main/r", 0, Buffer.from("1"), null, "x"])])],
+  ])("refuses %s", (_, bytes) => {
+    expect(() => decodeEnvelope(bytes as Buffer)).toThrow(/is wrong/);
+  });
+
+  it("refuses an envelope cut anywhere, and reads or throws whatever the bytes", () => {
+    const whole = positioned([...position(1), ...position(2)], [item, encodeItem(full, NOW)]);
+    for (let end = 0; end < whole.length; end++) {
+      expect(() => decodeEnvelope(whole.subarray(0, end))).toThrow();
+    }
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 0, max: 255 }), (at, byte) => {
+        const broken = Buffer.from(whole);
+        broken[at] = byte;
+        try {
+          for (const { position } of decodeEnvelope(broken).publications) {
+            if (position !== undefined) expect(position.offset).toBeGreaterThan(0);
           }
         } catch (error) {
           expect(error).toBeInstanceOf(Error);

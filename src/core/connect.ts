@@ -1,0 +1,179 @@
+/** How a connection gets its identity and its session: connect, refresh, and what the application changes. */
+
+import { StarlingError } from "../protocol/errors.js";
+import type { Command, ConnectReply, Position } from "../protocol/messages.js";
+import type { Identity } from "./authorizer.js";
+import { checkMaySubscribe, countRecovery, identityOf, isSubscribed, reply } from "./command-checks.js";
+import type { Connection } from "./connection.js";
+import type { EdgeContext } from "./context.js";
+import { standingOf } from "./standing.js";
+
+/**
+ * Takes on what a token proves; the caller has it registered, unless it closed meanwhile.
+ * @throws StarlingError of the authorizer
+ */
+export async function authenticate(edge: EdgeContext, connection: Connection, token: string): Promise<void> {
+  const identity = await edge.authorizer.authenticate({ app: connection.app, token });
+  if (connection.isClosed) return;
+  const known = connection.identity;
+  if (known !== undefined && known.userId !== null && known.userId !== identity.userId) {
+    throw new StarlingError("token_invalid", "the token is another user's: open a new connection for it");
+  }
+  adopt(edge, connection, identity);
+}
+
+/** Gives a connection an identity and takes away the subscriptions that it does not cover. */
+export function adopt(edge: EdgeContext, connection: Connection, identity: Identity): void {
+  const known = connection.identity;
+  if (known?.expiresAt !== undefined) edge.expiry.cancel(known.expiresAt, connection);
+  connection.identity = identity;
+  edge.hub.users.identify(connection, identity.userId);
+  if (identity.expiresAt !== undefined) edge.expiry.at(identity.expiresAt, connection);
+  for (const { name } of [...connection.channels]) {
+    if (!identity.maySubscribe(name)) {
+      takeAway(edge, connection, name, "the right to this channel was withdrawn");
+    }
+  }
+}
+
+/** Unsubscribes a connection that did not ask for it, and tells it. */
+export function takeAway(edge: EdgeContext, connection: Connection, channel: string, message: string): void {
+  if (!edge.hub.leave(connection, channel)) return;
+  connection.send({ type: "unsubscribed", channel, code: "forbidden", message });
+  edge.registry.put(connection);
+}
+
+/** @throws StarlingError of the authorizer; unavailable, unknown */
+export async function connect(edge: EdgeContext, connection: Connection, command: Command): Promise<void> {
+  if (command.token !== undefined) await authenticate(edge, connection, command.token);
+  if (connection.isClosed) return;
+  const identity = identityOf(connection);
+  const resumption =
+    command.resume === undefined ? undefined : await resume(edge, connection, identity, command.resume);
+  if (connection.isClosed) return;
+  const restored = resumption?.restored ?? [];
+  connection.restoring = restored;
+  const recovering = restored.filter((channel) => edge.rulesOf(channel).recovery);
+  await restore(
+    edge,
+    connection,
+    restored.filter((channel) => !recovering.includes(channel)),
+  );
+  connection.restoring = recovering;
+  if (connection.isClosed) return;
+  edge.registry.put(connection);
+  const { userId, expiresAt } = identity;
+  const answer: ConnectReply = {
+    session: connection.sessionId,
+    resume: connection.resumeToken,
+    resumed: resumption?.resumed ?? false,
+    ...(resumption?.reason === undefined ? {} : { reason: resumption.reason }),
+    ...(userId === null ? {} : { user: userId }),
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+    channels: [...Array.from(connection.channels, (channel) => channel.name), ...recovering],
+    ...(recovering.length === 0 ? {} : { recovering }),
+    ...(resumption === undefined || resumption.refused.length === 0 ? {} : { refused: resumption.refused }),
+  };
+  reply(connection, command.id, answer);
+  await recover(edge, connection, recovering, command.positions);
+}
+
+interface Resumption {
+  readonly resumed: boolean;
+  readonly reason?: string;
+  readonly refused: readonly string[];
+  /** Channels to join again. */
+  readonly restored: readonly string[];
+}
+
+/** @throws StarlingError unavailable, unknown */
+async function resume(
+  edge: EdgeContext,
+  connection: Connection,
+  identity: Identity,
+  token: string,
+): Promise<Resumption> {
+  const dot = token.lastIndexOf(".");
+  const session = token.slice(0, dot);
+  if (dot <= 0 || session === connection.sessionId) {
+    throw new StarlingError("bad_request", '"resume" is not a token of another session');
+  }
+  const result = await edge.registry.take(session, token.slice(dot + 1), connection);
+  if (connection.isClosed) return { resumed: false, refused: [], restored: [] };
+  if (result.taken === undefined) return { resumed: false, reason: result.reason, refused: [], restored: [] };
+  const { taken } = result;
+  if (taken.app !== connection.app || (taken.userId !== null && taken.userId !== identity.userId)) {
+    return { resumed: false, reason: "another_user", refused: [], restored: [] };
+  }
+  connection.sessionId = taken.session;
+  const refused: string[] = [];
+  const restored: string[] = [];
+  for (const channel of taken.channels) {
+    const room = connection.channels.size + restored.length < edge.options.maxChannelsPerConnection;
+    if (!identity.maySubscribe(channel) || !room) refused.push(channel);
+    else if (!isSubscribed(edge, connection, channel)) restored.push(channel);
+  }
+  edge.stats.resumed++;
+  return { resumed: true, refused, restored };
+}
+
+/** Joins the channels of a resumed session that have no positions to tell. */
+async function restore(
+  edge: EdgeContext,
+  connection: Connection,
+  channels: readonly string[],
+): Promise<void> {
+  const joins = channels.map(async (channel) =>
+    edge.hub.join(connection, channel, { answer: () => undefined }),
+  );
+  // What could not be joined is missing from the reply's channels: the client asks again.
+  for (const result of await Promise.allSettled(joins)) {
+    if (result.status === "rejected") {
+      edge.log.warn({ err: result.reason as unknown }, "a channel was not restored");
+    }
+  }
+}
+
+/** Joins those that have, each from the client's position, and tells it where it stands. */
+async function recover(
+  edge: EdgeContext,
+  connection: Connection,
+  channels: readonly string[],
+  positions: ReadonlyMap<string, Position> | undefined,
+): Promise<void> {
+  const join = async (channel: string): Promise<void> => {
+    try {
+      await edge.hub.join(connection, channel, {
+        since: positions?.get(channel),
+        answer: (outcome) => {
+          checkMaySubscribe(identityOf(connection), channel);
+          // A client that gives no position where there was a session missed what it cannot name.
+          const told =
+            outcome?.recovered === undefined && outcome !== undefined
+              ? { ...outcome, recovered: false }
+              : outcome;
+          countRecovery(edge, told);
+          if (told !== undefined) connection.send({ type: "subscribed", channel, ...standingOf(told) });
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof StarlingError)) throw error;
+      connection.send({ type: "unsubscribed", channel, code: error.code, message: error.message });
+    }
+  };
+  await Promise.all(channels.map(join));
+  connection.restoring = [];
+  if (!connection.isClosed) edge.registry.put(connection);
+}
+
+/** @throws StarlingError of the authorizer */
+export async function refresh(edge: EdgeContext, connection: Connection, command: Command): Promise<void> {
+  identityOf(connection);
+  if (command.token === undefined)
+    throw new StarlingError("bad_request", '"token" is missing: refresh needs one');
+  await authenticate(edge, connection, command.token);
+  if (connection.isClosed) return;
+  edge.registry.put(connection);
+  const expiresAt = connection.identity?.expiresAt;
+  reply(connection, command.id, expiresAt === undefined ? {} : { expiresAt });
+}

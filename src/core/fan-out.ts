@@ -1,0 +1,77 @@
+/**
+ * Delivery to the subscribers of one channel on this node. Fan-out itself is the
+ * transport's: a message costs one encoding and one native call per codec,
+ * however many subscribers there are.
+ */
+
+import { CODECS } from "../protocol/codecs.js";
+import type { ServerMessage } from "../protocol/messages.js";
+import type { BusPublication } from "./broker.js";
+import type { LocalChannel } from "./channel.js";
+import type { Connection } from "./connection.js";
+import type { CodecStats, Stats } from "./stats.js";
+import type { Topics } from "./transport.js";
+
+export class FanOut {
+  readonly #topics: Topics;
+  readonly #stats: Stats;
+  readonly #codecStats: readonly CodecStats[];
+  readonly #bytesDue: number;
+  readonly #due: () => void;
+  #bytes = 0;
+
+  /** `due` is called after every `bytesDue` bytes handed to topics. */
+  constructor(options: { topics: Topics; stats: Stats; bytesDue: number; due: () => void }) {
+    this.#topics = options.topics;
+    this.#stats = options.stats;
+    this.#codecStats = CODECS.map((codec) => options.stats.codec(codec.name));
+    this.#bytesDue = options.bytesDue;
+    this.#due = options.due;
+  }
+
+  publish(channel: LocalChannel, publication: BusPublication, excluded: Connection | undefined): void {
+    const message = {
+      channel: channel.name,
+      payload: publication.payload,
+      from: publication.from,
+      event: publication.event,
+      tags: publication.tags,
+      position: publication.position,
+    };
+    for (let i = 0; i < CODECS.length; i++) {
+      if (channel.subscribers[i] === 0) continue;
+      const codec = CODECS[i]!;
+      const frame = codec.encodePublication(message);
+      if (excluded !== undefined && excluded.codecIndex === i) {
+        excluded.socket.publish(channel.topics[i]!, frame, codec.binary);
+      } else {
+        this.#topics.publish(channel.topics[i]!, frame, codec.binary);
+      }
+      this.#count(channel, i, frame.length);
+    }
+    this.#stats.publicationsDelivered++;
+    this.#stats.deliverySeconds.observe(Math.max(0, Date.now() - publication.publishedAtMs) / 1000);
+  }
+
+  /** What the server itself has to say to a channel's subscribers. */
+  tell(channel: LocalChannel, message: ServerMessage): void {
+    for (let i = 0; i < CODECS.length; i++) {
+      if (channel.subscribers[i] === 0) continue;
+      const codec = CODECS[i]!;
+      const frame = codec.encode(message);
+      this.#topics.publish(channel.topics[i]!, frame, codec.binary);
+      this.#count(channel, i, frame.length);
+    }
+  }
+
+  #count(channel: LocalChannel, codecIndex: number, frameBytes: number): void {
+    const stats = this.#codecStats[codecIndex]!;
+    const subscribers = channel.subscribers[codecIndex]!;
+    stats.messagesOut += subscribers;
+    stats.bytesOut += subscribers * frameBytes;
+    this.#bytes += frameBytes;
+    if (this.#bytes < this.#bytesDue) return;
+    this.#bytes = 0;
+    this.#due();
+  }
+}

@@ -1,0 +1,75 @@
+/** The feeds of this node's channels with history: how each reads, delivers and tells, and the check that none is behind. */
+
+import type { Broker, ChannelKey, HistoryRule } from "./broker.js";
+import type { LocalChannel } from "./channel.js";
+import { ChannelFeed } from "./channel-feed.js";
+import type { FanOut } from "./fan-out.js";
+import type { Log } from "./log.js";
+import type { Stats } from "./stats.js";
+
+/** Channels whose positions are asked for in one call. */
+const CHECK_CHANNELS_MAX = 500;
+
+export class Feeds {
+  readonly #broker: Broker;
+  readonly #fanOut: FanOut;
+  readonly #stats: Stats;
+  readonly #log: Log;
+  readonly #repair: boolean;
+
+  /** `repair` false leaves holes as they are: only the fault kit's checker wants that. */
+  constructor(options: { broker: Broker; fanOut: FanOut; stats: Stats; log: Log; repair: boolean }) {
+    this.#broker = options.broker;
+    this.#fanOut = options.fanOut;
+    this.#stats = options.stats;
+    this.#log = options.log;
+    this.#repair = options.repair;
+  }
+
+  open(channel: LocalChannel, rule: HistoryRule): ChannelFeed {
+    const { key } = channel;
+    return new ChannelFeed({
+      read: (since) => {
+        this.#stats.historyReads++;
+        return this.#broker.history(key, { rule, since, limit: rule.size, reverse: false });
+      },
+      top: async () => {
+        const [top] = await this.#broker.tops([{ key, rule }]);
+        return top!;
+      },
+      deliver: (publication) => {
+        this.#fanOut.publish(channel, publication, undefined);
+      },
+      gap: (position) => {
+        this.#stats.gaps++;
+        this.#fanOut.tell(channel, { type: "gap", channel: channel.name, recovered: false, ...position });
+      },
+      stale: () => this.#stats.publicationsStale++,
+      failed: (error) =>
+        this.#log.warn({ err: error, channel: channel.name }, "history could not be read: again"),
+      repair: this.#repair,
+    });
+  }
+
+  /**
+   * Asks where channels stand and fills those that are behind; resolves when they are not.
+   * @throws StarlingError unavailable, unknown
+   */
+  async check(channels: Iterable<LocalChannel>): Promise<void> {
+    if (!this.#repair) return;
+    let asked: { key: ChannelKey; rule: HistoryRule; feed: ChannelFeed }[] = [];
+    for (const { key, rules, feed } of channels) {
+      if (feed?.position === undefined || rules.history === undefined) continue;
+      asked.push({ key, rule: rules.history, feed });
+      if (asked.length < CHECK_CHANNELS_MAX) continue;
+      await this.#ask(asked);
+      asked = [];
+    }
+    if (asked.length > 0) await this.#ask(asked);
+  }
+
+  async #ask(asked: readonly { key: ChannelKey; rule: HistoryRule; feed: ChannelFeed }[]): Promise<void> {
+    const tops = await this.#broker.tops(asked);
+    await Promise.all(asked.map(async ({ feed }, i) => feed.observe(tops[i]!)));
+  }
+}

@@ -1,0 +1,169 @@
+/** Channel history of a node that runs alone: what the broker's process holds ends with it. */
+
+import { randomBytes } from "node:crypto";
+
+import type { BusPublication, ChannelKey, HistoryPage, HistoryQuery, HistoryRule } from "../core/broker.js";
+import type { Position } from "../protocol/messages.js";
+
+/**
+ * How much longer than its history a channel's standing lives, from when it was last
+ * published to or looked at. Then it starts anew with another epoch.
+ */
+const STANDING_MS = 600_000;
+/** Of payloads in all channels together. */
+const BYTES_MAX = 256 * 1024 * 1024;
+/** Channels with a standing, at about 300 bytes each. */
+const CHANNELS_MAX = 200_000;
+/** Message ids that are remembered, at about 200 bytes each. */
+const MESSAGE_IDS_MAX = 200_000;
+/** What expired is looked for a little with each publication. */
+const SWEEP_CHANNELS = 2;
+const EPOCH_BYTES = 9;
+
+export type Kept = BusPublication & { readonly position: Position };
+
+interface Channel {
+  readonly epoch: string;
+  /** The last offset that was given. */
+  top: number;
+  kept: Kept[];
+  bytes: number;
+  /** Of what is kept. */
+  expiresAtMs: number;
+  /** Of the offsets. */
+  endsAtMs: number;
+}
+
+interface Once {
+  readonly position: Position;
+  readonly expiresAtMs: number;
+}
+
+export class MemoryHistory {
+  readonly #windowMs: number;
+  /** Least recently published first. */
+  readonly #channels = new Map<ChannelKey, Channel>();
+  /** By key and message id, oldest first. */
+  readonly #once = new Map<string, Once>();
+  readonly #started = randomBytes(EPOCH_BYTES).toString("base64url");
+  #epochs = 0;
+  #bytes = 0;
+  #sweeping: MapIterator<[ChannelKey, Channel]> | undefined;
+
+  constructor(windowMs: number) {
+    this.#windowMs = windowMs;
+  }
+
+  /** The position of the publication that had this id within the window. */
+  madeBefore(key: ChannelKey, messageId: string): Position | undefined {
+    const once = this.#once.get(onceKey(key, messageId));
+    return once !== undefined && once.expiresAtMs > Date.now() ? once.position : undefined;
+  }
+
+  append(publication: BusPublication, rule: HistoryRule, messageId: string | undefined): Kept {
+    const nowMs = Date.now();
+    const { key, payload } = publication;
+    const channel = this.#standing(key, rule, nowMs);
+    const kept = { ...publication, position: { offset: ++channel.top, epoch: channel.epoch } };
+    channel.kept.push(kept);
+    channel.bytes += payload.bytes.length;
+    this.#bytes += payload.bytes.length;
+    while (channel.kept.length > rule.size) this.#dropOldest(channel);
+    channel.expiresAtMs = nowMs + rule.ttlMs;
+    channel.endsAtMs = channel.expiresAtMs + STANDING_MS;
+    this.#channels.delete(key);
+    this.#channels.set(key, channel);
+    if (messageId !== undefined) this.#remember(onceKey(key, messageId), kept.position, nowMs);
+    this.#bound(nowMs);
+    return kept;
+  }
+
+  read(key: ChannelKey, { rule, since, limit, reverse }: HistoryQuery): HistoryPage {
+    const channel = this.#standing(key, rule, Date.now());
+    const top = { offset: channel.top, epoch: channel.epoch };
+    if (since !== undefined && since.epoch !== channel.epoch) return { publications: [], top };
+    let { kept } = channel;
+    if (kept.length > rule.size) kept = kept.slice(-rule.size);
+    if (reverse) {
+      const before =
+        since === undefined ? kept : kept.filter(({ position }) => position.offset < since.offset);
+      return { publications: before.slice(-limit).reverse(), top };
+    }
+    const after = since === undefined ? kept : kept.filter(({ position }) => position.offset > since.offset);
+    return { publications: after.slice(0, limit), top };
+  }
+
+  top(key: ChannelKey, rule: HistoryRule): Position {
+    const { top, epoch } = this.#standing(key, rule, Date.now());
+    return { offset: top, epoch };
+  }
+
+  #standing(key: ChannelKey, rule: HistoryRule, nowMs: number): Channel {
+    let channel = this.#channels.get(key);
+    if (channel !== undefined && channel.endsAtMs <= nowMs) {
+      this.#forget(key, channel);
+      channel = undefined;
+    }
+    if (channel === undefined) {
+      const epoch = `${this.#started}.${++this.#epochs}`;
+      channel = { epoch, top: 0, kept: [], bytes: 0, expiresAtMs: 0, endsAtMs: 0 };
+      this.#channels.set(key, channel);
+      this.#bound(nowMs);
+    }
+    if (channel.expiresAtMs <= nowMs) this.#empty(channel);
+    channel.endsAtMs = Math.max(channel.endsAtMs, nowMs + rule.ttlMs + STANDING_MS);
+    return channel;
+  }
+
+  #remember(name: string, position: Position, nowMs: number): void {
+    // A repetition after the window takes its place at the end.
+    this.#once.delete(name);
+    this.#once.set(name, { position, expiresAtMs: nowMs + this.#windowMs });
+    for (const [oldest, { expiresAtMs }] of this.#once) {
+      if (expiresAtMs > nowMs && this.#once.size <= MESSAGE_IDS_MAX) break;
+      this.#once.delete(oldest);
+    }
+  }
+
+  /** Drops what expired, and what is over the bounds: least recently published first. */
+  #bound(nowMs: number): void {
+    for (let i = 0; i < SWEEP_CHANNELS; i++) {
+      this.#sweeping ??= this.#channels.entries();
+      const next = this.#sweeping.next();
+      if (next.done === true) {
+        this.#sweeping = undefined;
+        break;
+      }
+      const [key, channel] = next.value;
+      if (channel.endsAtMs > 0 && channel.endsAtMs <= nowMs) this.#forget(key, channel);
+      else if (channel.expiresAtMs <= nowMs) this.#empty(channel);
+    }
+    while (this.#bytes > BYTES_MAX || this.#channels.size > CHANNELS_MAX) {
+      const [oldest] = this.#channels;
+      if (oldest === undefined) return;
+      this.#forget(...oldest);
+    }
+  }
+
+  #dropOldest(channel: Channel): void {
+    const bytes = channel.kept.shift()!.payload.bytes.length;
+    channel.bytes -= bytes;
+    this.#bytes -= bytes;
+  }
+
+  #empty(channel: Channel): void {
+    this.#bytes -= channel.bytes;
+    channel.bytes = 0;
+    channel.kept = [];
+  }
+
+  #forget(key: ChannelKey, channel: Channel): void {
+    this.#empty(channel);
+    this.#channels.delete(key);
+  }
+}
+
+function onceKey(key: ChannelKey, messageId: string): string {
+  // Keys have no space in them: a channel's grammar forbids it.
+  return `${key} ${messageId}`;
+}

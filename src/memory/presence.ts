@@ -1,0 +1,158 @@
+/** Who is in which channel, for a node alone: events are told in a later phase of the loop, as from a bus. */
+
+import type { ChannelKey } from "../core/broker.js";
+import type { Log } from "../core/log.js";
+import type {
+  PresenceCounts,
+  PresenceEvent,
+  PresenceHandlers,
+  PresenceMember,
+  PresencePage,
+  PresenceStore,
+} from "../core/presence.js";
+import type { Stats } from "../core/stats.js";
+
+export interface MemoryPresenceOptions {
+  /** How long a user without a connection may come back unnoticed; 3,000 by default. */
+  readonly graceMs?: number | undefined;
+  /** Members that one page names at most; 1,000 by default. */
+  readonly maxMembers?: number | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+const GRACE_MS = 3_000;
+const MAX_MEMBERS = 1_000;
+
+interface Channel {
+  /** By connection. */
+  readonly members: Map<string, PresenceMember>;
+  /** Of whom a join was told and no leave yet; an anonymous connection is a person of its own. */
+  readonly persons: Map<string, Person>;
+  /** Persons who have a connection. */
+  present: number;
+}
+
+interface Person {
+  connections: number;
+  /** Runs while there is no connection. */
+  grace: NodeJS.Timeout | undefined;
+}
+
+export function createMemoryPresence(options: MemoryPresenceOptions): PresenceStore {
+  return new MemoryPresence(options);
+}
+
+function personOf({ connection, user }: PresenceMember): string {
+  return user === null ? `-${connection}` : `=${user}`;
+}
+
+class MemoryPresence implements PresenceStore {
+  readonly #options: MemoryPresenceOptions;
+  readonly #channels = new Map<ChannelKey, Channel>();
+  #handlers: PresenceHandlers | undefined;
+  #events: PresenceEvent[] = [];
+  #drain: NodeJS.Immediate | undefined;
+  #stopped = false;
+
+  constructor(options: MemoryPresenceOptions) {
+    this.#options = options;
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface waits for a link; here is none
+  async start(handlers: PresenceHandlers): Promise<void> {
+    this.#handlers = handlers;
+  }
+
+  join(key: ChannelKey, member: PresenceMember): void {
+    if (this.#stopped) return;
+    const former = this.#channels.get(key)?.members.get(member.connection);
+    if (former?.user === member.user) return;
+    // It is somebody else from now on.
+    if (former !== undefined) this.leave(key, former);
+    let channel = this.#channels.get(key);
+    if (channel === undefined) {
+      channel = { members: new Map(), persons: new Map(), present: 0 };
+      this.#channels.set(key, channel);
+    }
+    channel.members.set(member.connection, member);
+    const name = personOf(member);
+    const person = channel.persons.get(name);
+    if (person === undefined) {
+      channel.persons.set(name, { connections: 1, grace: undefined });
+      channel.present++;
+      this.#tell({ key, kind: "join", member });
+      return;
+    }
+    if (person.connections === 0) channel.present++;
+    person.connections++;
+    clearTimeout(person.grace);
+    person.grace = undefined;
+  }
+
+  leave(key: ChannelKey, { connection }: PresenceMember): void {
+    const channel = this.#channels.get(key);
+    const member = channel?.members.get(connection);
+    if (channel === undefined || member === undefined) return;
+    channel.members.delete(connection);
+    const name = personOf(member);
+    const person = channel.persons.get(name)!;
+    person.connections--;
+    if (person.connections > 0) return;
+    channel.present--;
+    person.grace = setTimeout(() => {
+      channel.persons.delete(name);
+      if (channel.persons.size === 0) this.#channels.delete(key);
+      this.#tell({ key, kind: "leave", member });
+    }, this.#options.graceMs ?? GRACE_MS);
+  }
+
+  #tell(event: PresenceEvent): void {
+    this.#events.push(event);
+    this.#drain ??= setImmediate(() => this.#deliver());
+  }
+
+  #deliver(): void {
+    const events = this.#events;
+    this.#drain = undefined;
+    // What happens meanwhile is told in the next turn.
+    this.#events = [];
+    for (const event of events) {
+      try {
+        this.#handlers?.event(event);
+      } catch (error) {
+        this.#options.stats.sessionFaults++;
+        this.#options.log.error({ err: error }, "telling of presence threw");
+      }
+    }
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface may have to ask; here all is known
+  async members(key: ChannelKey, limit: number): Promise<PresencePage> {
+    const channel = this.#channels.get(key);
+    if (channel === undefined) return { members: [], connections: 0, users: 0 };
+    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
+    const members: PresenceMember[] = [];
+    for (const member of channel.members.values()) {
+      if (members.length >= most) break;
+      members.push(member);
+    }
+    return { members, connections: channel.members.size, users: channel.present };
+  }
+
+  async counts(key: ChannelKey): Promise<PresenceCounts> {
+    const { connections, users } = await this.members(key, 0);
+    return { connections, users };
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface writes what waits; here nothing does
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#handlers = undefined;
+    clearImmediate(this.#drain);
+    for (const { persons } of this.#channels.values()) {
+      for (const { grace } of persons.values()) clearTimeout(grace);
+    }
+    this.#channels.clear();
+  }
+}

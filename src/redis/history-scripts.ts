@@ -1,0 +1,44 @@
+/** The scripts of channel history. Each begins with lua/history-standing.lua. */
+
+import { createHash } from "node:crypto";
+
+import { ReplyError, type Redis } from "ioredis";
+
+import { loadScript, type Script } from "./scripts.js";
+
+export const APPEND = withStanding("history-append");
+export const READ = withStanding("history-read");
+export const TOPS = withStanding("history-tops");
+
+function withStanding(name: string): Script {
+  const lua = `${loadScript("history-standing").lua}\n${loadScript(name).lua}`;
+  return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
+}
+
+/**
+ * Makes a new connection's server know them: of batches that meet NOSCRIPT together, a later
+ * one could overtake the others while they are sent again in full.
+ */
+export async function knowHistoryScripts(redis: Redis): Promise<void> {
+  try {
+    await Promise.all([APPEND, READ, TOPS].map(({ lua }) => redis.script("LOAD", lua)));
+  } catch (error) {
+    // A user without scripts: fleets without history work, and who uses it is told then.
+    if (!(error instanceof ReplyError)) throw error;
+  }
+}
+
+/** As runScript, but strings come back as bytes. */
+export async function runForBytes(
+  redis: Redis,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  try {
+    return await redis.callBuffer("EVALSHA", [script.sha1, keys.length, ...keys, ...args]);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return await redis.callBuffer("EVAL", [script.lua, keys.length, ...keys, ...args]);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * Channel history on Redis: a batch is appended, numbered and published by one script
+ * (lua/history-append.lua), and read with the channel's standing by another.
+ *
+ * Reads go over the publish connection, so they see what was published before them. They are
+ * cut into script calls of bounded size, and few run at once: publications pass between them.
+ */
+
+import { randomBytes } from "node:crypto";
+
+import type {
+  BusPublication,
+  ChannelKey,
+  HistoryPage,
+  HistoryQuery,
+  HistoryRule,
+  PublishRequest,
+} from "../core/broker.js";
+import type { Log } from "../core/log.js";
+import type { Stats } from "../core/stats.js";
+import { StarlingError } from "../protocol/errors.js";
+import type { Position } from "../protocol/messages.js";
+import { decodeItem, encodeItem, encodePositionedHead } from "./envelope.js";
+import { Gate } from "./history-gate.js";
+import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
+import { limited } from "./limited.js";
+import type { RedisLink } from "./link.js";
+import { packMessage } from "./packing.js";
+import { runScript } from "./scripts.js";
+import { shardOf } from "./shard.js";
+
+export interface HistoryOptions {
+  readonly link: RedisLink;
+  readonly shards: number;
+  /** For how long a repetition of a messageId is known as one. */
+  readonly messageIdWindowMs: number;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+export interface HistoryBatch {
+  readonly shard: number;
+  readonly openedAtMs: number;
+  /** All with a history rule. */
+  readonly requests: readonly PublishRequest[];
+}
+
+/** What became of one request. */
+export type Answer = StarlingError | Position;
+
+/**
+ * How much longer than its history a channel's standing lives. A quiet channel goes on with its
+ * epoch and offsets although its history has expired; one that nobody looked at for so long
+ * starts anew. lua/history-standing.lua knows half of it.
+ */
+const STANDING_MS = 600_000;
+/** One script call returns this much and one entry more: about a millisecond of the connection. */
+const READ_BYTES = 512 * 1024;
+/** The most that one page holds of payloads: what is longer is read in several. */
+const PAGE_BYTES_MAX = 16 * 1024 * 1024;
+const READS_RUNNING = 16;
+const READS_WAITING = 20_000;
+/** Per script call, at about a microsecond each. */
+const TOPS_CHANNELS = 250;
+const EPOCH_BYTES = 9;
+const LOG_INTERVAL_MS = 1_000;
+
+interface Stretch {
+  readonly top: Position;
+  readonly cut: boolean;
+  /** Of the last entry, readable or not. */
+  readonly reached: number;
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export class RedisHistory {
+  readonly #options: HistoryOptions;
+  readonly #link: RedisLink;
+  readonly #gate = new Gate(READS_RUNNING, READS_WAITING);
+  readonly #reportTrouble: (text: string) => void;
+  readonly #reportSkipped: (error: unknown, key: ChannelKey) => void;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+    this.#link = options.link;
+    this.#reportTrouble = limited(LOG_INTERVAL_MS, (suppressed, error) => {
+      options.log.error({ suppressed, error }, "Redis refused a step after a publication was appended");
+    });
+    this.#reportSkipped = limited(LOG_INTERVAL_MS, (suppressed, error, key) => {
+      options.log.warn({ suppressed, key, error: String(error) }, "skipped an entry of history");
+    });
+  }
+
+  /** Never rejects. @returns an answer for each request */
+  async append(batch: HistoryBatch): Promise<readonly Answer[]> {
+    const { requests } = batch;
+    try {
+      const { names, args } = this.#written(batch);
+      const reply = await this.#link.run((redis) => runScript(redis, APPEND, names, args));
+      return this.#answers(requests.length, reply as [(number | string)[], string, string]);
+    } catch (error) {
+      const failure =
+        error instanceof StarlingError
+          ? error
+          : new StarlingError("internal", "a batch could not be written", { cause: error });
+      if (failure !== error) this.#options.log.error({ err: error }, "a batch could not be written");
+      return requests.map(() => failure);
+    }
+  }
+
+  /** KEYS and ARGV of lua/history-append.lua. */
+  #written({ shard, openedAtMs, requests }: HistoryBatch): {
+    names: string[];
+    args: (string | number | Buffer)[];
+  } {
+    const { keys, nodeId } = this.#link;
+    const numbers = new Map<ChannelKey, number>();
+    const names: string[] = [];
+    const onceNames: string[] = [];
+    const rules: number[] = [];
+    const layout: number[] = [];
+    const items: Buffer[] = [];
+    for (const request of requests) {
+      const { key, history, messageId } = request;
+      let number = numbers.get(key);
+      if (number === undefined) {
+        number = numbers.size + 1;
+        numbers.set(key, number);
+        names.push(keys.history(shard, key), keys.meta(shard, key));
+        rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS);
+      }
+      const item = encodeItem(request, openedAtMs);
+      items.push(item);
+      layout.push(number, item.length, messageId === undefined ? 0 : 1);
+      if (messageId !== undefined) onceNames.push(keys.once(shard, key, messageId));
+    }
+    const args = [
+      keys.bus(shard),
+      encodePositionedHead(nodeId, openedAtMs),
+      Buffer.concat(items),
+      packMessage([numbers.size, ...rules, ...layout]),
+      freshEpoch(),
+      this.#options.messageIdWindowMs,
+    ];
+    return { names: names.concat(onceNames), args };
+  }
+
+  #answers(
+    count: number,
+    [positions, trouble, unpublished]: [(number | string)[], string, string],
+  ): Answer[] {
+    if (trouble !== "") this.#reportTrouble(trouble);
+    if (unpublished !== "") this.#reportTrouble(unpublished);
+    const answers = new Array<Answer>(count);
+    for (let i = 0; i < count; i++) {
+      const offset = positions[i * 2] as number;
+      const text = positions[i * 2 + 1] as string;
+      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
+      else if (unpublished === "") answers[i] = { offset, epoch: text };
+      else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);
+    }
+    return answers;
+  }
+
+  /** @throws StarlingError unavailable, unknown */
+  async read(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
+    const publications: BusPublication[] = [];
+    let { since } = query;
+    let left = query.limit;
+    let bytes = 0;
+    for (;;) {
+      const at = since;
+      const stretch = await this.#gate.run(() => this.#readOnce(key, query, at, left, publications));
+      const { top, cut, reached, count } = stretch;
+      if (at !== undefined && at !== query.since && at.epoch !== top.epoch) {
+        // The channel was renewed between two calls: what was read of the epoch before is void.
+        publications.length = 0;
+        since = query.since;
+        left = query.limit;
+        bytes = 0;
+        if (since !== undefined) return { publications, top };
+        continue;
+      }
+      left -= count;
+      bytes += stretch.bytes;
+      if (!cut || left <= 0 || bytes >= PAGE_BYTES_MAX) return { publications, top };
+      since = { offset: reached, epoch: top.epoch };
+    }
+  }
+
+  async #readOnce(
+    key: ChannelKey,
+    { rule, reverse }: HistoryQuery,
+    since: Position | undefined,
+    limit: number,
+    into: BusPublication[],
+  ): Promise<Stretch> {
+    const { keys } = this.#link;
+    const shard = shardOf(key, this.#options.shards);
+    const args = [
+      freshEpoch(),
+      rule.ttlMs + STANDING_MS,
+      rule.size,
+      since?.epoch ?? "",
+      since?.offset ?? 0,
+      reverse ? "1" : "0",
+      limit,
+      READ_BYTES,
+    ];
+    const names = [keys.history(shard, key), keys.meta(shard, key)];
+    const reply = await this.#link.run((redis) => runForBytes(redis, READ, names, args));
+    const [epochBytes, top, cut, ...entries] = reply as [Buffer, number, number, ...(number | Buffer)[]];
+    const epoch = epochBytes.toString();
+    let reached = since?.offset ?? 0;
+    let bytes = 0;
+    for (let i = 0; i < entries.length; i += 2) {
+      reached = entries[i] as number;
+      const item = entries[i + 1] as Buffer;
+      bytes += item.length;
+      try {
+        into.push(owned(decodeItem(item, { offset: reached, epoch })));
+      } catch (error) {
+        // Its offset is missing in the page: whoever reads it sees the gap.
+        this.#options.stats.envelopesSkipped++;
+        this.#reportSkipped(error, key);
+      }
+    }
+    return { top: { offset: top, epoch }, cut: cut === 1, reached, count: entries.length / 2, bytes };
+  }
+
+  /** @throws StarlingError unavailable, unknown */
+  async tops(
+    channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
+  ): Promise<Position[]> {
+    const { keys } = this.#link;
+    const byShard = new Map<number, number[]>();
+    for (let i = 0; i < channels.length; i++) {
+      const shard = shardOf(channels[i]!.key, this.#options.shards);
+      const of = byShard.get(shard);
+      if (of === undefined) byShard.set(shard, [i]);
+      else of.push(i);
+    }
+    const tops = new Array<Position>(channels.length);
+    const calls: Promise<void>[] = [];
+    for (const [shard, indexes] of byShard) {
+      for (let from = 0; from < indexes.length; from += TOPS_CHANNELS) {
+        const part = indexes.slice(from, from + TOPS_CHANNELS);
+        const names = part.flatMap((i) => [
+          keys.history(shard, channels[i]!.key),
+          keys.meta(shard, channels[i]!.key),
+        ]);
+        const args = [freshEpoch(), ...part.map((i) => channels[i]!.rule.ttlMs + STANDING_MS)];
+        const call = this.#link.run((redis) => runScript(redis, TOPS, names, args));
+        calls.push(
+          call.then((reply) => {
+            const flat = reply as (number | string)[];
+            for (let n = 0; n < part.length; n++) {
+              tops[part[n]!] = { offset: flat[n * 2] as number, epoch: flat[n * 2 + 1] as string };
+            }
+          }),
+        );
+      }
+    }
+    await Promise.all(calls);
+    return tops;
+  }
+}
+
+/** Never of a generator that a restart begins anew. */
+function freshEpoch(): string {
+  return randomBytes(EPOCH_BYTES).toString("base64url");
+}
+
+/** A page outlives the socket's buffer that its views lie in. */
+function owned(publication: BusPublication): BusPublication {
+  const { payload } = publication;
+  return { ...publication, payload: { ...payload, bytes: Uint8Array.from(payload.bytes) } };
+}

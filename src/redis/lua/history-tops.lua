@@ -1,0 +1,16 @@
+-- Where many channels stand. Preceded by history-standing.lua. All keys are in one slot.
+-- KEYS     stream and meta of each channel
+-- ARGV[1]  fresh epoch
+-- ARGV[2 ..] meta ttl of each channel, ms
+-- Returns top and epoch of each channel, flat.
+local tops = {}
+for at = 1, #KEYS, 2 do
+  local channel = standing(KEYS[at], KEYS[at + 1], ARGV[1])
+  local err = channel.err or keep(channel, tonumber(ARGV[2 + (at - 1) / 2]))
+  if err then
+    return redis.error_reply(err)
+  end
+  tops[at] = channel.top
+  tops[at + 1] = channel.epoch
+end
+return tops

@@ -1,0 +1,305 @@
+/**
+ * Who is in which channel, over all nodes, in Redis. The record is one per shard and is changed by
+ * one script alone (lua/presence-step.lua), which also tells of it. Every node writes its own members
+ * and sweeps everybody's; nothing depends on one node's life or clock.
+ */
+
+import type { ChannelKey } from "../core/broker.js";
+import type { Log } from "../core/log.js";
+import type {
+  PresenceCounts,
+  PresenceHandlers,
+  PresenceMember,
+  PresencePage,
+  PresenceStore,
+} from "../core/presence.js";
+import type { Stats } from "../core/stats.js";
+import { limited } from "./limited.js";
+import type { RedisLink } from "./link.js";
+import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
+import { PresenceShard } from "./presence-shard.js";
+import { shardOf } from "./shard.js";
+
+export interface RedisPresenceOptions {
+  readonly nodeId: string;
+  readonly link: RedisLink;
+  /**
+   * A node that died has its members' leaves told this long after it last refreshed them. They are
+   * gone from members() one grace earlier. At least three graces.
+   */
+  readonly ttlMs?: number | undefined;
+  /** How long a user without a connection may come back unnoticed. */
+  readonly graceMs?: number | undefined;
+  /** One for all nodes, as the bus's. */
+  readonly shards: number;
+  /** Joins and leaves are gathered for this long. */
+  readonly flushIntervalMs?: number | undefined;
+  /** Members that one page names at most. */
+  readonly maxMembers?: number | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+const TTL_MS = 60_000;
+const GRACE_MS = 3_000;
+const FLUSH_INTERVAL_MS = 20;
+const MAX_MEMBERS = 1_000;
+const GRACES_PER_TTL_LEAST = 3;
+/** Each member is refreshed twice in its life, in this many shares. */
+const REFRESH_SHARES = 30;
+const REFRESH_INTERVAL_LEAST_MS = 10;
+const SWEEP_INTERVAL_MOST_MS = 1_000;
+const SKIP_LOG_INTERVAL_MS = 1_000;
+
+/** A member on this node. */
+interface Own {
+  readonly entry: string;
+  readonly shard: PresenceShard;
+  readonly user: string | null;
+  /** The share that it is refreshed with. */
+  readonly share: Set<Own>;
+}
+
+/** @throws Error if the options contradict each other */
+export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
+  return new RedisPresence(options);
+}
+
+class RedisPresence implements PresenceStore {
+  readonly #options: RedisPresenceOptions;
+  readonly #link: RedisLink;
+  readonly #graceMs: number;
+  readonly #refreshIntervalMs: number;
+  readonly #shards: readonly PresenceShard[];
+  /** By channel, then connection. */
+  readonly #own = new Map<ChannelKey, Map<string, Own>>();
+  readonly #shares: readonly Set<Own>[];
+  /** Reads that wait for the flush before them: who asks the same meanwhile gets the same. */
+  readonly #reads = new Map<string, Promise<PresencePage>>();
+  readonly #reportSkipped: (error: unknown) => void;
+  #handlers: PresenceHandlers | undefined;
+  #joins = 0;
+  #refreshed = 0;
+  #refreshTimer: NodeJS.Timeout | undefined;
+  #missedTimer: NodeJS.Timeout | undefined;
+  #wasUp = false;
+  #open = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: RedisPresenceOptions) {
+    this.#options = options;
+    const { link, log } = options;
+    this.#link = link;
+    const ttlMs = options.ttlMs ?? TTL_MS;
+    const graceMs = (this.#graceMs = options.graceMs ?? GRACE_MS);
+    if (ttlMs < graceMs * GRACES_PER_TTL_LEAST) {
+      throw new Error(
+        `presence: a time-to-live of ${ttlMs} ms is too short for a grace of ${graceMs} ms: ` +
+          `at least ${graceMs * GRACES_PER_TTL_LEAST} ms`,
+      );
+    }
+    // Who lapses gets the grace too, so that after an outage nobody leaves who is written again.
+    const lifeMs = ttlMs - graceMs;
+    this.#refreshIntervalMs = Math.max(REFRESH_INTERVAL_LEAST_MS, lifeMs / 2 / REFRESH_SHARES);
+    const shares = Math.max(1, Math.floor(lifeMs / 2 / this.#refreshIntervalMs));
+    this.#shares = Array.from({ length: shares }, () => new Set<Own>());
+    this.#shards = Array.from(
+      { length: options.shards },
+      (_, shard) =>
+        new PresenceShard({
+          shard,
+          link,
+          lifeMs,
+          graceMs,
+          keysTtlMs: ttlMs * 2,
+          flushIntervalMs: options.flushIntervalMs ?? FLUSH_INTERVAL_MS,
+          sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
+          log,
+          lost: () => this.#recordLost(shard),
+        }),
+    );
+    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
+      log.warn({ suppressed, error: String(error) }, "skipped presence events that could not be read");
+    });
+  }
+
+  async start(handlers: PresenceHandlers): Promise<void> {
+    this.#handlers = handlers;
+    this.#shards.forEach((_, shard) => {
+      this.#link.hear(this.#link.keys.presenceEvents(shard), (bytes) => this.#came(shard, bytes));
+    });
+    await this.#link.open();
+    this.#open = true;
+    this.#link.onChange((up) => this.#linkChanged(up));
+    for (const shard of this.#shards) shard.startSweeping();
+    this.#refreshTimer = setInterval(() => this.#refresh(), this.#refreshIntervalMs);
+  }
+
+  join(key: ChannelKey, member: PresenceMember): void {
+    if (this.#stopping !== undefined) return;
+    const { connection, user } = member;
+    const former = this.#own.get(key)?.get(connection);
+    if (former?.user === user) return;
+    // It is somebody else from now on.
+    if (former !== undefined) this.leave(key, member);
+    const shard = this.#shardOf(key);
+    const share = this.#shares[this.#joins++ % this.#shares.length]!;
+    const own: Own = { entry: encodeEntry(key, member), shard, user, share };
+    let inChannel = this.#own.get(key);
+    if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, Own>()));
+    inChannel.set(connection, own);
+    share.add(own);
+    shard.join(own.entry);
+  }
+
+  leave(key: ChannelKey, { connection }: PresenceMember): void {
+    const inChannel = this.#own.get(key);
+    const own = inChannel?.get(connection);
+    if (inChannel === undefined || own === undefined) return;
+    inChannel.delete(connection);
+    if (inChannel.size === 0) this.#own.delete(key);
+    own.share.delete(own);
+    own.shard.leave(own.entry);
+  }
+
+  async members(key: ChannelKey, limit: number): Promise<PresencePage> {
+    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
+    const asked = `${most} ${key}`;
+    let reading = this.#reads.get(asked);
+    if (reading === undefined) {
+      reading = this.#read(key, most, () => this.#reads.delete(asked));
+      this.#reads.set(asked, reading);
+    }
+    return reading;
+  }
+
+  async counts(key: ChannelKey): Promise<PresenceCounts> {
+    const { connections, users } = await this.members(key, 0);
+    return { connections, users };
+  }
+
+  async #read(key: ChannelKey, most: number, begun: () => void): Promise<PresencePage> {
+    const shard = this.#shardOf(key);
+    // This node's own joins and leaves before the question are in the answer.
+    await shard.flush();
+    begun();
+    const { connections, users, entries } = await shard.read(entryPrefix(key), most);
+    const members: PresenceMember[] = [];
+    for (const entry of entries) {
+      try {
+        members.push(decodeEntry(entry).member);
+      } catch (error) {
+        this.#skipped(error);
+      }
+    }
+    return { members, connections, users };
+  }
+
+  #shardOf(key: ChannelKey): PresenceShard {
+    return this.#shards[shardOf(key, this.#shards.length)]!;
+  }
+
+  #came(shard: number, bytes: Buffer): void {
+    let events;
+    try {
+      events = decodeEvents(bytes);
+      for (const { key } of events) {
+        if (shardOf(key, this.#shards.length) !== shard) throw new Error("an event of another shard");
+      }
+    } catch (error) {
+      this.#skipped(error);
+      return;
+    }
+    for (const event of events) {
+      try {
+        this.#handlers?.event(event);
+      } catch (error) {
+        this.#fault(error);
+      }
+    }
+  }
+
+  #skipped(error: unknown): void {
+    this.#options.stats.envelopesSkipped++;
+    this.#reportSkipped(error);
+  }
+
+  #fault(error: unknown): void {
+    this.#options.stats.sessionFaults++;
+    this.#options.log.error({ err: error }, "telling of presence threw");
+  }
+
+  #refresh(): void {
+    // Once it is up again all are written.
+    if (this.#link.down !== undefined) return;
+    for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {
+      own.shard.refresh(own.entry);
+    }
+  }
+
+  #linkChanged(up: boolean): void {
+    if (!up || this.#stopping !== undefined) return;
+    if (this.#wasUp) {
+      this.#writeAgain(false, this.#shards);
+      this.#tellMissed();
+    }
+    this.#wasUp = true;
+    for (const shard of this.#shards) void shard.flush();
+  }
+
+  #recordLost(shard: number): void {
+    this.#options.log.warn(
+      { node: this.#options.nodeId, shard },
+      "Redis lost the record of presence: this node's members are written again",
+    );
+    this.#writeAgain(true, [this.#shards[shard]!]);
+    this.#tellMissed();
+  }
+
+  #writeAgain(lost: boolean, shards: readonly PresenceShard[]): void {
+    for (const inChannel of this.#own.values()) {
+      for (const { entry, shard } of inChannel.values()) {
+        if (shards.includes(shard)) shard.writeAgain(entry, lost);
+      }
+    }
+  }
+
+  /** After a grace: by then the other nodes have written what they have, too. */
+  #tellMissed(): void {
+    clearTimeout(this.#missedTimer);
+    if (this.#stopping !== undefined) return;
+    this.#missedTimer = setTimeout(() => {
+      try {
+        this.#handlers?.missed?.();
+      } catch (error) {
+        this.#fault(error);
+      }
+    }, this.#graceMs);
+  }
+
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#end());
+  }
+
+  async #end(): Promise<void> {
+    clearInterval(this.#refreshTimer);
+    clearTimeout(this.#missedTimer);
+    for (const inChannel of this.#own.values()) {
+      for (const { entry, shard } of inChannel.values()) shard.leave(entry);
+    }
+    this.#own.clear();
+    for (const share of this.#shares) share.clear();
+    if (this.#open && this.#link.down === undefined) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, this.#link.commandTimeoutMs);
+      });
+      await Promise.race([Promise.all(this.#shards.map((shard) => shard.flush())), late]);
+      clearTimeout(timer);
+    }
+    for (const shard of this.#shards) shard.close();
+    if (!this.#open) return;
+    this.#open = false;
+    await this.#link.close();
+  }
+}

@@ -1,0 +1,327 @@
+/** What every PresenceStore promises: run on memory and on a real Redis. */
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import type { PresenceEvent, PresenceMember, PresenceStore } from "../../src/core/presence.js";
+import { Stats } from "../../src/core/stats.js";
+
+/** For what happens in time: looks again until it is so, or says what it is instead. */
+const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(look, { timeout: 10_000, interval: 15 });
+
+export interface PresenceSetup {
+  create(options: { graceMs: number; maxMembers?: number; stats: Stats }): PresenceStore;
+}
+
+const KEY = "main/chat:lobby";
+const LONG_GRACE_MS = 60_000;
+const SHORT_GRACE_MS = 60;
+
+const member = (connection: string, user: string | null = null): PresenceMember => ({ connection, user });
+/** In an order of their own: a page has none. */
+const sorted = (members: readonly PresenceMember[]): PresenceMember[] =>
+  [...members].sort((a, b) => (a.connection < b.connection ? -1 : 1));
+
+const HOSTILE_NAMES = [
+  "__proto__",
+  "constructor",
+  "",
+  ":",
+  "a:b",
+  "-1",
+  "=1",
+  "+1",
+  "a\nb",
+  "a",
+  "a\0b",
+  '"',
+  "\\",
+  "\\n",
+  "ü",
+  "\u{1f600}",
+  "\ud800",
+  "\uffff",
+  "\u2028",
+  "x".repeat(5_000),
+  "[(*?]",
+  " ",
+];
+
+export function presenceContract(name: string, setup: PresenceSetup): void {
+  describe(`presence on ${name}`, () => {
+    let store: PresenceStore;
+    let stats: Stats;
+    let events: PresenceEvent[];
+    let onEvent: (event: PresenceEvent) => void;
+
+    async function begin(graceMs: number, maxMembers?: number): Promise<void> {
+      stats = new Stats();
+      events = [];
+      onEvent = () => undefined;
+      store = setup.create({ graceMs, stats, ...(maxMembers === undefined ? {} : { maxMembers }) });
+      await store.start({
+        event(event) {
+          events.push(event);
+          onEvent(event);
+        },
+      });
+    }
+    async function beginAgain(graceMs: number, maxMembers?: number): Promise<void> {
+      await store.stop();
+      await begin(graceMs, maxMembers);
+    }
+    const told = (): string[] => events.map(({ kind, member: { connection } }) => `${kind} ${connection}`);
+    /** All that was caused before is told once this is. */
+    async function barrier(key = KEY): Promise<void> {
+      const last = `barrier-${events.length}`;
+      store.join(key, member(last, last));
+      await eventually(() => expect(events.at(-1)?.member.connection).toBe(last));
+      events.pop();
+    }
+
+    beforeEach(() => begin(LONG_GRACE_MS));
+    afterEach(() => store.stop());
+
+    it("names the members by connection and user, and counts both", async () => {
+      store.join(KEY, member("a.1", "ann"));
+      store.join(KEY, member("a.2", "ann"));
+      store.join(KEY, member("a.3", "bob"));
+      store.join(KEY, member("a.4"));
+      store.join(KEY, member("a.5"));
+      const page = await store.members(KEY, 100);
+      expect(sorted(page.members)).toEqual([
+        member("a.1", "ann"),
+        member("a.2", "ann"),
+        member("a.3", "bob"),
+        member("a.4"),
+        member("a.5"),
+      ]);
+      expect(page).toMatchObject({ connections: 5, users: 4 });
+      expect(await store.counts(KEY)).toEqual({ connections: 5, users: 4 });
+    });
+
+    it("knows an empty channel", async () => {
+      expect(await store.members("main/nobody", 10)).toEqual({ members: [], connections: 0, users: 0 });
+      expect(await store.counts("main/nobody")).toEqual({ connections: 0, users: 0 });
+    });
+
+    it("keeps channels apart whose names begin alike, and those of other applications", async () => {
+      const keys = ["main/chat", "main/chat:1", "main/chat:11", "main/cha", "other/chat", "main/CHAT"];
+      keys.forEach((key, at) => store.join(key, member(`a.${at}`, "ann")));
+      for (const [at, key] of keys.entries()) {
+        expect(await store.members(key, 10)).toEqual({
+          members: [member(`a.${at}`, "ann")],
+          connections: 1,
+          users: 1,
+        });
+      }
+    });
+
+    it("tells a join with the user's first connection, a leave after the last", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1", "ann"));
+      store.join(KEY, member("a.2", "ann"));
+      await eventually(() => expect(events).toEqual([{ key: KEY, kind: "join", member: events[0]!.member }]));
+      expect(events[0]!.member).toEqual(member("a.1", "ann"));
+      store.leave(KEY, member("a.1", "ann"));
+      await barrier();
+      expect(await store.counts(KEY)).toEqual({ connections: 2, users: 2 });
+      store.leave(KEY, member("a.2", "ann"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "leave a.2"]));
+      expect(events[1]).toEqual({ key: KEY, kind: "leave", member: member("a.2", "ann") });
+    });
+
+    it("does not tell of who is back within the grace, on whichever connection", async () => {
+      store.join(KEY, member("a.1", "ann"));
+      await barrier();
+      for (let at = 1; at <= 5; at++) {
+        store.leave(KEY, member(`a.${at}`, "ann"));
+        expect((await store.counts(KEY)).users).toBe(1);
+        store.join(KEY, member(`a.${at + 1}`, "ann"));
+        expect((await store.counts(KEY)).users).toBe(2);
+      }
+      await barrier();
+      expect(told()).toEqual(["join a.1"]);
+    });
+
+    it("lists a connection no more once it left, although its leave is not told yet", async () => {
+      store.join(KEY, member("a.1", "ann"));
+      await barrier();
+      store.leave(KEY, member("a.1", "ann"));
+      const { members, users } = await store.members(KEY, 10);
+      expect(members.map(({ user }) => user)).not.toContain("ann");
+      expect(users).toBe(1);
+      expect(told()).toEqual(["join a.1"]);
+    });
+
+    it("tells a new join after a leave was told", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1", "ann"));
+      await eventually(() => expect(told()).toHaveLength(1));
+      store.leave(KEY, member("a.1", "ann"));
+      await eventually(() => expect(told()).toHaveLength(2));
+      store.join(KEY, member("a.2", "ann"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "leave a.1", "join a.2"]));
+    });
+
+    it("takes each anonymous connection as somebody", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1"));
+      await eventually(() => expect(told()).toEqual(["join a.1"]));
+      store.join(KEY, member("a.2"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "join a.2"]));
+      store.leave(KEY, member("a.1"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "join a.2", "leave a.1"]));
+      expect(events.every(({ member: { user } }) => user === null)).toBe(true);
+      expect(await store.members(KEY, 10)).toEqual({ members: [member("a.2")], connections: 1, users: 1 });
+    });
+
+    it("confuses no user with another, however they are named", async () => {
+      HOSTILE_NAMES.forEach((user, at) => store.join(KEY, member(`a.${100 + at}`, user)));
+      // An anonymous connection named like a user is another.
+      store.join(KEY, member("a"));
+      const { members, users, connections } = await store.members(KEY, 100);
+      expect(sorted(members)).toEqual([
+        member("a"),
+        ...HOSTILE_NAMES.map((user, at) => member(`a.${100 + at}`, user)),
+      ]);
+      expect([connections, users]).toEqual([HOSTILE_NAMES.length + 1, HOSTILE_NAMES.length + 1]);
+      await barrier();
+      expect(events.map(({ member: { user } }) => user)).toEqual([...HOSTILE_NAMES, null]);
+      HOSTILE_NAMES.forEach((user, at) => store.leave(KEY, member(`a.${100 + at}`, user)));
+      expect(await store.counts(KEY)).toEqual({ connections: 2, users: 2 });
+    });
+
+    it("keeps users apart of whom one's name begins with the other's", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1", "a"));
+      store.join(KEY, member("a.2", "a\nb"));
+      store.join(KEY, member("a.3", "a=b"));
+      await eventually(() => expect(told()).toHaveLength(3));
+      store.leave(KEY, member("a.1", "a"));
+      await eventually(() => expect(told().at(-1)).toBe("leave a.1"));
+    });
+
+    it("heeds a limit and counts all the same", async () => {
+      for (let at = 0; at < 30; at++) store.join(KEY, member(`a.${at}`, `user ${at % 10}`));
+      for (const [limit, named] of [
+        [7, 7],
+        [1, 1],
+        [0, 0],
+        [-1, 0],
+        [NaN, 0],
+        [2.9, 2],
+        [Infinity, 30],
+      ] as const) {
+        const page = await store.members(KEY, limit);
+        expect(new Set(page.members.map(({ connection }) => connection)).size).toBe(named);
+        expect(page).toMatchObject({ connections: 30, users: 10 });
+      }
+    });
+
+    it("names no more than its own limit, whatever was asked", async () => {
+      await beginAgain(LONG_GRACE_MS, 5);
+      for (let at = 0; at < 8; at++) store.join(KEY, member(`a.${at}`));
+      const page = await store.members(KEY, 1_000_000);
+      expect(page.members).toHaveLength(5);
+      expect(page.connections).toBe(8);
+    });
+
+    it("takes a repeated join as one, and a leave of who never joined as nothing", async () => {
+      store.join(KEY, member("a.1", "ann"));
+      store.join(KEY, member("a.1", "ann"));
+      store.leave(KEY, member("a.9", "ann"));
+      store.leave("main/other", member("a.1", "ann"));
+      await barrier();
+      store.join(KEY, member("a.1", "ann"));
+      expect(await store.counts(KEY)).toEqual({ connections: 2, users: 2 });
+      store.leave(KEY, member("a.1", "ann"));
+      expect(await store.counts(KEY)).toEqual({ connections: 1, users: 1 });
+      await barrier();
+      expect(told()).toEqual(["join a.1"]);
+    });
+
+    it("keeps nothing of who came and went in one turn", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1", "ann"));
+      store.leave(KEY, member("a.1", "ann"));
+      expect(await store.counts(KEY)).toEqual({ connections: 0, users: 0 });
+      store.join(KEY, member("a.2", "bob"));
+      store.leave(KEY, member("a.2", "bob"));
+      store.join(KEY, member("a.2", "bob"));
+      expect(await store.counts(KEY)).toEqual({ connections: 1, users: 1 });
+      await barrier();
+      // Either not at all or both.
+      await eventually(() =>
+        expect(told().filter((each) => each === "join a.1")).toHaveLength(
+          told().filter((each) => each === "leave a.1").length,
+        ),
+      );
+      expect(told().filter((each) => each.endsWith("a.2"))).toEqual(["join a.2"]);
+    });
+
+    it("takes a connection that joins as another user as left by the former", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      store.join(KEY, member("a.1", "ann"));
+      await eventually(() => expect(told()).toHaveLength(1));
+      store.join(KEY, member("a.1", "bob"));
+      expect((await store.members(KEY, 10)).members).toEqual([member("a.1", "bob")]);
+      await eventually(() => expect(events).toHaveLength(3));
+      expect(events.slice(1)).toEqual([
+        { key: KEY, kind: "join", member: member("a.1", "bob") },
+        { key: KEY, kind: "leave", member: member("a.1", "ann") },
+      ]);
+      // Whatever the leave says: the connection is what leaves.
+      store.leave(KEY, member("a.1", "ann"));
+      await eventually(() => expect(events.at(-1)!.member).toEqual(member("a.1", "bob")));
+      expect(await store.counts(KEY)).toEqual({ connections: 0, users: 0 });
+    });
+
+    it("tells in a later phase of the loop than it was told", () => {
+      store.join(KEY, member("a.1", "ann"));
+      expect(events).toEqual([]);
+    });
+
+    it("tells a thousand joins and leaves, each once and in order", async () => {
+      await beginAgain(SHORT_GRACE_MS);
+      const connections = Array.from({ length: 1_000 }, (_, at) => `a.${at}`);
+      for (const connection of connections) store.join(KEY, member(connection, `user of ${connection}`));
+      await eventually(() => expect(told()).toEqual(connections.map((connection) => `join ${connection}`)));
+      expect(await store.counts(KEY)).toEqual({ connections: 1_000, users: 1_000 });
+      for (const connection of connections) store.leave(KEY, member(connection, `user of ${connection}`));
+      await eventually(() => expect(told()).toHaveLength(2_000));
+      expect(new Set(told().slice(1_000))).toEqual(
+        new Set(connections.map((connection) => `leave ${connection}`)),
+      );
+      expect(await store.counts(KEY)).toEqual({ connections: 0, users: 0 });
+    });
+
+    it("goes on when whoever is told throws, and counts it", async () => {
+      onEvent = ({ member: { connection } }) => {
+        if (connection === "a.1") throw new Error("from a test");
+      };
+      store.join(KEY, member("a.1", "ann"));
+      store.join(KEY, member("a.2", "bob"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "join a.2"]));
+      expect(stats.sessionFaults).toBe(1);
+    });
+
+    it("tells what is caused from within being told", async () => {
+      onEvent = ({ member: { connection } }) => {
+        if (connection === "a.1") store.join(KEY, member("a.2", "bob"));
+      };
+      store.join(KEY, member("a.1", "ann"));
+      await eventually(() => expect(told()).toEqual(["join a.1", "join a.2"]));
+    });
+
+    it("stops twice as well as once, and then takes nobody in", async () => {
+      store.join(KEY, member("a.1", "ann"));
+      await barrier();
+      await store.stop();
+      await store.stop();
+      store.join(KEY, member("a.2", "bob"));
+      store.leave(KEY, member("a.1", "ann"));
+      expect(told()).toEqual(["join a.1"]);
+    });
+  });
+}

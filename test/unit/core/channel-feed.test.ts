@@ -1,0 +1,297 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { BusPublication, HistoryPage } from "../../../src/core/broker.js";
+import { ChannelFeed, type JoinOutcome, type Positioned } from "../../../src/core/channel-feed.js";
+import type { Position } from "../../../src/protocol/messages.js";
+
+/** Settles promises that are ready, timers excluded. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+}
+
+function publicationAt(position: Position): Positioned {
+  return {
+    key: "main/room",
+    payload: { bytes: Buffer.from(`"${position.epoch}-${position.offset}"`), encoding: 0 },
+    from: undefined,
+    event: undefined,
+    tags: undefined,
+    exclude: undefined,
+    position,
+    publishedAtMs: 0,
+  };
+}
+
+const text = ({ epoch, offset }: Position): string => `${epoch}-${offset}`;
+
+/** A channel as the server has it, with a bus that may lose and reads that take their time. */
+class World {
+  epochs = 1;
+  offset = 0;
+  oldest = 1;
+  readonly size: number;
+  readonly acknowledged: string[] = [];
+  /** Messages on their way to the node, in order. */
+  readonly bus: Positioned[] = [];
+  /** Reads not yet executed, and answers on their way back. */
+  readonly unread: (() => void)[] = [];
+  readonly answers: (() => void)[] = [];
+  readonly clients: ReaderClient[] = [];
+  stale = 0;
+  /** What a subscriber saw and must not have; kept, as it is seen inside of the feed's own calls. */
+  readonly faults: string[] = [];
+  readonly feed: ChannelFeed;
+
+  constructor(size: number) {
+    this.size = size;
+    this.feed = new ChannelFeed({
+      read: (since) => this.#ask(() => this.page(since)),
+      top: () => this.#ask(() => this.top),
+      deliver: (publication) => {
+        for (const client of this.clients) client.message(publication);
+      },
+      gap: (position) => {
+        for (const client of this.clients) client.told(position);
+      },
+      stale: () => this.stale++,
+      failed: (error) => {
+        throw error;
+      },
+    });
+  }
+
+  get epoch(): string {
+    return `e${this.epochs}`;
+  }
+
+  get top(): Position {
+    return { offset: this.offset, epoch: this.epoch };
+  }
+
+  page(since: Position): HistoryPage {
+    const publications: BusPublication[] = [];
+    if (since.epoch === this.epoch) {
+      for (let offset = Math.max(this.oldest, since.offset + 1); offset <= this.offset; offset++) {
+        publications.push(publicationAt({ offset, epoch: this.epoch }));
+      }
+    }
+    return { publications, top: this.top };
+  }
+
+  #ask<Answer>(compute: () => Answer): Promise<Answer> {
+    return new Promise((resolve) => {
+      this.unread.push(() => {
+        const answer = compute();
+        this.answers.push(() => resolve(answer));
+      });
+    });
+  }
+
+  publish(): void {
+    this.offset++;
+    this.oldest = Math.max(this.oldest, this.offset - this.size + 1);
+    this.acknowledged.push(text(this.top));
+    this.bus.push(publicationAt(this.top));
+  }
+
+  loseData(): void {
+    this.epochs++;
+    this.offset = 0;
+    this.oldest = 1;
+  }
+
+  async step(action: string, choice: number): Promise<void> {
+    switch (action) {
+      case "publish":
+        return this.publish();
+      case "deliver": {
+        const next = this.bus.shift();
+        if (next !== undefined) this.feed.live(next);
+        return;
+      }
+      case "lose":
+        this.bus.shift();
+        return;
+      case "execute":
+        this.unread.shift()?.();
+        return;
+      case "answer":
+        this.answers.shift()?.();
+        return settle();
+      case "subscribe":
+        this.clients.push(new ReaderClient(this, choice % 3 === 0 ? undefined : this.#somePosition(choice)));
+        return settle();
+      case "resume": {
+        const gone = this.clients[choice % Math.max(1, this.clients.length)];
+        gone?.reconnect();
+        return settle();
+      }
+      case "trim":
+        this.oldest = Math.min(this.offset + 1, this.oldest + (choice % 3));
+        return;
+      case "loseData":
+        return this.loseData();
+      case "check":
+        void this.feed.observe(this.top);
+        return;
+    }
+  }
+
+  #somePosition(choice: number): Position {
+    return { offset: Math.max(0, this.offset - (choice % 5)), epoch: this.epoch };
+  }
+
+  /** Everything under way arrives and the periodic check runs, until nothing moves. */
+  async quiesce(): Promise<void> {
+    for (let i = 0; i < 200; i++) {
+      while (this.bus.length > 0) await this.step("deliver", 0);
+      while (this.unread.length > 0) await this.step("execute", 0);
+      while (this.answers.length > 0) await this.step("answer", 0);
+      await settle();
+      if (this.bus.length + this.unread.length + this.answers.length > 0) continue;
+      const at = this.feed.position;
+      if (at === undefined || text(at) === text(this.top)) return;
+      await this.step("check", 0);
+    }
+    throw new Error("the feed does not come to rest");
+  }
+}
+
+/** A subscriber that keeps its position and checks what it is told. */
+class ReaderClient {
+  readonly #world: World;
+  position: Position | undefined;
+  joined = false;
+  attempt = 0;
+  toldLost = 0;
+
+  constructor(world: World, since: Position | undefined) {
+    this.#world = world;
+    this.position = since;
+    this.#join();
+  }
+
+  #join(): void {
+    const attempt = ++this.attempt;
+    const since = this.position;
+    void this.#world.feed.join(since, (outcome) => {
+      if (attempt === this.attempt) this.#joined(since, outcome);
+    });
+  }
+
+  #joined(since: Position | undefined, { recovered, position, missed }: JoinOutcome): void {
+    this.joined = true;
+    if (recovered === true) {
+      for (const publication of missed) this.message(publication);
+      if (text(this.position!) !== text(position)) {
+        this.#world.faults.push(`recovered to ${text(this.position!)}, not ${text(position)}`);
+      }
+    } else {
+      if (missed.length > 0) this.#world.faults.push("missed publications without recovery");
+      if (since !== undefined) this.toldLost++;
+      this.position = position;
+    }
+  }
+
+  /** Away, and back with its position. */
+  reconnect(): void {
+    if (!this.joined) return;
+    this.joined = false;
+    this.#join();
+  }
+
+  told(position: Position): void {
+    if (!this.joined) return;
+    this.toldLost++;
+    this.position = position;
+  }
+
+  message(publication: Positioned): void {
+    if (!this.joined) return;
+    const { offset, epoch } = publication.position;
+    const at = this.position!;
+    if (epoch !== at.epoch || offset !== at.offset + 1) {
+      this.#world.faults.push(`${text(publication.position)} after ${text(at)}`);
+    }
+    const content = Buffer.from(publication.payload.bytes).toString();
+    if (content !== `"${text(publication.position)}"`) this.#world.faults.push(`wrong content ${content}`);
+    this.position = publication.position;
+  }
+}
+
+const RUNS = 10_000;
+
+function schedules(actions: Record<string, number>) {
+  return fc.record({
+    size: fc.integer({ min: 1, max: 20 }),
+    steps: fc.array(
+      fc.tuple(
+        fc.oneof(
+          ...Object.entries(actions).map(([action, weight]) => ({ arbitrary: fc.constant(action), weight })),
+        ),
+        fc.nat(100),
+      ),
+      { maxLength: 60, size: "max" },
+    ),
+  });
+}
+
+const ORDINARY = { publish: 6, deliver: 5, execute: 4, answer: 4, subscribe: 2, resume: 2, check: 1 };
+
+describe("the feed of a channel with history", () => {
+  it("shows every subscriber each publication once and in order, or tells it a gap, whatever the schedule", async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules({ ...ORDINARY, lose: 2, trim: 1, loseData: 1 }), async ({ size, steps }) => {
+        const world = new World(size);
+        for (const [action, choice] of steps) await world.step(action, choice);
+        await world.quiesce();
+        expect(world.faults).toEqual([]);
+        for (const client of world.clients) {
+          expect(client.joined).toBe(true);
+          // Nobody is left behind in silence.
+          expect(text(client.position!)).toBe(text(world.top));
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it("recovers everyone where nothing was lost or trimmed, even if the bus loses messages", async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules({ ...ORDINARY, lose: 2 }), async ({ steps }) => {
+        const world = new World(1000);
+        for (const [action, choice] of steps) await world.step(action, choice);
+        await world.quiesce();
+        expect(world.faults).toEqual([]);
+        for (const client of world.clients) expect(client.toldLost).toBe(0);
+        expect(world.stale).toBe(0);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it("serves many who ask from one position with one read", async () => {
+    const world = new World(100);
+    world.publish();
+    for (let i = 0; i < 50; i++) world.clients.push(new ReaderClient(world, { offset: 0, epoch: "e1" }));
+    await settle();
+    expect(world.unread.length).toBe(1);
+    await world.quiesce();
+    for (const client of world.clients) expect(client.position).toEqual({ offset: 1, epoch: "e1" });
+  });
+
+  it("drops and counts what belongs to an epoch that the channel has left", async () => {
+    const world = new World(100);
+    world.clients.push(new ReaderClient(world, undefined));
+    await world.quiesce();
+    world.publish();
+    world.loseData();
+    world.publish();
+    const [old, fresh] = world.bus.splice(0);
+    world.feed.live(fresh!);
+    world.feed.live(old!);
+    await world.quiesce();
+    expect(world.stale).toBe(1);
+    expect(world.clients[0]).toMatchObject({ toldLost: 1, position: { offset: 1, epoch: "e2" } });
+  });
+});
