@@ -128,7 +128,9 @@ function environmentOf({ config, file }: LoadedConfig, flags: object): Record<st
   for (const name of optionNames) {
     if (!(name in flags)) continue;
     delete environment[`${envName(name)}_FILE`];
-    environment[envName(name)] = String(config[name]);
+    const value: unknown = config[name];
+    environment[envName(name)] =
+      typeof value === "object" && !Array.isArray(value) ? JSON.stringify(value) : String(value);
   }
   // The nodes write to pipes; what they write ends on this terminal.
   if (config.logFormat === "auto" && process.stderr.isTTY) environment[envName("logFormat")] = "pretty";

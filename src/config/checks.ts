@@ -22,6 +22,11 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
   if (config.heartbeatTimeoutMs >= config.heartbeatIntervalMs) {
     broken.push(`${name("heartbeatTimeoutMs")} must be below ${name("heartbeatIntervalMs")}`);
   }
+  if (config.presenceGraceMs >= config.presenceTtlMs) {
+    broken.push(
+      `${name("presenceGraceMs")} must be below ${name("presenceTtlMs")}: a member would be gone before its grace is over`,
+    );
+  }
   if (config.port !== 0 && config.port === config.apiPort) {
     broken.push(`${name("port")} and ${name("apiPort")} are the same: the API needs a port of its own`);
   }

@@ -73,7 +73,11 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
       origin: { kind: "default" } satisfies Origin,
     };
     const checked = optionOf(name).kind.schema.safeParse(value);
-    if (!checked.success) problems.push(refusal(name, value, origin, checked.error.issues[0]));
+    if (!checked.success) {
+      // One value may break several rules that have the same to say.
+      const refusals = checked.error.issues.map((issue) => refusal(name, value, origin, issue));
+      problems.push(...new Set(refusals));
+    }
     values[name] = checked.success ? checked.data : value;
     origins[name] = origin;
   }
@@ -205,12 +209,16 @@ function refusal(
   name: OptionName,
   value: unknown,
   origin: Origin,
-  issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined,
+  { path, message }: { readonly path: readonly PropertyKey[]; readonly message: string },
 ): string {
-  const at = issue?.path[0];
-  const item: unknown = Array.isArray(value) && typeof at === "number" ? value[at] : value;
-  const text = shown(name, item);
-  return `${place(name, origin)}: ${text} is not allowed: ${issue?.message ?? optionOf(name).kind.allowed}`;
+  let at = value;
+  for (const key of path) {
+    const holds = typeof at === "object" && at !== null && Object.hasOwn(at, key);
+    at = holds ? (at as Record<PropertyKey, unknown>)[key] : undefined;
+  }
+  // Within an object the place says more than the value; an item of a list is its own name.
+  const label = path.every((key) => typeof key === "number") ? "" : `${path.map(String).join(".")} `;
+  return `${place(name, origin)}: ${label}${shown(name, at)} is not allowed: ${message}`;
 }
 
 function place(name: OptionName, origin: Origin): string {

@@ -1,5 +1,6 @@
 /** docs/configuration.md, made from the option table. */
 
+import { ruleNames, rules, type Rule } from "./namespaces.js";
 import { ENV_PREFIX, envName, flagName, GROUPS, optionNames, optionOf, type OptionName } from "./options.js";
 
 /** The default as text, with what it means where the value alone does not say it. */
@@ -28,6 +29,10 @@ export function configurationMarkdown(): string {
       "",
     ].join("\n");
   });
+  const ruleRows = ruleNames.map((name) => {
+    const { unit, description, kind, reason, default: value }: Rule = rules[name];
+    return `| \`${name}\` | ${String(value)} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} | ${cell(reason)} |`;
+  });
   return `# Configuration
 
 <!-- Made by \`starling config --markdown\`: change src/config/table.ts instead. -->
@@ -45,5 +50,23 @@ can also stand in a file of their own that a variable with \`_FILE\` names, as \
 as a flag, every user of the machine can read them. A name that does not exist or a value that is not allowed is
 refused at the start. \`starling config\` prints what is in force and where each value came from.
 
-${sections.join("\n")}`;
+${sections.join("\n")}
+## Rules of a namespace
+
+The channel \`chat:lobby\` is in the namespace \`chat\`. Channels without a colon, and those whose namespace is not
+listed, have the defaults: they deliver, and keep nothing. In a config file:
+
+\`\`\`yaml
+namespaces:
+  chat: { historySize: 100, historyTtlMs: 600000, recovery: true, presence: true, joinLeave: true, slowReader: repair }
+  price: { historySize: 1, replayLast: true, slowReader: latest, publish: server }
+\`\`\`
+
+As a flag or variable the same is JSON: \`${flagName("namespaces")} '{"chat":{"historySize":100,"recovery":true}}'\`. All nodes
+of a fleet need the same rules.
+
+| Rule | Default | Unit | What it does | Allowed | Why this default |
+| --- | --- | --- | --- | --- | --- |
+${ruleRows.join("\n")}
+`;
 }

@@ -5,12 +5,25 @@
 
 import { randomInt } from "node:crypto";
 import type { z } from "zod";
-import { flag, integer, list, oneOf, optional, text, url, wrongOrigin, type Kind } from "./kinds.js";
+import {
+  flag,
+  integer,
+  list,
+  oneOf,
+  oneOfNumbers,
+  optional,
+  text,
+  url,
+  wrongOrigin,
+  type Kind,
+} from "./kinds.js";
+import { namespaces, type Namespaces } from "./namespaces.js";
 
 export const GROUPS = [
   "Listening",
   "Redis and the fleet",
   "Heartbeats and sessions",
+  "Channels",
   "Limits",
   "Who may connect",
   "Server API and metrics",
@@ -51,6 +64,20 @@ const MIB = 1_048_576;
 const DEFAULT_MAX_CONNECTIONS = 100_000;
 /** Descriptors for all but clients: Redis, the API, logs, the runtime's own. */
 export const RESERVED_FILES = 256;
+
+/** What the demo page's rooms do. */
+const DEMO_NAMESPACES: Namespaces = {
+  chat: {
+    history: { size: 100, ttlMs: 600_000 },
+    recovery: true,
+    presence: true,
+    joinLeave: true,
+    publish: "anyone",
+    replayLast: false,
+    slowReader: "repair",
+  },
+};
+
 const host = (): Kind<z.ZodString> =>
   text(
     "a host name or address without a port",
@@ -169,6 +196,14 @@ export const options = {
     description: "a probe that takes longer means that the link is down",
     reason: "longer than a Redis that is merely busy takes",
   }),
+  busEnvelopeVersion: option({
+    kind: oneOfNumbers([1, 2]),
+    group: "Redis and the fleet",
+    default: 2,
+    description:
+      "version of the envelopes that this node writes; every node reads all of these: while a fleet is being upgraded, the one that its oldest node reads",
+    reason: "the newest: only a fleet in the middle of an upgrade needs another",
+  }),
   ingestChannel: option({
     kind: optional(text()),
     group: "Redis and the fleet",
@@ -218,6 +253,49 @@ export const options = {
     unit: "ms",
     description: "a client that must authenticate and has not by then is closed",
     reason: "time for a token to be fetched over a slow network",
+  }),
+
+  namespaces: option({
+    kind: namespaces,
+    group: "Channels",
+    default: ({ production }) => (production ? {} : DEMO_NAMESPACES),
+    defaultText:
+      "chat, as the demo uses it: historySize 100, historyTtlMs 600000, recovery, presence, joinLeave, slowReader repair; none where NODE_ENV=production",
+    description:
+      "what channels keep and tell, by namespace: what stands before a channel's first colon; replaces the default whole",
+    reason: "the demo shows what there is; in production an application says what it needs",
+  }),
+  messageIdWindowMs: option({
+    kind: integer(100, DAY_MS),
+    group: "Channels",
+    default: 120_000,
+    unit: "ms",
+    description: "how long a repeated publication with the same messageId is taken as the first one",
+    reason: "as long as a session can be resumed: who repeats later has started anew",
+  }),
+  positionCheckIntervalMs: option({
+    kind: integer(50, 600_000),
+    group: "Channels",
+    default: 3000,
+    unit: "ms",
+    description: "how often the node compares where its channels with history stand with what the bus has",
+    reason: "a loss that nothing else shows, such as FLUSHALL, is found within five seconds",
+  }),
+  presenceTtlMs: option({
+    kind: integer(100, DAY_MS),
+    group: "Channels",
+    default: 60_000,
+    unit: "ms",
+    description: "a member of a channel that is not refreshed for this long is gone",
+    reason: "bounds how long a ghost can last where a whole fleet died; refreshing costs two writes a minute",
+  }),
+  presenceGraceMs: option({
+    kind: integer(0, 600_000),
+    group: "Channels",
+    default: 3000,
+    unit: "ms",
+    description: "how long a user's last connection may be gone before the user has left",
+    reason: "a reload or a quick reconnect does not show as leaving and joining",
   }),
 
   maxConnections: option({
