@@ -19,9 +19,19 @@ export function jsonResponse(
   value: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): HttpResponse {
+  return jsonTextResponse(status, JSON.stringify(value), headers);
+}
+
+/** @param text JSON */
+export function jsonTextResponse(
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): HttpResponse {
   return {
     status,
     headers: { "content-type": "application/json; charset=utf-8", ...COMMON_HEADERS, ...headers },
-    body: JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (character) => HTML_ESCAPES[character]!),
+    // In JSON these only stand within strings.
+    body: text.replace(/[<>&\u2028\u2029]/g, (character) => HTML_ESCAPES[character]!),
   };
 }

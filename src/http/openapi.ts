@@ -16,6 +16,7 @@ const ERROR_DESCRIPTIONS: Readonly<Record<number, string>> = {
   400: "The request is wrong; the message says what is allowed.",
   401: "The API key is missing or wrong.",
   403: "Not allowed, or a web page's request to a node without a key.",
+  409: "The channel's rules do not have this.",
   413: "The content or the body is too large.",
   415: "The body is not declared as JSON.",
   429: "Too much at once: Retry-After says when to come back.",

@@ -1,5 +1,7 @@
+import type { HistoryPage } from "../core/broker.js";
 import type { Target } from "../core/control.js";
-import type { PublishInput } from "../core/operations.js";
+import type { HistoryRange, PublishInput } from "../core/operations.js";
+import type { PresenceCounts, PresencePage } from "../core/presence.js";
 import type { ConnectionRecord, Totals } from "../core/registry.js";
 import type { Position } from "../protocol/messages.js";
 
@@ -25,6 +27,10 @@ export interface NodeOperations {
     readonly subscribers: number;
     readonly missing: readonly string[];
   }>;
+  /** What a channel keeps. This and the next two also throw StarlingError not_enabled. */
+  history(app: string, channel: string, range: HistoryRange): Promise<HistoryPage>;
+  presence(app: string, channel: string, limit: number): Promise<PresencePage>;
+  presenceStats(app: string, channel: string): Promise<PresenceCounts>;
   userConnections(
     app: string,
     user: string,

@@ -26,6 +26,8 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   method_not_allowed: 405,
   not_subscribed: 409,
   channel_limit: 409,
+  // Not 400: the request is right, and would be answered after a change of the node's configuration.
+  not_enabled: 409,
   too_large: 413,
   unsupported_media_type: 415,
   rate_limited: 429,

@@ -42,6 +42,7 @@ export function readPublication(
     event: body.event,
     tags: body.tags,
     exclude: body.exclude,
+    messageId: body.messageId,
   };
 }
 

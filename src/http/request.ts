@@ -52,14 +52,16 @@ export function readQuery(schema: ObjectSchema | undefined, query: string): unkn
   }
   for (const name of Object.keys(given)) {
     const value = given[name] as string;
-    if (isInteger(schema, name) && /^-?\d{1,9}$/.test(value)) given[name] = Number(value);
+    // Up to 15 digits are exact in a number.
+    if (takes(schema, name, 1) && /^-?\d{1,15}$/.test(value)) given[name] = Number(value);
+    else if (takes(schema, name, true) && /^(true|false)$/.test(value)) given[name] = value === "true";
   }
   return check(schema, { ...given }, "query");
 }
 
-/** Whether the schema's parameter is a number: a query has only text. */
-function isInteger(schema: ObjectSchema, name: string): boolean {
+/** Whether the schema's parameter is a number, or true or false, as the example is: a query has only text. */
+function takes(schema: ObjectSchema, name: string, example: number | boolean): boolean {
   if (!Object.hasOwn(schema.shape, name)) return false;
   const field = schema.shape[name]!;
-  return field.safeParse(1).success && !field.safeParse("").success;
+  return field.safeParse(example).success && !field.safeParse("").success;
 }

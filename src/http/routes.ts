@@ -5,7 +5,8 @@ import { check } from "./check.js";
 import { errorDetail } from "./problem.js";
 import type { NodeOperations } from "./operations.js";
 import { describePublished, publicationStarts, readPublication } from "./publication.js";
-import { route, type NamedSchema, type Route } from "./route.js";
+import { channelStateRoutes } from "./channel-state.js";
+import { BUS_ERRORS, named, route, type Route } from "./route.js";
 import * as schemas from "./schemas.js";
 
 export interface RoutesOptions {
@@ -17,20 +18,18 @@ export interface RoutesOptions {
   readonly openapi: () => string;
 }
 
-const named = <T extends NamedSchema["schema"]>(name: string, schema: T): NamedSchema<T> => ({
-  name,
-  schema,
-});
-
-/** The bus is away: 503, or 504 where it may have happened. */
-const BUS_ERRORS = [503, 504] as const;
-
 const ACCEPTED = {
   202: { description: "Every node was told.", json: named("Accepted", schemas.accepted) },
 } as const;
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
-  return [...publishRoutes(options), ...queryRoutes(options), ...userRoutes(options), ...nodeRoutes(options)];
+  return [
+    ...publishRoutes(options),
+    ...queryRoutes(options),
+    ...channelStateRoutes(options),
+    ...userRoutes(options),
+    ...nodeRoutes(options),
+  ];
 }
 
 function publishRoutes({ operations, maxContentBytes, onError }: RoutesOptions): Route[] {

@@ -15,6 +15,12 @@ const USER_CHARACTERS_MAX = 128;
 const EVENT_CHARACTERS_MAX = 200;
 const TAGS_MAX = 16;
 const TAG_CHARACTERS_MAX = 128;
+export const HISTORY_LIMIT_MAX = 1000;
+const HISTORY_LIMIT_DEFAULT = 100;
+export const MEMBERS_LIMIT_MAX = 1000;
+const MEMBERS_LIMIT_DEFAULT = 100;
+const MESSAGE_ID_CHARACTERS_MAX = 64;
+const EPOCH_CHARACTERS_MAX = 64;
 const CONNECTION_CHARACTERS_MAX = 128;
 const PATTERNS_MAX = 1000;
 /** A close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
@@ -62,12 +68,13 @@ export const publication = z
       .refine((tags) => Object.keys(tags).length <= TAGS_MAX, { error: `has more than ${TAGS_MAX} entries` })
       .optional()
       .meta({ maxProperties: TAGS_MAX, description: "Strings that travel beside the content." }),
-    exclude: z
-      .string()
-      .min(1)
-      .max(CONNECTION_CHARACTERS_MAX)
-      .optional()
-      .meta({ description: "Id of a connection that is not to receive it." }),
+    exclude: z.string().min(1).max(CONNECTION_CHARACTERS_MAX).optional().meta({
+      description: "Id of a connection that is not to receive it. Refused where the channel keeps history.",
+    }),
+    messageId: z.string().min(1).max(MESSAGE_ID_CHARACTERS_MAX).optional().meta({
+      description:
+        "Where the channel keeps history, a repetition with the same id within the window is made once and answered with the first's position.",
+    }),
   })
   .refine((body) => (body.content === undefined) !== (body.contentBase64 === undefined), {
     error: 'give either "content" or "contentBase64"',
@@ -135,6 +142,35 @@ export const channelsQuery = z.strictObject({
     .meta({ description: "At most this many channels." }),
 });
 
+export const historyQuery = z
+  .strictObject({
+    since_offset: z.int().min(0).optional().meta({
+      description: "With since_epoch, a position: what follows it, or in reverse what stands before it.",
+    }),
+    since_epoch: z.string().min(1).max(EPOCH_CHARACTERS_MAX).optional().meta({
+      description: "Where it is not the channel's own, there are no publications.",
+    }),
+    limit: z
+      .int()
+      .min(0)
+      .max(HISTORY_LIMIT_MAX)
+      .default(HISTORY_LIMIT_DEFAULT)
+      .meta({ description: "At most this many publications; 0 asks for the position only." }),
+    reverse: z.boolean().default(false).meta({ description: "Newest first." }),
+  })
+  .refine((query) => (query.since_offset === undefined) === (query.since_epoch === undefined), {
+    error: 'give "since_offset" and "since_epoch" together: they are one position',
+  });
+
+export const presenceQuery = z.strictObject({
+  limit: z
+    .int()
+    .min(0)
+    .max(MEMBERS_LIMIT_MAX)
+    .default(MEMBERS_LIMIT_DEFAULT)
+    .meta({ description: "At most this many members; the counts are of all." }),
+});
+
 const missing = z.array(z.string()).meta({
   description: "Ids of nodes that did not answer in time: what they hold is not in the result.",
 });
@@ -144,6 +180,44 @@ export const published = z.strictObject({
   channel: z.string(),
   offset: z.int().min(1).optional().meta({ description: "Only where the channel keeps history." }),
   epoch: z.string().optional(),
+});
+
+const position = {
+  offset: z.int().min(0).meta({ description: "From 1, without gaps; 0: nothing was published yet." }),
+  epoch: z.string().meta({ description: "Changes when the channel may have lost what it once had." }),
+};
+
+export const history = z.strictObject({
+  channel: z.string(),
+  publications: z.array(
+    z.strictObject({
+      content: z.unknown().optional().meta({ description: "Absent where it is binary." }),
+      contentBase64: z.base64().optional(),
+      ...position,
+      from: z
+        .strictObject({ connection: z.string(), user: z.string().optional() })
+        .optional()
+        .meta({ description: "Absent where the server published it." }),
+      event: z.string().optional(),
+      tags: z.record(z.string(), z.string()).optional(),
+    }),
+  ),
+  ...position,
+});
+
+export const presenceStats = z.strictObject({
+  channel: z.string(),
+  connections: count,
+  users: count.meta({ description: "An anonymous connection counts as one." }),
+});
+
+export const presence = presenceStats.extend({
+  members: z.array(
+    z.strictObject({
+      connection: z.string(),
+      user: z.string().optional().meta({ description: "Absent: anonymous." }),
+    }),
+  ),
 });
 
 export const errorBody = z.strictObject({

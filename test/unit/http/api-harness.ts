@@ -26,6 +26,22 @@ export function fakeOperations(overrides: Partial<NodeOperations> = {}) {
       calls.push(["channelSubscribers", query]);
       return Promise.resolve({ subscribers: 3, missing: [] });
     },
+    history: (...args) => {
+      calls.push(["history", ...args]);
+      return Promise.resolve({ publications: [], top: { offset: 0, epoch: "e" } });
+    },
+    presence: (...args) => {
+      calls.push(["presence", ...args]);
+      const members = [
+        { connection: "c1", user: "42" },
+        { connection: "c2", user: null },
+      ];
+      return Promise.resolve({ members, connections: 3, users: 2 });
+    },
+    presenceStats: (...args) => {
+      calls.push(["presenceStats", ...args]);
+      return Promise.resolve({ connections: 3, users: 2 });
+    },
     userConnections: (...args) => {
       calls.push(["userConnections", ...args]);
       const connection = { connection: "c1", userId: "42", channels: ["a"], connectedAt: 1, lastActivity: 2 };

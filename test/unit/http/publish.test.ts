@@ -29,6 +29,14 @@ describe("POST /v1/publish", () => {
     expect([payload.encoding, text(payload.bytes)]).toEqual([Encoding.json, '{"text":"hi"}']);
   });
 
+  it("hands on the id that makes a repetition safe", async () => {
+    const { call, published } = harness();
+    await call("POST", "/v1/publish", { body: { channel: "room", content: 1, messageId: "m1" } });
+    const many = { publications: [{ channel: "room", content: 1, messageId: "m2" }] };
+    await call("POST", "/v1/publish-many", { body: many });
+    expect(published.map(({ messageId }) => messageId)).toEqual(["m1", "m2"]);
+  });
+
   it("answers with the position where the channel keeps history", async () => {
     const { call } = harness({}, { publish: () => Promise.resolve({ offset: 7, epoch: "e" }) });
     const { json } = await call("POST", "/v1/publish", { body: { channel: "room", content: 1 } });
