@@ -1,10 +1,14 @@
 import { Backoff } from "./backoff.js";
+import type { Action } from "../protocol/messages.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { StarlingError } from "./error.js";
 import { errorOf, type Frame, type OutgoingCommand } from "./frames.js";
+import { randomId } from "./message-id.js";
 import { resolveOptions, type ResolvedOptions } from "./options.js";
+import { positionOf } from "./position.js";
+import { changeOf, historyOf, presenceOf, statsOf } from "./replies.js";
 import { Subscriptions, removalOf } from "./subscriptions.js";
 import type {
   Channel,
@@ -12,7 +16,12 @@ import type {
   ConnectionInfo,
   ConnectOptions,
   Handler,
+  HistoryOptions,
+  HistoryPage,
   Message,
+  Presence,
+  PresenceOptions,
+  PresenceStats,
   Published,
   PublishOptions,
   State,
@@ -38,8 +47,12 @@ export class Client<Channels extends object = Record<string, unknown>> {
     this.#subscriptions = new Subscriptions({
       clock,
       newBackoff: () => new Backoff(resolved),
-      command: (action, channel, settle) =>
-        this.#commands.start(`${action} "${channel}"`, { action, channel }, timeoutMs, settle),
+      timeoutMs,
+      command: (action, channel, since, settle) => {
+        const command = { action, channel, ...(since && { since }) };
+        this.#commands.start(`${action} "${channel}"`, command, timeoutMs, settle);
+      },
+      gap: (gap) => this.#events.emit("gap", gap),
       guard: (name, run) => this.#events.guard(name, run),
       removed: (removal) => {
         this.#events.emit("unsubscribed", removal);
@@ -94,33 +107,52 @@ export class Client<Channels extends object = Record<string, unknown>> {
 
   /**
    * Resolves once the server has taken the message. Offline it waits in the queue,
-   * if there is room. Never sent twice.
+   * if there is room. Never sent twice; who repeats it gives the error's `messageId`.
    * @param content what JSON can say, or bytes as a Uint8Array
    * @throws StarlingError unavailable: it was not sent. unknown: the connection
    *   broke before the answer, so it may have been. timeout: see `sent`. Others: the server's.
    */
-  publish<Name extends keyof Channels & string>(
+  async publish<Name extends keyof Channels & string>(
     channel: Name,
     content: Channels[Name],
     options: PublishOptions = {},
   ): Promise<Published> {
     const name = `publish to "${channel}"`;
-    if (content === undefined) {
-      return Promise.reject(new StarlingError("bad_request", `${name}: the content is undefined`));
+    if (content === undefined) throw new StarlingError("bad_request", `${name}: the content is undefined`);
+    const { timeoutMs = this.#options.timeoutMs, messageId = randomId(), event, tags, echo } = options;
+    const fields = given({ event, tags, echo });
+    const command = { action: "send", channel, content, messageId, ...fields } as const;
+    try {
+      return { ...positionOf(await this.#request(name, command, timeoutMs)) };
+    } catch (error) {
+      (error as StarlingError).messageId = messageId;
+      throw error;
     }
-    const { timeoutMs = this.#options.timeoutMs, event, tags, echo } = options;
-    const command = {
-      action: "send",
-      channel,
-      content,
-      ...(event === undefined ? {} : { event }),
-      ...(tags === undefined ? {} : { tags }),
-      ...(echo === undefined ? {} : { echo }),
-    } as const;
-    return this.#request(name, command, timeoutMs).then(({ offset, epoch }) => ({
-      ...(typeof offset === "number" ? { offset } : {}),
-      ...(typeof epoch === "string" ? { epoch } : {}),
-    }));
+  }
+
+  /**
+   * Reads what a channel keeps, oldest first.
+   * @throws StarlingError not_enabled: it keeps no history. Others: the server's.
+   */
+  async history<Name extends keyof Channels & string>(
+    channel: Name,
+    { since, limit, reverse }: HistoryOptions = {},
+  ): Promise<HistoryPage<Channels[Name]>> {
+    const page = historyOf(channel, await this.#ask("history", channel, { since, limit, reverse }));
+    return page as HistoryPage<Channels[Name]>;
+  }
+
+  /**
+   * Who is in a channel, over all nodes.
+   * @throws StarlingError not_enabled: the channel does not tell. Others: the server's.
+   */
+  async presence(channel: keyof Channels & string, { limit }: PresenceOptions = {}): Promise<Presence> {
+    return presenceOf(channel, await this.#ask("presence", channel, { limit }));
+  }
+
+  /** As presence, without the members. */
+  async presenceStats(channel: keyof Channels & string): Promise<PresenceStats> {
+    return statsOf(channel, await this.#ask("presence_stats", channel));
   }
 
   /** One channel, with its type: from the client's map, or given here. */
@@ -132,6 +164,7 @@ export class Client<Channels extends object = Record<string, unknown>> {
       name,
       subscribe: (handler, options) => client.subscribe(name, handler, options),
       publish: (content, options) => client.publish(name, content, options),
+      history: (options) => client.history(name, options),
     };
   }
 
@@ -153,6 +186,11 @@ export class Client<Channels extends object = Record<string, unknown>> {
     this.#connection.close({ code: 1000, message: "the client was closed" });
   }
 
+  #ask(action: Action, channel: string, fields: object = {}): Promise<Frame> {
+    const { timeoutMs } = this.#options;
+    return this.#request(`${action} of "${channel}"`, { action, channel, ...given(fields) }, timeoutMs);
+  }
+
   #request(name: string, command: Omit<OutgoingCommand, "id">, timeoutMs: number): Promise<Frame> {
     if (this.state === "closed") return Promise.reject(closedError(name));
     return new Promise((resolve, reject) => {
@@ -164,17 +202,38 @@ export class Client<Channels extends object = Record<string, unknown>> {
   }
 
   #pushed(frame: Frame): void {
-    if (frame.type === "message" && typeof frame["channel"] === "string") {
-      const message = frame as unknown as Message<never>;
-      this.#events.emit("message", message);
-      this.#subscriptions.deliver(frame["channel"], message);
-    } else if (frame.type === "unsubscribed") {
-      this.#subscriptions.taken(String(frame["channel"]), removalOf(frame));
-    } else if (frame.type === "error" && frame["id"] === undefined) {
-      this.#events.report(errorOf(frame));
+    const channel = String(frame["channel"]);
+    const subscriptions = this.#subscriptions;
+    switch (frame.type) {
+      case "message": {
+        if (!subscriptions.accept(channel, frame)) break;
+        const message = frame as unknown as Message<never>;
+        this.#events.emit("message", message);
+        subscriptions.deliver(channel, message);
+        break;
+      }
+      case "subscribed":
+        return subscriptions.recovered(channel, frame);
+      case "gap":
+        return subscriptions.gap(channel, frame);
+      case "unsubscribed":
+        return subscriptions.taken(channel, removalOf(frame));
+      case "join":
+        return subscriptions.tell(channel, "onJoin", changeOf(channel, frame));
+      case "leave":
+        return subscriptions.tell(channel, "onLeave", changeOf(channel, frame));
+      case "presence":
+        return subscriptions.tell(channel, "onPresence", presenceOf(channel, frame));
+      case "error":
+        if (frame["id"] === undefined) this.#events.report(errorOf(frame));
+      // Answers that come after their deadline were reported then; types of later protocols are let be.
     }
-    // Answers that come after their deadline were reported then; types of later protocols are let be.
   }
+}
+
+/** Without the fields that are undefined: a codec may write them. */
+function given(fields: object): object {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 function closedError(name: string): StarlingError {

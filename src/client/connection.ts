@@ -1,11 +1,12 @@
 import { Backoff } from "./backoff.js";
 import type { Timer } from "./clock.js";
 import type { Commands } from "./commands.js";
+import type { Position } from "../protocol/messages.js";
 import { messageOf, type StarlingError } from "./error.js";
 import { stringOf, type Frame, type Welcome } from "./frames.js";
 import { Link, type LinkEnd } from "./link.js";
 import type { ResolvedOptions } from "./options.js";
-import type { Subscriptions } from "./subscriptions.js";
+import type { Restored, Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./token.js";
 import type { ConnectionInfo, Reason, State, StateChange } from "./types.js";
 
@@ -17,6 +18,9 @@ export interface ConnectionHandlers {
 }
 
 const TOKEN_EXPIRED_CLOSE = 4002;
+/** What a position takes in a frame besides the channel's name and the epoch. */
+const POSITION_BYTES = 64;
+const NOTHING_RESTORED: Restored = { channels: [], recovering: new Set(), told: new Set() };
 
 /** Keeps a client connected: attempts, authentication, resumption, waiting, and the end. */
 export class Connection {
@@ -115,12 +119,19 @@ export class Connection {
     const resume = this.#resume;
     if (token === undefined && resume === undefined && !welcome.authenticate) {
       this.#resume = welcome.resume;
-      return this.#connected(welcome, { session: welcome.session, resumed: false, user: null }, []);
+      return this.#connected(
+        welcome,
+        { session: welcome.session, resumed: false, user: null },
+        NOTHING_RESTORED,
+      );
     }
+    const positions = resume === undefined ? {} : this.#positions(link.frameBytes / 2);
+    const told = new Set(Object.keys(positions));
     const command = {
       action: "connect",
       ...(token === undefined ? {} : { token }),
       ...(resume === undefined ? {} : { resume }),
+      ...(told.size === 0 ? {} : { positions }),
     } as const;
     this.#commands.start(
       "connect",
@@ -131,13 +142,27 @@ export class Connection {
         if (reply === undefined) return this.#refused(link, error!);
         this.#resume = stringOf(reply["resume"]) ?? welcome.resume;
         this.#tokens.keepFresh(reply["expiresAt"]);
-        const channels: unknown[] = Array.isArray(reply["channels"]) ? reply["channels"] : [];
+        const channels = namesOf(reply["channels"]);
+        const recovering = new Set(namesOf(reply["recovering"]));
         const user = stringOf(reply["user"]) ?? null;
         const session = stringOf(reply["session"]) ?? welcome.session;
-        this.#connected(welcome, { session, resumed: reply["resumed"] === true, user }, channels.map(String));
+        const resumed = reply["resumed"] === true;
+        this.#connected(welcome, { session, resumed, user }, { channels, recovering, told });
       },
       link,
     );
+  }
+
+  /** As many positions as fit: the other channels are subscribed again, each with its own. */
+  #positions(bytesMax: number): Record<string, Position> {
+    const fitting: (readonly [string, Position])[] = [];
+    let bytes = 0;
+    for (const [channel, position] of this.#subscriptions.positions()) {
+      bytes += channel.length + position.epoch.length + POSITION_BYTES;
+      if (bytes > bytesMax) break;
+      fitting.push([channel, position]);
+    }
+    return Object.fromEntries(fitting);
   }
 
   #refused(link: Link, error: StarlingError): void {
@@ -149,7 +174,7 @@ export class Connection {
   #connected(
     welcome: Welcome,
     session: Pick<ConnectionInfo, "session" | "resumed" | "user">,
-    restored: readonly string[],
+    restored: Restored,
   ): void {
     const link = this.#link!;
     this.#connectedAt = this.#options.clock.now();
@@ -198,4 +223,8 @@ export class Connection {
     const attempt = this.#backoff.attempts;
     this.#change({ state: "waiting", attempt, retryInMs, reason: { code, message } });
   }
+}
+
+function namesOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
 }

@@ -3,13 +3,16 @@ import { ERROR_CODES, type ErrorCode } from "../protocol/errors.js";
 /**
  * Codes of the client's own, beside the server's. timeout: the deadline passed;
  * closed: the client, or this subscription, was ended; token_unavailable: the
- * token callback failed; handler_failed: a handler of the application threw.
+ * token callback failed; handler_failed: a handler of the application threw;
+ * out_of_order: messages were skipped without a word from the server.
  */
-export type ClientErrorCode = ErrorCode | "timeout" | "closed" | "token_unavailable" | "handler_failed";
+export type ClientErrorCode =
+  ErrorCode | "timeout" | "closed" | "token_unavailable" | "handler_failed" | "out_of_order";
 
 const TEMPORARY: ReadonlySet<string> = new Set([
   "timeout",
   "token_unavailable",
+  "out_of_order",
   ...Object.entries(ERROR_CODES).flatMap(([code, { temporary }]) => (temporary ? [code] : [])),
 ]);
 
@@ -30,6 +33,8 @@ export class StarlingError extends Error {
   readonly retryAfterMs: number | undefined;
   /** false: the command never left this client. With `timeout`, true means that it may have happened. */
   readonly sent: boolean;
+  /** Of a publish: given again, it makes a repetition safe where the channel keeps history. */
+  messageId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, options: StarlingErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

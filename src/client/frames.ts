@@ -1,6 +1,6 @@
 /** The native protocol as the client sees it; src/protocol/messages.ts is its source. */
 
-import type { Action, Tags, WelcomeMessage } from "../protocol/messages.js";
+import type { Action, Position, Tags, WelcomeMessage } from "../protocol/messages.js";
 import { StarlingError, type ClientErrorCode } from "./error.js";
 import { hintOf } from "./backoff.js";
 
@@ -15,6 +15,11 @@ export interface OutgoingCommand {
   readonly echo?: boolean;
   readonly token?: string;
   readonly resume?: string;
+  readonly messageId?: string;
+  readonly since?: Position;
+  readonly positions?: Readonly<Record<string, Position>>;
+  readonly limit?: number;
+  readonly reverse?: boolean;
 }
 
 /** A decoded frame. Its fields are the server's word: check before use. */

@@ -1,60 +1,52 @@
 import type { Backoff } from "./backoff.js";
-import type { Clock, Timer } from "./clock.js";
+import type { Clock } from "./clock.js";
 import type { Settle } from "./commands.js";
+import { Entry, type Handle } from "./entry.js";
 import { StarlingError, messageOf } from "./error.js";
 import type { Frame } from "./frames.js";
-import type { Handler, Message, Removal, Subscription, SubscribeOptions } from "./types.js";
+import { positionOf, reaches, standingOf } from "./position.js";
+import type { Gap, Message, Removal, Subscription, SubscribeOptions } from "./types.js";
 import { isServerChannel } from "../protocol/channel-name.js";
+import type { Position } from "../protocol/messages.js";
+
+type NewsName = Exclude<keyof SubscribeOptions, "since">;
+type News<Name extends NewsName> = Parameters<NonNullable<SubscribeOptions[Name]>>[0];
 
 export interface SubscriptionsOptions {
   readonly clock: Clock;
+  /** How long a `subscribed` that was announced is waited for. */
+  readonly timeoutMs: number;
   newBackoff(): Backoff;
   /** On the open connection. Settled before the connection's end is told. */
-  command(action: "subscribe" | "unsubscribe", channel: string, settle: Settle): void;
+  command(
+    action: "subscribe" | "unsubscribe",
+    channel: string,
+    since: Position | undefined,
+    settle: Settle,
+  ): void;
   /** Runs a function of the application's. */
   guard(name: string, run: () => unknown): void;
   /** A subscription ended that the application did not end. @returns whether anyone was told */
   removed(removal: Removal): boolean;
+  gap(gap: Gap): void;
   report(error: StarlingError): void;
   /** As report, for what the client itself puts right: only to who listens. */
   mention(error: StarlingError): void;
 }
 
-interface Handle {
-  readonly handler: Handler<never>;
-  readonly options: SubscribeOptions;
-}
-
-/** Resolved, rejected or still open. */
-class Ready {
-  settled = false;
-  resolve!: () => void;
-  reject!: (error: StarlingError) => void;
-  readonly promise: Promise<void>;
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = () => ((this.settled = true), resolve());
-      this.reject = (error) => ((this.settled = true), reject(error));
-    });
-    // Who does not look at `ready` is told by events: Node must not end the process for it.
-    this.promise.catch(() => undefined);
-  }
-}
-
-/** One channel that the application wants, with everyone who listens to it. */
-interface Entry {
-  readonly channel: string;
-  readonly handles: Set<Handle>;
-  readonly backoff: Backoff;
-  /** Whether the open connection's server holds the subscription. */
-  held: boolean;
-  ready: Ready;
-  retry: Timer;
+/** What a `connect` brought back. */
+export interface Restored {
+  readonly channels: Iterable<string>;
+  /** Those of them for which a `subscribed` is to come. */
+  readonly recovering: ReadonlySet<string>;
+  /** Those whose position was told with the `connect`. */
+  readonly told: ReadonlySet<string>;
 }
 
 /** More at once could exceed what a node lets wait while it checks rights: that closes the connection. */
 const ASKED_AT_ONCE = 100;
+
+const NOWHERE: Frame = { type: "reply" };
 
 /** What the application wants to hear, and what the server has of it. */
 export class Subscriptions {
@@ -70,35 +62,57 @@ export class Subscriptions {
   }
 
   add(channel: string, handler: Handle["handler"], options: SubscribeOptions): Subscription {
-    let entry = this.#entries.get(channel);
-    if (entry === undefined) {
-      const backoff = this.#options.newBackoff();
-      entry = { channel, handles: new Set(), backoff, held: false, ready: new Ready(), retry: undefined };
+    const entry = this.#entries.get(channel) ?? new Entry(channel, this.#options.newBackoff());
+    if (this.#entries.get(channel) !== entry) {
       this.#entries.set(channel, entry);
+      entry.position = options.since;
       if (this.#online) this.#ask(entry);
     }
     const handle: Handle = { handler, options };
-    entry.handles.add(handle);
     const { handles, ready } = entry;
-    const own = entry;
+    handles.add(handle);
     return {
       channel,
       ready: ready.promise,
       get subscribed() {
-        return own.held && handles.has(handle);
+        return entry.held && handles.has(handle);
+      },
+      get position() {
+        return entry.position;
       },
       unsubscribe: () => {
-        if (handles.delete(handle) && handles.size === 0) this.#leave(own);
+        if (handles.delete(handle) && handles.size === 0) this.#leave(entry);
       },
     };
   }
 
-  deliver(channel: string, message: Message<never>): void {
+  /** @returns whether the message is to be delivered */
+  accept(channel: string, frame: Frame): boolean {
     const entry = this.#entries.get(channel);
-    if (entry === undefined) return;
+    const verdict = entry?.accept(frame) ?? "next";
+    if (verdict === "jump") {
+      this.#repair(entry!, `a message at ${show(positionOf(frame)!)} follows ${show(entry!.position!)}`);
+    }
+    return verdict === "next";
+  }
+
+  deliver(channel: string, message: Message<never>): void {
     // A copy: handlers may add and take off others while they are called.
-    for (const { handler } of [...entry.handles]) {
+    for (const { handler } of [...(this.#entries.get(channel)?.handles ?? [])]) {
       this.#options.guard(`the handler of "${channel}"`, () => handler(message));
+    }
+  }
+
+  /** Hands news of a channel to those of its subscribers who asked for such. */
+  tell<Name extends NewsName>(channel: string, name: Name, news: News<Name>): void {
+    const entry = this.#entries.get(channel);
+    if (entry !== undefined) this.#tell(entry, name, news);
+  }
+
+  /** Where the client stands, by channel, for the server to go on from. */
+  *positions(): Generator<readonly [channel: string, position: Position]> {
+    for (const { channel, position } of this.#entries.values()) {
+      if (position !== undefined) yield [channel, position];
     }
   }
 
@@ -106,12 +120,18 @@ export class Subscriptions {
    * A connection is ready. Asks, all at once, for what it does not hold yet, and
    * gives up what the session brought along and nobody wants any more.
    */
-  online(restored: Iterable<string>): void {
+  online({ channels, recovering, told }: Restored): void {
     this.#online = true;
-    const held = new Set(restored);
+    const held = new Set(channels);
     for (const entry of [...this.#entries.values()]) {
-      if (held.has(entry.channel)) this.#hold(entry);
-      else this.#ask(entry);
+      const { channel } = entry;
+      if (!held.has(channel)) this.#ask(entry);
+      else if (!recovering.has(channel)) this.#hold(entry);
+      else if (entry.position === undefined || told.has(channel)) this.#await(entry);
+      else {
+        entry.unsure = true;
+        this.#ask(entry);
+      }
     }
     for (const channel of held) {
       if (!this.#entries.has(channel) && !isServerChannel(channel)) this.#giveUp(channel);
@@ -124,15 +144,39 @@ export class Subscriptions {
     this.#backlog = [];
     for (const entry of this.#entries.values()) {
       this.#options.clock.clearTimeout(entry.retry);
-      entry.held = false;
-      if (entry.ready.settled) entry.ready = new Ready();
+      entry.unsure = false;
+      entry.lost();
     }
   }
 
-  /** The server took a subscription away. */
+  /** A `subscribed` came: the session's subscription goes on. */
+  recovered(channel: string, frame: Frame): void {
+    const entry = this.#entries.get(channel);
+    if (entry?.recovering === true) this.#hold(entry, frame);
+  }
+
+  /** A `gap` came. */
+  gap(channel: string, frame: Frame): void {
+    const entry = this.#entries.get(channel);
+    if (entry !== undefined && !entry.held) return;
+    const { position, recovered = false } = standingOf(frame);
+    if (entry !== undefined) {
+      if (recovered && position !== undefined && !reaches(entry.position, position)) {
+        return this.#repair(entry, `a gap is filled from ${show(position)} on, not ${show(entry.position!)}`);
+      }
+      // What is sent again is then dropped.
+      if (!recovered) entry.position = position;
+    }
+    this.#tellGap(channel, recovered, position);
+  }
+
+  /** The server took a subscription away, or could not restore it just now. */
   taken(channel: string, error: StarlingError): void {
     const entry = this.#entries.get(channel);
-    if (entry !== undefined) this.#drop(entry, error);
+    if (entry === undefined) return;
+    if (!error.temporary) return this.#drop(entry, error);
+    entry.lost();
+    this.#askLater(entry, error);
   }
 
   /** The client is closed. */
@@ -151,31 +195,82 @@ export class Subscriptions {
     if (isServerChannel(entry.channel)) return this.#hold(entry);
     if (this.#asked >= ASKED_AT_ONCE) return void this.#backlog.push(entry);
     this.#asked++;
-    this.#options.command("subscribe", entry.channel, (error) => {
+    if (entry.unsure) {
+      entry.unsure = false;
+      this.#giveUp(entry.channel, () => (entry.unsure = true));
+    }
+    this.#options.command("subscribe", entry.channel, entry.position, (error, reply) => {
       this.#asked--;
-      this.#answered(entry, error);
+      this.#answered(entry, error, reply);
       while (this.#asked < ASKED_AT_ONCE && this.#backlog.length > 0) this.#ask(this.#backlog.shift()!);
     });
   }
 
-  #answered(entry: Entry, error: StarlingError | undefined): void {
+  #answered(entry: Entry, error: StarlingError | undefined, reply: Frame | undefined): void {
     if (this.#entries.get(entry.channel) !== entry) return;
-    if (error === undefined) this.#hold(entry);
-    else if (!error.temporary) this.#drop(entry, error);
+    // A server that holds it already does not say where the client stands: asked again.
+    if (error === undefined && !entry.unsure) this.#hold(entry, reply);
+    else if (error?.temporary === false) this.#drop(entry, error);
     // Without a connection the next one asks again.
-    else if (this.#online) this.#askLater(entry, error);
+    else if (this.#online) {
+      if (error?.code === "timeout") entry.unsure = true;
+      this.#askLater(entry, error);
+    }
   }
 
-  #askLater(entry: Entry, error: StarlingError): void {
-    const delayMs = entry.backoff.next(error.retryAfterMs);
-    this.#options.mention(error);
-    entry.retry = this.#options.clock.setTimeout(() => this.#ask(entry), delayMs);
+  /** The server says later where the restored subscription stands. */
+  #await(entry: Entry): void {
+    const { clock, timeoutMs } = this.#options;
+    entry.recovering = true;
+    entry.retry = clock.setTimeout(() => {
+      entry.recovering = false;
+      entry.unsure = true;
+      this.#ask(entry);
+    }, timeoutMs);
   }
 
-  #hold(entry: Entry): void {
-    entry.held = true;
-    entry.backoff.reset();
-    entry.ready.resolve();
+  #askLater(entry: Entry, error?: StarlingError): void {
+    const { clock } = this.#options;
+    clock.clearTimeout(entry.retry);
+    entry.retry = clock.setTimeout(() => this.#ask(entry), entry.backoff.next(error?.retryAfterMs));
+    if (error !== undefined) this.#options.mention(error);
+  }
+
+  /** Messages are missing and the server did not say so: asks for them. */
+  #repair(entry: Entry, what: string): void {
+    entry.lost();
+    entry.unsure = true;
+    // After a while, and not all clients at once: who finds this is not alone.
+    this.#askLater(entry);
+    this.#options.report(
+      new StarlingError("out_of_order", `"${entry.channel}": ${what}: what is missing is asked for`),
+    );
+  }
+
+  /** @param frame says where the client stands */
+  #hold(entry: Entry, frame: Frame = NOWHERE): void {
+    this.#options.clock.clearTimeout(entry.retry);
+    const { told, whole } = entry.hold(frame);
+    this.#tell(entry, "onSubscribed", told);
+    if (!whole) this.#tellGap(entry.channel, false, entry.position);
+  }
+
+  #tellGap(channel: string, recovered: boolean, position: Position | undefined): void {
+    const gap: Gap = { channel, recovered, ...position };
+    this.#options.gap(gap);
+    this.tell(channel, "onGap", gap);
+  }
+
+  /** @returns how many were told */
+  #tell<Name extends NewsName>({ channel, handles }: Entry, name: Name, news: News<Name>): number {
+    let told = 0;
+    for (const { options } of [...handles]) {
+      const listener = options[name] as ((news: News<Name>) => unknown) | undefined;
+      if (listener === undefined) continue;
+      told++;
+      this.#options.guard(`${name} of "${channel}"`, () => listener(news));
+    }
+    return told;
   }
 
   #leave(entry: Entry): void {
@@ -189,29 +284,29 @@ export class Subscriptions {
     if (this.#online && !isServerChannel(entry.channel)) this.#giveUp(entry.channel);
   }
 
-  #giveUp(channel: string): void {
-    this.#options.command("unsubscribe", channel, (error) => {
+  #giveUp(channel: string, failed?: () => void): void {
+    this.#options.command("unsubscribe", channel, undefined, (error) => {
       // not_subscribed is what was wanted; without a connection the next one gives it up.
-      if (error !== undefined && error.code !== "not_subscribed" && this.#online)
-        this.#options.mention(error);
+      if (error === undefined || error.code === "not_subscribed" || !this.#online) return;
+      failed?.();
+      this.#options.mention(error);
     });
   }
 
   #drop(entry: Entry, error: StarlingError): void {
-    const { channel, handles, ready } = entry;
+    const { channel, ready } = entry;
     this.#entries.delete(channel);
     this.#options.clock.clearTimeout(entry.retry);
     entry.held = false;
     ready.reject(error);
     const removal: Removal = { channel, code: error.code, message: error.message };
-    let told = this.#options.removed(removal);
-    for (const { options } of handles) {
-      if (options.onUnsubscribed === undefined) continue;
-      told = true;
-      this.#options.guard(`onUnsubscribed of "${channel}"`, () => options.onUnsubscribed!(removal));
-    }
-    if (!told) this.#options.report(error);
+    const told = this.#options.removed(removal);
+    if (this.#tell(entry, "onUnsubscribed", removal) === 0 && !told) this.#options.report(error);
   }
+}
+
+function show({ offset, epoch }: Position): string {
+  return `${offset} (${epoch})`;
 }
 
 /** An `unsubscribed` frame as an error. */

@@ -1,4 +1,4 @@
-import type { Sender, Tags } from "../protocol/messages.js";
+import type { Position, Sender, Tags } from "../protocol/messages.js";
 import type { Clock } from "./clock.js";
 import type { ClientErrorCode, StarlingError } from "./error.js";
 import type { ClientCodec } from "./frames.js";
@@ -106,9 +106,60 @@ export interface Removal {
   readonly message: string;
 }
 
+/** The server holds a subscription, for the first time or again. */
+export interface Subscribed {
+  readonly channel: string;
+  /** After an interruption: whether nothing was lost; what was missed follows. Absent where the channel does not recover. */
+  readonly recovered?: boolean;
+  /** Where what follows goes on from, in channels that recover. */
+  readonly offset?: number;
+  readonly epoch?: string;
+}
+
+/**
+ * Messages did not come when they were due. recovered: they follow now. Else what lay before
+ * the position is lost, or may be where there is none: load the state anew.
+ */
+export interface Gap {
+  readonly channel: string;
+  readonly recovered: boolean;
+  readonly offset?: number;
+  readonly epoch?: string;
+}
+
+/** A user's first connection came to a channel, or its last one left. */
+export interface PresenceChange {
+  readonly channel: string;
+  readonly connection: string;
+  /** Absent: anonymous. */
+  readonly user?: string;
+}
+
+export interface PresenceStats {
+  readonly channel: string;
+  readonly connections: number;
+  /** An anonymous connection counts as one. */
+  readonly users: number;
+}
+
+export interface Presence extends PresenceStats {
+  /** Up to the server's limit; the counts are of all. */
+  readonly members: readonly Sender[];
+}
+
 export interface SubscribeOptions {
+  /** From an earlier life of the application: what came after it is delivered. Only with the channel's first subscription. */
+  readonly since?: Position;
+  /** Called whenever the server takes the subscription: also after each reconnect. */
+  readonly onSubscribed?: (subscribed: Subscribed) => void;
   /** Called when the server refuses the subscription, or takes it away later. */
   readonly onUnsubscribed?: (removal: Removal) => void;
+  readonly onGap?: (gap: Gap) => void;
+  /** Where the channel's rules tell who comes and goes. */
+  readonly onJoin?: (change: PresenceChange) => void;
+  readonly onLeave?: (change: PresenceChange) => void;
+  /** Joins and leaves may have been lost: this is who is there now. */
+  readonly onPresence?: (presence: Presence) => void;
 }
 
 export interface Subscription {
@@ -119,6 +170,8 @@ export interface Subscription {
    * @throws StarlingError the server's permanent refusal, or closed
    */
   readonly ready: Promise<void>;
+  /** Up to here every message was delivered; undefined where the channel has no positions. */
+  readonly position: Position | undefined;
   /** Whether the server holds it now. */
   readonly subscribed: boolean;
   /** The handler is not called any more. The last one of a channel ends it at the server too. */
@@ -128,8 +181,13 @@ export interface Subscription {
 export interface PublishOptions {
   readonly event?: string;
   readonly tags?: Tags;
-  /** false: not delivered to this client itself. Default true. */
+  /** false: not delivered to this client itself; refused where the channel keeps history. Default true. */
   readonly echo?: boolean;
+  /**
+   * At most 64 characters; default: a random one. Where the channel keeps history, a publish with an id
+   * that the server knows is not made again: give a failed one's `messageId` to repeat it.
+   */
+  readonly messageId?: string;
   /** Instead of the client's `timeoutMs`. */
   readonly timeoutMs?: number;
 }
@@ -140,12 +198,35 @@ export interface Published {
   readonly epoch?: string;
 }
 
+export interface HistoryOptions {
+  /** What follows this position, or in reverse what stands before it. */
+  readonly since?: Position;
+  /** At most so many, up to the server's own limit. */
+  readonly limit?: number;
+  /** Newest first. */
+  readonly reverse?: boolean;
+}
+
+export interface PresenceOptions {
+  /** At most so many members, up to the server's own limit. */
+  readonly limit?: number;
+}
+
+export interface HistoryPage<Content = unknown> {
+  readonly publications: readonly Message<Content>[];
+  /** Where the channel stands. */
+  readonly offset: number;
+  readonly epoch: string;
+}
+
 export interface ClientEvents {
   state: StateChange;
   /** What no promise told: the console gets it where nobody listens. */
   error: StarlingError;
   /** The server refused a subscription, or took it away. */
   unsubscribed: Removal;
+  /** Messages did not come when they were due: see Gap. */
+  gap: Gap;
   /** Every message, with a handler or without. */
   message: Message;
 }
@@ -155,4 +236,5 @@ export interface Channel<Content> {
   readonly name: string;
   subscribe(handler: Handler<Content>, options?: SubscribeOptions): Subscription;
   publish(content: Content, options?: PublishOptions): Promise<Published>;
+  history(options?: HistoryOptions): Promise<HistoryPage<Content>>;
 }

@@ -9,10 +9,59 @@ describe("publish", () => {
     const options = { event: "said", tags: { lang: "en" }, echo: false };
     expect(await setup.client.publish("room", { text: "hi" }, options)).toEqual({ offset: 7, epoch: "e1" });
     expect(setup.server.last.commands).toEqual([
-      { action: "send", id: 1, channel: "room", content: { text: "hi" }, ...options },
+      {
+        action: "send",
+        id: 1,
+        channel: "room",
+        content: { text: "hi" },
+        messageId: expect.any(String),
+        ...options,
+      },
     ]);
     await setup.client.publish("room", null);
-    expect(setup.server.last.commands[1]).toEqual({ action: "send", id: 2, channel: "room", content: null });
+    expect(setup.server.last.commands[1]).toEqual({
+      action: "send",
+      id: 2,
+      channel: "room",
+      content: null,
+      messageId: expect.any(String),
+    });
+  });
+
+  it("gives every message an id of its own, or the one that is given", async () => {
+    const setup = await setUp();
+    await connected(setup);
+    for (let n = 0; n < 100; n++) await setup.client.publish("room", n);
+    await setup.client.publish("room", 1, { messageId: "mine" });
+    const ids = setup.server.last.commands.map(({ messageId }) => messageId as string);
+    expect(new Set(ids).size).toBe(101);
+    expect(ids.pop()).toBe("mine");
+    for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9+/]{22}$/);
+  });
+
+  it("can be repeated with the id that its error carries", async () => {
+    const setup = await setUp({}, { respond: () => undefined });
+    await connected(setup);
+    const lost = rejection(setup.client.publish("room", "lost"));
+    await until(() => setup.server.last.commands.length === 1);
+    const { messageId: sent } = setup.server.last.commands[0]!;
+    setup.server.options.respond = succeed;
+    setup.server.last.terminate();
+    const { code, messageId } = await lost;
+    expect([code, messageId]).toEqual(["unknown", sent]);
+    setup.clock.advance(1000);
+    await setup.client.publish("room", "lost", { messageId: messageId! });
+    expect(setup.server.last.actions("send")).toMatchObject([{ content: "lost", messageId: sent }]);
+  });
+
+  it("carries the id in the errors of the server, and in those of a message that was not sent", async () => {
+    const setup = await setUp({}, { respond: () => ({ code: "unavailable", message: "", temporary: true }) });
+    await connected(setup);
+    const refused = await rejection(setup.client.publish("room", 1));
+    expect(refused.messageId).toBe(setup.server.last.commands[0]!["messageId"]);
+    const offline = startClient("ws://127.0.0.1:1", { offline: { queue: 0 } });
+    const error = await rejection(offline.client.publish("room", 1, { messageId: "mine" }));
+    expect(error).toMatchObject({ sent: false, messageId: "mine" });
   });
 
   it("rejects with the server's error", async () => {
@@ -83,11 +132,11 @@ describe("publish", () => {
     const limits = { frameBytes: 200 };
     const setup = await setUp({}, { welcome: { limits } });
     await connected(setup);
-    // 120 characters: within the limit in UTF-16 units, over it in UTF-8.
-    const error = await rejection(setup.client.publish("room", "é".repeat(120)));
+    // 80 characters: within the limit in UTF-16 units, over it in UTF-8.
+    const error = await rejection(setup.client.publish("room", "é".repeat(80)));
     expect(error).toMatchObject({ code: "too_large", sent: false });
     expect(error.message).toContain("200 bytes");
-    await setup.client.publish("room", "e".repeat(120));
+    await setup.client.publish("room", "e".repeat(80));
     expect(setup.server.last.commands).toHaveLength(1);
   });
 
