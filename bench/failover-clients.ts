@@ -74,7 +74,8 @@ function open(urls: readonly string[], number: number): void {
 
 function summary(): ResumeSummary {
   const sorted = resumeMs.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 

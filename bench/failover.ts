@@ -151,7 +151,11 @@ async function publishRound(via: NodeProcess, sides: readonly Clients[], round: 
   }
   const own = (): number => sides.reduce((sum, side) => sum + side.own(round), 0);
   await until(() => own() === sample * 2, 30);
-  check(`${round}: clients that a message to their own channel reached, of ${sample * 2} sampled`, own(), sample * 2);
+  check(
+    `${round}: clients that a message to their own channel reached, of ${sample * 2} sampled`,
+    own(),
+    sample * 2,
+  );
 }
 
 async function main(): Promise<void> {
@@ -178,7 +182,11 @@ async function main(): Promise<void> {
     sides.push(new Clients([a.wsUrl, b.wsUrl], 0), new Clients([b.wsUrl, a.wsUrl], perNode));
     const [ofA, ofB] = sides as [Clients, Clients];
     await until(() => ofA.report.ready + ofB.report.ready === everyone, 60 + (perNode / rate) * 4);
-    check("clients connected, each subscribed to its own channel and the common one", ofA.report.ready + ofB.report.ready, everyone);
+    check(
+      "clients connected, each subscribed to its own channel and the common one",
+      ofA.report.ready + ofB.report.ready,
+      everyone,
+    );
     print(`     in ${milliseconds(performance.now() - connecting)}`);
     print(
       `     node b: ${Math.round((rssBytes(b.pid) - rssBefore) / perNode)} bytes of memory a connection with its own channel`,
@@ -208,7 +216,9 @@ async function main(): Promise<void> {
     await until(() => ofA.report.resumed + ofA.report.restarted === perNode, resumeSeconds);
     check("clients of node a that resumed their session on node b", ofA.report.resumed, perNode);
     const { p50Ms, p99Ms, maxMs } = await ofA.summary();
-    print(`     half in ${milliseconds(p50Ms)}, 99 % in ${milliseconds(p99Ms)}, all in ${milliseconds(maxMs)}`);
+    print(
+      `     half in ${milliseconds(p50Ms)}, 99 % in ${milliseconds(p99Ms)}, all in ${milliseconds(maxMs)}`,
+    );
     const goneMs = await gone;
     check("the dead node's hash is gone", goneMs !== undefined, true);
     print(`     after ${milliseconds(goneMs)}`);

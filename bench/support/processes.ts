@@ -43,7 +43,8 @@ export async function startNodeProcess(flags: readonly string[]): Promise<NodePr
     if (heard.length > 20) heard.shift();
   });
   await new Promise<void>((resolve, reject) => {
-    const fail = (): void => reject(new Error(`the node did not start (is dist/ built?): ${heard.join("\n")}`));
+    const fail = (): void =>
+      reject(new Error(`the node did not start (is dist/ built?): ${heard.join("\n")}`));
     const timer = setTimeout(fail, START_MS);
     child.once("exit", fail);
     createInterface({ input: child.stdout }).on("line", (line) => {
