@@ -130,7 +130,7 @@ function environmentOf({ config, file }: LoadedConfig, flags: object): Record<st
     delete environment[`${envName(name)}_FILE`];
     const value: unknown = config[name];
     environment[envName(name)] =
-      typeof value === "object" && !Array.isArray(value) ? JSON.stringify(value) : String(value);
+      typeof value === "string" ? value : Array.isArray(value) ? value.join(",") : JSON.stringify(value);
   }
   // The nodes write to pipes; what they write ends on this terminal.
   if (config.logFormat === "auto" && process.stderr.isTTY) environment[envName("logFormat")] = "pretty";

@@ -223,7 +223,7 @@ describe("after an outage of the bus", () => {
       const seen = (await reader.contents("chat:1", 2)) as number[];
       await until("the last", () => reader.messages("chat:1").some((frame) => frame["content"] === 3));
       expect(seen[0]).toBe(1);
-      const offsets = reader.messages("chat:1").map((frame) => frame["offset"]);
+      const offsets = reader.messages("chat:1").map((frame) => positionOf(frame).offset);
       expect(offsets).toEqual(Array.from(offsets, (_, i) => i + 1));
     } finally {
       await cleanUp();
