@@ -246,6 +246,14 @@ describe("the SDK on two nodes", () => {
     await until(() => heard.length === 1);
     const { session } = roaming.client.connection!;
     expect(roaming.client.connection!.node).toBe(first.id);
+    // What a session holds is in Redis some 20 ms after it changed: only then another node can give it back.
+    const look = redis.client();
+    await expect
+      .poll(async () => {
+        const [key] = await look.keys(`*session:*${session}`);
+        return key === undefined ? null : await look.get(key);
+      })
+      .toContain('"room"');
 
     await proxy.close();
     proxyOpen = false;
