@@ -1,4 +1,4 @@
-// Takes docs/demo.png anew: a conversation over two nodes, one of which dies in the middle of it.
+// Takes docs/demo.png anew: a conversation over two nodes, one of which dies in the middle of it, and nothing is missed.
 // Needs a built dist/, redis-server and chromium: npm run build && node scripts/screenshot.mjs [FILE]
 
 import { statSync } from "node:fs";
@@ -41,32 +41,31 @@ try {
     await stateOf(page, "Connected");
     return {
       page,
-      // Until everyone has it: so the order in the picture is the one below.
-      async say(text) {
+      // Until everyone else who is there has it: so the order in the picture is the one below.
+      async say(text, hearers = [ada, grace, linus]) {
         await page.fill("#draft", text);
         await page.press("#draft", "Enter");
-        await Promise.all(
-          [ada, grace, linus].map((other) => other.page.waitForSelector(`.words >> text=${text}`)),
-        );
+        await Promise.all(hearers.map((other) => other.page.waitForSelector(`.words >> text=${text}`)));
       },
     };
   };
-  const ada = await enter(`http://127.0.0.1:${proxy.port}/`, "Ada Byrd", { deviceScaleFactor: 2 });
   const grace = await enter(second.demoUrl, "Grace Holm");
   const linus = await enter(second.demoUrl, "Linus Park");
 
+  await grace.say("Morning! Anyone on node-1 yet?", [grace, linus]);
+  const ada = await enter(`http://127.0.0.1:${proxy.port}/`, "Ada Byrd", { deviceScaleFactor: 2 });
   await ada.page.fill("#join-name", "chat:murmuration");
   await ada.page.press("#join-name", "Enter");
   await ada.page.click(".room >> text=chat:lobby");
-  await ada.say("Morning! I came in through node-1. Where are you two?");
-  await grace.say("Both on node-2, and I can hear you fine.");
-  await linus.say("Same here.");
-  await ada.say("Good. I'm about to kill -9 my node, watch this");
+  await ada.say("I am, as of now. And I'm about to kill -9 it, watch this");
   await first.kill("SIGKILL");
+  await ada.page.waitForSelector(".link:not([data-state=connected])");
+  await grace.say("Ada? Your node is gone.", [grace, linus]);
+  await linus.say("She won't see that.", [grace, linus]);
   proxy.retarget(second.port);
   await stateOf(ada.page, "Resumed");
-  await grace.say("Your name says node-2 now. Did you have to join again?");
-  await ada.say("No, the session came along by itself.");
+  await ada.page.waitForSelector(".words >> text=see that");
+  await ada.say("I do: both messages, and I did nothing for it.");
   await linus.page.fill("#join-name", "chat:murmuration");
   await linus.page.press("#join-name", "Enter");
   await linus.page.fill("#draft", "Anyone here?");

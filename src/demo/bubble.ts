@@ -1,5 +1,6 @@
 /** One message as it is shown. */
 
+import type { Position } from "starling-edge/client";
 import { make, paintAvatar } from "./dom.js";
 
 /** pending: not acknowledged yet. failed: it may be tried again. */
@@ -9,7 +10,11 @@ export interface Bubble {
   readonly element: HTMLLIElement;
   /** Messages with the same key, one after the other, are shown as one block. */
   readonly key: string;
-  at: Date;
+  readonly id: string | undefined;
+  /** Where it stands in the channel's history, once it came from the server. */
+  position: Position | undefined;
+  /** Undefined: nobody knows. */
+  at: Date | undefined;
   fate: Fate;
 }
 
@@ -19,14 +24,24 @@ export interface BubbleParts {
   readonly text: string;
   readonly origin: string;
   readonly node: string | undefined;
+  readonly id: string | undefined;
+  readonly position: Position | undefined;
+  readonly at: Date | undefined;
   readonly fate: Fate;
 }
 
 /** A block ends after such a pause. */
 const BLOCK_MS = 120_000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 
-export function makeBubble({ own, name, text, origin, node, fate }: BubbleParts): Bubble {
+export function makeBubble(parts: BubbleParts): Bubble {
+  const { own, name, text, origin, node, id, position, at, fate } = parts;
   const avatar = make("span", { className: "avatar", attributes: { "aria-hidden": "true" } });
   paintAvatar(avatar, name);
   const author = own
@@ -46,18 +61,19 @@ export function makeBubble({ own, name, text, origin, node, fate }: BubbleParts)
     make("div", { className: "message-body" }, [head, body, note]),
   ]);
   if (own) element.dataset["own"] = "";
-  const bubble: Bubble = { element, key: own ? "own" : `${origin}\n${name}`, at: new Date(), fate };
-  setTime(bubble, bubble.at);
+  const bubble: Bubble = { element, key: own ? "own" : `${origin}\n${name}`, id, position, at, fate };
+  setTime(bubble, at);
   setFate(bubble, fate);
   return bubble;
 }
 
-export function setTime(bubble: Bubble, at: Date): void {
+export function setTime(bubble: Bubble, at: Date | undefined): void {
   bubble.at = at;
   const time = bubble.element.querySelector("time");
-  if (time === null) return;
+  if (time === null || at === undefined) return;
   time.dateTime = at.toISOString();
-  time.textContent = clock.format(at);
+  const today = at.toDateString() === new Date().toDateString();
+  time.textContent = (today ? clock : calendar).format(at);
   time.title = at.toLocaleString();
 }
 
@@ -85,6 +101,6 @@ export function joinBlock(bubble: Bubble, before: Bubble | undefined): void {
     before !== undefined &&
     before.key === bubble.key &&
     before.fate !== "failed" &&
-    bubble.at.getTime() - before.at.getTime() < BLOCK_MS;
+    (bubble.at?.getTime() ?? 0) - (before.at?.getTime() ?? 0) < BLOCK_MS;
   bubble.element.toggleAttribute("data-joined", joined);
 }

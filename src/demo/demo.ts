@@ -3,6 +3,9 @@
 import { connect, type Client, type StarlingError } from "starling-edge/client";
 import { readAddress, rememberChannel, type Wishes } from "./address.js";
 import { byId, plural } from "./dom.js";
+import { titleOf } from "./failure.js";
+import { startHere } from "./here.js";
+import { startMine } from "./mine.js";
 import { startName, type OwnName } from "./name.js";
 import { makeRoomRow, type RoomRow } from "./room-row.js";
 import { Room } from "./room.js";
@@ -12,6 +15,8 @@ import { toast } from "./toasts.js";
 const ROOMS_MAX = 20;
 /** Closer to the end than this, new messages scroll into view by themselves. */
 const NEAR_END_PX = 80;
+/** Who is here is asked anew this often: a channel need not tell who comes and goes. */
+const PEOPLE_INTERVAL_MS = 30_000;
 const pane = byId("pane", HTMLElement);
 const newer = byId("newer", HTMLButtonElement);
 const draft = byId("draft", HTMLTextAreaElement);
@@ -34,7 +39,7 @@ function start(): void {
   startStatus({
     client,
     back: (back) => {
-      for (const room of rooms.values()) room.note(wordsFor(back), back.resumed ? "good" : "bad");
+      for (const room of rooms.values()) room.back(wordsFor(back), back.resumed);
     },
     changed: (connected) => {
       draft.placeholder = connected ? "Write a message" : "Sent once connected";
@@ -46,6 +51,8 @@ function start(): void {
 function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, first: string): void {
   let current: Room | undefined;
   const rows = new Map<Room, RoomRow>();
+  const mine = startMine(client);
+  const here = startHere(client, name);
 
   function join(channel: string): void {
     const there = rooms.get(channel);
@@ -56,7 +63,16 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
   }
 
   function newRoom(channel: string): Room {
-    const room = new Room({ client, channel, grown: (heard) => grown(room, heard), failed: reportError });
+    const room = new Room({
+      client,
+      channel,
+      mine,
+      grown: (heard) => grown(room, heard),
+      peopled: () => {
+        if (room === current) here.show(room.people);
+      },
+      failed: reportError,
+    });
     const row = makeRoomRow(channel, { open: () => open(room), leave: () => leave(room) });
     rooms.set(channel, room);
     rows.set(room, row);
@@ -70,6 +86,7 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
     rememberChannel(room.channel);
     byId("channel", HTMLElement).textContent = room.channel;
     byId("conversation", HTMLElement).replaceChildren(room.list);
+    here.show(room.people);
     toEnd();
     refresh();
   }
@@ -130,6 +147,10 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
     current.unread = 0;
     refresh();
   });
+  window.setInterval(() => {
+    if (current?.people.count === undefined || document.hidden || client.state !== "connected") return;
+    void current.people.refresh();
+  }, PEOPLE_INTERVAL_MS);
   join(first);
   void name.chosen.then(() => draft.focus());
 }
@@ -165,17 +186,8 @@ function wordsFor({ resumed, node, nodeBefore, awayMs }: Back): string {
   return resumed ? `Resumed ${where}, ${away}` : `Connected again ${where}, ${away}: the session was gone`;
 }
 
-const TITLES: Partial<Record<StarlingError["code"], string>> = {
-  rate_limited: "Too fast",
-  unavailable: "Not available now",
-  unknown: "No answer",
-  timeout: "No answer in time",
-  forbidden: "Not allowed",
-  too_large: "Too large",
-};
-
 function reportError(error: StarlingError): void {
-  toast(TITLES[error.code] ?? "Something went wrong", error.message);
+  toast(titleOf(error), error.message);
 }
 
 /** There is nothing to connect to. */

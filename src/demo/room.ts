@@ -1,20 +1,28 @@
-/** One channel's conversation: a bounded list in the order in which the server delivered it. */
+/** One channel's conversation, in the order in which the server delivered it, over every interruption. */
 
-import type { Client, Message, StarlingError, Subscription } from "starling-edge/client";
-import { joinBlock, makeBubble, setFate, setNode, setTime, type Bubble } from "./bubble.js";
-import { make } from "./dom.js";
-import { hear, newId, type Words } from "./words.js";
+import type { Client, Message, StarlingError, Subscribed, Subscription } from "starling-edge/client";
+import { makeBubble, setFate, setNode, setTime, type Bubble } from "./bubble.js";
+import { plural } from "./dom.js";
+import { whatFailed } from "./failure.js";
+import type { Mine } from "./mine.js";
+import { patiently } from "./patience.js";
+import { People } from "./people.js";
+import { Timeline, type Note } from "./timeline.js";
+import { hear, newId, type Heard, type Words } from "./words.js";
 
 export interface RoomOptions {
   readonly client: Client;
   readonly channel: string;
-  /** Something is there that was not before; `heard`: from someone else. */
+  readonly mine: Mine;
+  /** Something is there that was not before; `heard`: from someone else, and new. */
   readonly grown: (heard: boolean) => void;
+  /** Who is here is another number, or other names. */
+  readonly peopled: () => void;
   readonly failed: (error: StarlingError) => void;
 }
 
-/** Older ones leave the page. */
-const SHOWN_MAX = 500;
+/** Of what was said before one came. */
+const EARLIER_MAX = 50;
 /** Offline, a message waits this long for a connection. */
 const PUBLISH_TIMEOUT_MS = 60_000;
 
@@ -23,66 +31,188 @@ interface Own {
   readonly bubble: Bubble;
 }
 
+/** The line that tells of an interruption. */
+interface Return {
+  readonly note: Note;
+  readonly words: string;
+  caughtUp: number;
+}
+
 export class Room {
   readonly channel: string;
-  readonly list: HTMLOListElement;
-  /** Messages said here since it was joined. */
+  readonly people: People;
+  /** Messages seen here since it was joined. */
   count = 0;
   /** How many of them came while another channel was shown. */
   unread = 0;
   readonly #options: RoomOptions;
+  readonly #timeline: Timeline;
   readonly #subscription: Subscription;
-  readonly #bubbles = new Map<Element, Bubble>();
-  /** Ids of what is shown: the same again is a repetition, not a message. */
-  readonly #ids = new Map<string, Bubble>();
   /** What was sent here and has not come back from the server, oldest first. */
   readonly #outbox = new Map<string, Own>();
+  /** Whether the channel keeps history; undefined until it answered. */
+  #keeps: boolean | undefined;
+  #loading = false;
+  #gone = false;
+  /** The server has not said yet what was missed. */
+  #return: Return | undefined;
+  /** What comes now was missed. */
+  #catchingUp: Return | undefined;
+  /** The newest line that tells of a loss. */
+  #loss: Element | undefined;
 
   constructor(options: RoomOptions) {
+    const { client, channel, mine, peopled } = options;
     this.#options = options;
-    this.channel = options.channel;
-    this.list = make("ol", {
-      className: "messages",
-      attributes: { role: "log", "aria-label": `Messages in ${options.channel}` },
+    this.channel = channel;
+    this.people = new People({ client, channel, isPast: mine.isPast, changed: peopled });
+    this.#timeline = new Timeline({
+      label: `Messages in ${channel}`,
+      trimmed: ({ id }) => id !== undefined && this.#outbox.delete(id),
     });
-    this.#subscription = options.client.subscribe(options.channel, (message) => this.#heard(message), {
-      onUnsubscribed: ({ code, message }) => this.note(`Not in this channel: ${message} (${code})`, "bad"),
+    this.#subscription = client.subscribe(channel, (message) => this.#heard(message), {
+      onSubscribed: (subscribed) => this.#subscribed(subscribed),
+      onUnsubscribed: ({ code, message }) => this.#note(`Not in this channel: ${message} (${code})`),
+      onGap: ({ recovered }) => {
+        if (!recovered) this.#lost();
+      },
+      onJoin: (change) => this.people.came(change),
+      onLeave: (change) => this.people.left(change),
+      onPresence: (presence) => this.people.replace(presence),
     });
+  }
+
+  get list(): HTMLOListElement {
+    return this.#timeline.list;
   }
 
   /** Shown dimmed until the server has acknowledged it. */
   say(name: string, text: string): void {
-    const words: Words = { name, text, id: newId() };
-    const bubble = makeBubble({ own: true, name, text, origin: "", node: undefined, fate: "pending" });
-    this.#outbox.set(words.id, { words, bubble });
-    this.#ids.set(words.id, bubble);
+    const words: Words = { name, text, id: newId(), at: Date.now() };
+    const bubble = makeBubble({
+      own: true,
+      name,
+      text,
+      origin: "",
+      node: undefined,
+      id: words.id,
+      position: undefined,
+      at: new Date(words.at),
+      fate: "pending",
+    });
+    const own = { words, bubble };
+    this.#outbox.set(words.id, own);
     this.count++;
-    this.#place(bubble, null);
-    this.#publish({ words, bubble });
+    this.#timeline.place(bubble, null);
+    this.#publish(own);
     this.#options.grown(false);
   }
 
-  /** A line between the messages, about the connection. */
-  note(text: string, kind: "good" | "bad"): void {
-    const element = make("li", { className: "note", attributes: { "data-kind": kind } }, [
-      make("span", { text }),
-    ]);
-    this.list.insertBefore(element, this.#firstPending());
-    this.#regroup(element.nextElementSibling);
-    this.#trim();
+  /** The connection is there again. @param words what happened to it */
+  back(words: string, resumed: boolean): void {
+    const note = this.#timeline.note(words, resumed ? "good" : "bad", this.#firstPending());
+    this.#return = { note, words, caughtUp: 0 };
+    // Restored without a position: nothing more will be said about it.
+    if (this.#subscription.subscribed) this.#settle(undefined);
     this.#options.grown(false);
   }
 
   leave(): void {
+    this.#gone = true;
+    this.people.stop();
     this.#subscription.unsubscribe();
     this.list.remove();
+  }
+
+  #subscribed({ recovered }: Subscribed): void {
+    void this.people.refresh();
+    if (this.#keeps === undefined) void this.#load();
+    this.#settle(recovered);
+  }
+
+  /** @param recovered what the server says of what was missed; undefined where it promises nothing */
+  #settle(recovered: boolean | undefined): void {
+    const back = this.#return;
+    if (back === undefined) return;
+    this.#return = undefined;
+    if (recovered === true) this.#catchUp(back);
+    else if (recovered === undefined && this.#keeps === false) {
+      back.note.say(`${back.words}: what was said meanwhile is not kept`, "plain");
+    } else this.#lost(back);
+  }
+
+  /** What was missed follows at once, so all of it is here when a ping that is sent now is answered. */
+  #catchUp(back: Return): void {
+    this.#catchingUp = back;
+    const done = (whole: boolean): void => {
+      if (this.#catchingUp === back) this.#catchingUp = undefined;
+      const { note, words, caughtUp } = back;
+      if (caughtUp > 0) note.say(`${words}: caught up on ${plural(caughtUp, "message", "messages")}`, "good");
+      else if (whole) note.say(`${words}: nothing was missed`, "good");
+    };
+    this.#options.client.ping().then(
+      () => done(true),
+      () => done(false),
+    );
+  }
+
+  /** Says so, and shows what the channel still has. */
+  #lost(back?: Return): void {
+    // Of one loss the client tells twice: with the subscription, and as a gap.
+    const told = this.#loss?.isConnected === true && this.#timeline.positionBelow(this.#loss) === undefined;
+    if (back === undefined && told) return;
+    if (back === undefined) {
+      this.#loss = this.#note("Some messages may be missing here").element;
+    } else {
+      back.note.say(`${back.words}: some messages may be missing`, "bad");
+      this.#loss = back.note.element;
+    }
+    if (this.#keeps === true) void this.#load(this.#loss);
+  }
+
+  /** @param below where what the page does not have belongs; at the top without it */
+  async #load(below?: Element): Promise<void> {
+    if (this.#loading) return;
+    this.#loading = true;
+    const { client, grown } = this.#options;
+    try {
+      const wanted = (): boolean => !this.#gone && client.state === "connected";
+      const ask = { limit: EARLIER_MAX, reverse: true };
+      const { publications } = await patiently(() => client.history(this.channel, ask), wanted);
+      this.#keeps = true;
+      this.#timeline.quietly(() => this.#insert([...publications].reverse(), below));
+      grown(false);
+    } catch (error) {
+      // Where nothing is kept there is nothing to show; otherwise the next connection asks again.
+      if (!(error as StarlingError).temporary) this.#keeps = false;
+      console.debug("history", error);
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  #insert(messages: readonly Message[], below: Element | undefined): void {
+    const live = this.#timeline.positionBelow(below);
+    const end = below === undefined ? this.list.firstElementChild : below.nextElementSibling;
+    const divider = this.#timeline.note("Earlier messages above", "plain", end).element;
+    let inserted = 0;
+    for (const message of messages) {
+      // From there on everything comes, or came, by itself.
+      if (live !== undefined && (message.epoch !== live.epoch || message.offset! >= live.offset)) break;
+      // The page is full.
+      if (!divider.isConnected) break;
+      const heard = hear(message);
+      if (this.#take(message, heard, heard.saidAt, divider) !== undefined) inserted++;
+    }
+    if (below !== undefined || inserted === 0) this.#timeline.remove(divider);
   }
 
   #publish(own: Own): void {
     const { client } = this.#options;
     const { words, bubble } = own;
     setFate(bubble, "pending", client.state === "connected" ? "Sending…" : "Waits for the connection");
-    client.publish(this.channel, words, { timeoutMs: PUBLISH_TIMEOUT_MS }).then(
+    const options = { timeoutMs: PUBLISH_TIMEOUT_MS, messageId: words.id };
+    client.publish(this.channel, words, options).then(
       () => this.#sent(bubble),
       (error: StarlingError) => this.#refused(own, error),
     );
@@ -91,14 +221,14 @@ export class Room {
   #sent(bubble: Bubble): void {
     if (bubble.fate === "sent") return;
     setFate(bubble, "sent");
-    this.#regroup(bubble.element);
+    this.#timeline.regroup(bubble.element);
   }
 
   #refused(own: Own, error: StarlingError): void {
     // It came back from the server already: only the answer is missing.
     if (own.bubble.fate === "sent") return;
     setFate(own.bubble, "failed", `${whatFailed(error)}.`, () => this.#retry(own));
-    this.#regroup(own.bubble.element.nextElementSibling);
+    this.#timeline.regroup(own.bubble.element.nextElementSibling);
     this.#options.failed(error);
     this.#options.grown(false);
   }
@@ -109,85 +239,56 @@ export class Room {
     this.#outbox.delete(id);
     this.#outbox.set(id, own);
     setTime(own.bubble, new Date());
-    this.#place(own.bubble, null);
+    this.#timeline.place(own.bubble, null);
     this.#publish(own);
     this.#options.grown(false);
   }
 
   #heard(message: Message): void {
     const heard = hear(message);
-    const own = heard.id === undefined ? undefined : this.#outbox.get(heard.id);
-    if (heard.id !== undefined && own !== undefined) {
-      this.#outbox.delete(heard.id);
-      this.#sent(own.bubble);
-      setNode(own.bubble, heard.node);
-      setTime(own.bubble, new Date());
-      this.#place(own.bubble, this.#firstPending());
-      this.#options.grown(false);
-      return;
+    const missed = this.#catchingUp;
+    const at = missed === undefined ? new Date() : (heard.saidAt ?? new Date());
+    const whose = this.#take(message, heard, at, this.#firstPending());
+    if (whose === undefined) return;
+    if (missed !== undefined && whose === "other") missed.caughtUp++;
+    this.#options.grown(whose === "other");
+  }
+
+  /** Shows a message that is not there yet. @returns whose it is; undefined: it was shown already */
+  #take(
+    message: Message,
+    heard: Heard,
+    at: Date | undefined,
+    before: Element | null,
+  ): "own" | "other" | undefined {
+    const { id, position } = heard;
+    const sent = id === undefined ? undefined : this.#outbox.get(id);
+    if (sent !== undefined) {
+      this.#outbox.delete(sent.words.id);
+      this.#sent(sent.bubble);
+      setNode(sent.bubble, heard.node);
+      setTime(sent.bubble, at);
+      sent.bubble.position = position;
+      this.#timeline.place(sent.bubble, before);
+      return "own";
     }
-    if (heard.id !== undefined && this.#ids.has(heard.id)) return;
-    const bubble = makeBubble({ own: false, ...heard, fate: "sent" });
-    if (heard.id !== undefined) this.#ids.set(heard.id, bubble);
+    if (this.#timeline.has(id, position)) return undefined;
+    const own = this.#options.mine.isOwn(message.from);
+    if (heard.named) this.people.learn(message.from, heard.name);
     this.count++;
-    this.#place(bubble, this.#firstPending());
-    this.#options.grown(true);
+    this.#timeline.place(makeBubble({ own, ...heard, at, fate: "sent" }), before);
+    return own ? "own" : "other";
+  }
+
+  #note(text: string): Note {
+    const note = this.#timeline.note(text, "bad", this.#firstPending());
+    this.#options.grown(false);
+    return note;
   }
 
   /** What has no place in the channel's order yet stays below what has. */
   #firstPending(): Element | null {
     for (const { bubble } of this.#outbox.values()) if (bubble.fate === "pending") return bubble.element;
     return null;
-  }
-
-  #place(bubble: Bubble, before: Element | null): void {
-    const { element } = bubble;
-    if (before !== element && (element.nextElementSibling !== before || !element.isConnected)) {
-      const after = element.nextElementSibling;
-      this.#bubbles.set(element, bubble);
-      this.list.insertBefore(element, before);
-      this.#regroup(after);
-    }
-    this.#regroup(element);
-    this.#regroup(element.nextElementSibling);
-    this.#trim();
-  }
-
-  #regroup(element: Element | null): void {
-    const bubble = element === null ? undefined : this.#bubbles.get(element);
-    if (bubble === undefined) return;
-    const before = bubble.element.previousElementSibling;
-    joinBlock(bubble, before === null ? undefined : this.#bubbles.get(before));
-  }
-
-  #trim(): void {
-    while (this.list.childElementCount > SHOWN_MAX) {
-      const oldest = this.list.firstElementChild!;
-      const bubble = this.#bubbles.get(oldest);
-      oldest.remove();
-      this.#bubbles.delete(oldest);
-      for (const [id, other] of this.#ids) {
-        if (other !== bubble) continue;
-        this.#ids.delete(id);
-        this.#outbox.delete(id);
-        break;
-      }
-      this.#regroup(this.list.firstElementChild);
-    }
-  }
-}
-
-function whatFailed(error: StarlingError): string {
-  switch (error.code) {
-    case "rate_limited":
-      return "Not sent: too fast for this node";
-    case "unknown":
-      return "The connection broke: perhaps it was sent";
-    case "timeout":
-      return error.sent ? "No answer: perhaps it was sent" : "Not sent: there was no connection";
-    case "unavailable":
-      return "Not sent: the node cannot reach the others";
-    default:
-      return `Not sent: ${error.message}`;
   }
 }

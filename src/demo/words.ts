@@ -1,6 +1,6 @@
 /** What a peer said, made fit to be shown: anyone can publish anything to a channel. */
 
-import type { Message } from "starling-edge/client";
+import type { Message, Position } from "starling-edge/client";
 import { NAME_MAX } from "./name.js";
 
 /** What this page publishes. */
@@ -9,12 +9,19 @@ export interface Words {
   readonly text: string;
   /** The sender's own mark of the message: by it one knows one's own, and what was sent twice. */
   readonly id: string;
+  /** When it was said, in ms since 1970 by the sender's clock: what is read from history came long before. */
+  readonly at: number;
 }
 
 export interface Heard {
   readonly name: string;
+  /** Whether the sender gave that name. */
+  readonly named: boolean;
   readonly text: string;
   readonly id: string | undefined;
+  /** By the sender's clock, but never in the future. */
+  readonly saidAt: Date | undefined;
+  readonly position: Position | undefined;
   /** Who the server says it was: a name can be anything, this cannot. */
   readonly origin: string;
   readonly node: string | undefined;
@@ -22,19 +29,30 @@ export interface Heard {
 
 const TEXT_MAX = 4000;
 
-export function hear({ content, from }: Message): Heard {
+export function hear({ content, from, offset, epoch }: Message): Heard {
   const fields =
     typeof content === "object" && content !== null ? (content as Partial<Record<keyof Words, unknown>>) : {};
   const connection = from?.connection;
   const known = typeof fields.name === "string" && fields.name.trim() !== "" ? fields.name : undefined;
   return {
     name: cut(known ?? from?.user ?? (connection === undefined ? "the server" : "someone"), NAME_MAX),
+    named: known !== undefined,
     text: cut(typeof fields.text === "string" ? fields.text : plain(content), TEXT_MAX),
     id: typeof fields.id === "string" && fields.id.length <= 64 ? fields.id : undefined,
+    saidAt: pastOf(fields.at),
+    position: offset === undefined || epoch === undefined ? undefined : { offset, epoch },
     origin: from?.user === undefined ? (connection ?? "the server") : `${from.user}, ${connection ?? ""}`,
-    // A connection's id begins with its node's.
-    node: connection?.includes(".") ? connection.slice(0, connection.lastIndexOf(".")) : undefined,
+    node: connection === undefined ? undefined : nodeOf(connection),
   };
+}
+
+/** A connection's id begins with its node's. */
+export function nodeOf(connection: string): string | undefined {
+  return connection.includes(".") ? connection.slice(0, connection.lastIndexOf(".")) : undefined;
+}
+
+function pastOf(ms: unknown): Date | undefined {
+  return typeof ms === "number" && ms >= 0 ? new Date(Math.min(ms, Date.now())) : undefined;
 }
 
 function plain(content: unknown): string {

@@ -25,6 +25,8 @@ export interface BuiltNodeOptions {
   readonly redisUrl?: string;
   /** More flags of `starling serve`. */
   readonly args?: readonly string[];
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const CLI = join(import.meta.dirname, "../../dist/cli.js");
@@ -34,14 +36,17 @@ const OUTPUT_MAX_CHARS = 200_000;
 /** @throws Error with what the process wrote, where it did not start */
 export async function startBuiltNode(options: BuiltNodeOptions): Promise<BuiltNode> {
   if (!existsSync(CLI)) throw new Error("dist/cli.js is missing: npm run build");
-  const { id, redisUrl, args = [] } = options;
+  const { id, redisUrl, args = [], env = {} } = options;
   const redis = redisUrl === undefined ? [] : ["--redis", redisUrl];
   const child = spawn(
     process.execPath,
     [CLI, "serve", "--node-id", id, "--port", "0", "--api-port", "0", ...redis, ...args],
     {
       stdio: ["ignore", "pipe", "pipe"],
-      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("STARLING_"))),
+      env: {
+        ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("STARLING_"))),
+        ...env,
+      },
     },
   );
   const onExit = (): void => void child.kill("SIGKILL");

@@ -17,6 +17,10 @@ export interface ChatPage extends TestPage {
   say(text: string): Promise<void>;
   messages(): Promise<Shown[]>;
   notes(): Promise<string[]>;
+  /** Messages and lines between them, from top to bottom. */
+  lines(): Promise<string[]>;
+  /** Who is said to be here, oneself with "(you)"; undefined where nobody is. */
+  people(): Promise<string[] | undefined>;
   /** The text of an element that is there. */
   text(selector: string): Promise<string>;
   /** Everything that the state has read, oldest first. */
@@ -61,6 +65,18 @@ export async function openChat(browser: TestBrowser, url: string, options?: Open
         });
       }),
     notes: () => page.$$eval(".note", (notes) => notes.map((note) => note.textContent)),
+    lines: () =>
+      page.$$eval(".message, .note", (elements) =>
+        elements.map((element) => (element.querySelector(".words") ?? element).textContent),
+      ),
+    people: () =>
+      page.evaluate(() => {
+        if (document.querySelector("#here")?.hasAttribute("hidden") !== false) return undefined;
+        return Array.from(document.querySelectorAll("#people-list li"), (row) => {
+          const own = row.querySelector(".person-own") === null ? "" : " (you)";
+          return (row.querySelector(".person")?.textContent ?? "") + own;
+        });
+      }),
     text: async (selector) => (await page.textContent(selector)) ?? "",
     states: () => page.evaluate(() => window.seenStates ?? []),
   };

@@ -121,6 +121,93 @@ describe("two pages on two nodes", () => {
     await expect.poll(() => ada.text("#state"), DEADLINE).toBe("Connected");
     expect([await ada.text("#me-name"), await ada.text("#channel")]).toEqual(["Ada", "chat:b"]);
     expect(await ada.page.isVisible("#hello")).toBe(false);
+    // What this tab said before is still its own.
+    await expect
+      .poll(() => ada.messages(), DEADLINE)
+      .toEqual([
+        { name: "You", node: "node-a", text: "into b", ...sent },
+        { name: "Bob", node: "node-b", text: "unread", ...sent },
+      ]);
+  });
+});
+
+describe("who comes later", () => {
+  it("sees what was said before, in order, above a divider, and then what is said now", async () => {
+    const { a, b } = await pair();
+    const ada = await enter(a.demoUrl, "Ada");
+    for (const text of ["one", "two", "three"]) {
+      await ada.say(text);
+      await expect.poll(async () => (await ada.messages()).at(-1), DEADLINE).toMatchObject({ text, ...sent });
+    }
+    const bob = await enter(b.demoUrl, "Bob");
+    const earlier = ["one", "two", "three", "Earlier messages above"];
+    await expect.poll(() => bob.lines(), DEADLINE).toEqual(earlier);
+    expect((await bob.messages())[0]).toEqual({ name: "Ada", node: "node-a", text: "one", ...sent });
+    expect(await bob.page.textContent(".message .at")).toMatch(/^\d\d:\d\d$/);
+    expect(await bob.text("#count")).toBe("3 messages");
+
+    await ada.say("now");
+    await bob.say("hello");
+    await expect.poll(() => texts(ada), DEADLINE).toEqual(["one", "two", "three", "now", "hello"]);
+    expect(await bob.lines()).toEqual([...earlier, "now", "hello"]);
+    expect(await ada.notes()).toEqual([]);
+  });
+
+  it("sees the newest 50 only, of a channel where it can be any JSON", async () => {
+    const alone = await node({ id: "alone" });
+    const client = await program(alone.wsUrl);
+    for (let n = 0; n < 60; n++)
+      await client.publish("chat:lobby", { text: `${n}`, at: n % 2 ? "late" : 1e99 });
+    const ada = await enter(alone.demoUrl, "Ada");
+    await expect.poll(() => ada.text("#count"), DEADLINE).toBe("50 messages");
+    expect(await texts(ada)).toEqual(Array.from({ length: 50 }, (_, n) => `${n + 10}`));
+  });
+});
+
+describe("who is here", () => {
+  it("is counted, named once known, and follows who leaves and comes back", async () => {
+    const { a, b } = await pair();
+    const ada = await enter(a.demoUrl, "Ada");
+    await expect.poll(() => ada.text("#here"), DEADLINE).toContain("1 here");
+    const bob = await enter(b.demoUrl, "Bob");
+    for (const chat of [ada, bob]) await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("2 here");
+    expect(await ada.people()).toEqual(["Ada (you)", "Someone quiet"]);
+    await bob.say("hello");
+    await expect.poll(() => ada.people(), DEADLINE).toEqual(["Ada (you)", "Bob"]);
+
+    await bob.page.context().close();
+    await expect.poll(() => ada.text("#here-count"), DEADLINE).toBe("1 here");
+    expect(await ada.people()).toEqual(["Ada (you)"]);
+    await enter(b.demoUrl, "Bob again");
+    await expect.poll(() => ada.text("#here-count"), DEADLINE).toBe("2 here");
+    await ada.page.click("#here");
+    expect(await ada.page.isVisible("#people")).toBe(true);
+    expect(await ada.text("#people")).toContain("node-b");
+  });
+});
+
+describe("a channel that keeps nothing", () => {
+  it("is a chat all the same: in production, and by its name", async () => {
+    const env = { NODE_ENV: "production" };
+    const alone = await node({ id: "alone", args: ["--demo", "--allow-open"], env });
+    const proxy = await proxyTo(alone.port);
+    const ada = await enter(`http://127.0.0.1:${proxy.port}/`, "Ada");
+    await ada.say("to whom it may concern");
+    await expect.poll(() => ada.messages(), DEADLINE).toMatchObject([sent]);
+    const bob = await enter(`${alone.demoUrl}?channel=plain`, "Bob");
+    await bob.say("plainly");
+    await expect.poll(() => bob.messages(), DEADLINE).toMatchObject([sent]);
+    proxy.cut();
+    const line = expect.stringMatching(
+      /^Resumed on alone, after [\d.]+ m?s: what was said meanwhile is not kept$/,
+    );
+    await expect.poll(() => ada.lines(), DEADLINE).toEqual(["to whom it may concern", line]);
+    const late = await enter(alone.demoUrl, "Late");
+    for (const chat of [ada, bob, late]) {
+      expect(await chat.people()).toBe(undefined);
+      expect(await chat.text("#toasts")).toBe("");
+    }
+    expect(await late.lines()).toEqual([]);
   });
 });
 
@@ -146,7 +233,7 @@ describe("when a page's node is killed", () => {
     const states = (await ada.states()).map((state) => state.replace(/\d+/, "N"));
     expect(states.slice(states.lastIndexOf("Connected"))).toContain("Waiting N s");
     expect(await ada.notes()).toEqual([
-      expect.stringMatching(/^Resumed on node-b, away from node-a, after [\d.]+ m?s$/),
+      expect.stringMatching(/^Resumed on node-b, away from node-a, after [\d.]+ m?s: nothing was missed$/),
     ]);
     // What was written offline was sent, and nobody joined the channel again by hand.
     await bob.say("after, from b");
@@ -166,6 +253,58 @@ describe("when a page's node is killed", () => {
       .toEqual([`${prefix}connections:node-b`]);
     await expect.poll(() => inRedis.hlen(`${prefix}connections:node-b`), DEADLINE).toBe(2);
     await expect.poll(() => ada.text("#state"), DEADLINE).toBe("Connected");
+  });
+
+  it("what was said meanwhile follows, once and in order, and is counted", async () => {
+    const { a, b } = await pair();
+    const proxy = await proxyTo(a.port);
+    const [ada, bob] = [await enter(`http://127.0.0.1:${proxy.port}/`, "Ada"), await enter(b.demoUrl, "Bob")];
+    await ada.say("before");
+    await expect.poll(() => texts(bob), DEADLINE).toEqual(["before"]);
+    await a.kill("SIGKILL");
+    await expect.poll(() => ada.text("#state"), DEADLINE).not.toBe("Connected");
+    const missed = ["missed 1", "missed 2", "missed 3"];
+    for (const text of missed) await bob.say(text);
+    await expect.poll(() => bob.messages(), DEADLINE).toMatchObject(Array(4).fill(sent));
+    expect(await texts(ada)).toEqual(["before"]);
+    proxy.retarget(b.port);
+
+    const line = /^Resumed on node-b, away from node-a, after [\d.]+ m?s: caught up on 3 messages$/;
+    await expect
+      .poll(() => ada.lines(), DEADLINE)
+      .toEqual(["before", expect.stringMatching(line), ...missed]);
+    await bob.say("after");
+    await expect.poll(() => texts(ada), DEADLINE).toEqual(["before", ...missed, "after"]);
+    expect(await ada.text("#count")).toBe("5 messages");
+    // The connection that died with its node is still a member, but not a person.
+    await expect.poll(() => ada.people(), DEADLINE).toEqual(["Ada (you)", "Bob"]);
+    expect(await ada.text("#here-count")).toBe("2 here");
+  });
+
+  it("what the bus has lost is said to be lost, and what it still has is shown", async () => {
+    const { a, b } = await pair();
+    const proxy = await proxyTo(a.port);
+    const [ada, bob] = [await enter(`http://127.0.0.1:${proxy.port}/`, "Ada"), await enter(b.demoUrl, "Bob")];
+    await ada.say("before");
+    await expect.poll(() => texts(bob), DEADLINE).toEqual(["before"]);
+    proxy.retarget(await closedPort());
+    proxy.cut();
+    await expect.poll(() => ada.text("#state"), DEADLINE).not.toBe("Connected");
+    await bob.say("lost");
+    await expect
+      .poll(async () => (await bob.messages()).at(-1), DEADLINE)
+      .toMatchObject({ text: "lost", ...sent });
+    await redis.client().flushall();
+    await bob.say("kept");
+    await expect
+      .poll(async () => (await bob.messages()).at(-1), DEADLINE)
+      .toMatchObject({ text: "kept", ...sent });
+    proxy.retarget(b.port);
+
+    const line = /^(Resumed|Connected again) on node-b, .*: some messages may be missing$/;
+    await expect.poll(() => ada.lines(), DEADLINE).toEqual(["before", expect.stringMatching(line), "kept"]);
+    await bob.say("after");
+    await expect.poll(() => texts(ada), DEADLINE).toEqual(["before", "kept", "after"]);
   });
 });
 

@@ -1,0 +1,81 @@
+/** Who is here, in the head of the conversation: a few faces and a number, and a list for who wants to know. */
+
+import type { Client } from "starling-edge/client";
+import { byId, make, paintAvatar } from "./dom.js";
+import type { OwnName } from "./name.js";
+import type { People, Person } from "./people.js";
+import { nodeOf } from "./words.js";
+
+const FACES = 3;
+const ROWS_MAX = 50;
+
+export interface Here {
+  show(people: People): void;
+}
+
+export function startHere(client: Client, ownName: OwnName): Here {
+  const button = byId("here", HTMLButtonElement);
+  const panel = byId("people", HTMLElement);
+  let shown: People | undefined;
+
+  function show(people: People): void {
+    shown = people;
+    const { count } = people;
+    button.hidden = count === undefined;
+    if (count === undefined) return panel.hidePopover();
+    const all = people.list.map((person) => mark(person));
+    // Oneself first, then who is known by name.
+    all.sort((a, b) => Number(b.own) - Number(a.own) || byName(a, b));
+    byId("here-count", HTMLElement).textContent = `${count.toLocaleString()} here`;
+    const named = all.flatMap(({ name }) => name ?? []).slice(0, FACES);
+    byId("here-faces", HTMLElement).replaceChildren(...named.map(face));
+    const rows = all.slice(0, ROWS_MAX);
+    byId("people-list", HTMLElement).replaceChildren(...rows.map(row));
+    const more = byId("people-more", HTMLElement);
+    more.hidden = count <= rows.length;
+    more.textContent = `and ${(count - rows.length).toLocaleString()} more`;
+  }
+
+  function mark(person: Person): Person & { own: boolean } {
+    const me = client.connection;
+    const own =
+      person.connection === me?.connection || (person.user !== undefined && person.user === me?.user);
+    return { ...person, own, name: (own ? ownName.current : "") || person.name };
+  }
+
+  panel.addEventListener("toggle", () => {
+    if (shown !== undefined) show(shown);
+    const at = button.getBoundingClientRect();
+    panel.style.setProperty("--right", `${document.documentElement.clientWidth - at.right}px`);
+    panel.style.setProperty("--top", `${at.bottom + 8}px`);
+  });
+  client.on("state", ({ state }) => button.toggleAttribute("data-stale", state !== "connected"));
+  void ownName.chosen.then(() => {
+    if (shown !== undefined) show(shown);
+  });
+  return { show };
+}
+
+function byName(a: Person, b: Person): number {
+  if (a.name === undefined || b.name === undefined)
+    return Number(a.name === undefined) - Number(b.name === undefined);
+  return a.name.localeCompare(b.name);
+}
+
+function face(name: string): HTMLElement {
+  const avatar = make("span", { className: "avatar", attributes: { "aria-hidden": "true" } });
+  paintAvatar(avatar, name);
+  return avatar;
+}
+
+function row({ connection, name, own }: Person & { own: boolean }): HTMLElement {
+  const node = nodeOf(connection);
+  const avatar = face(name ?? "");
+  if (name === undefined) avatar.dataset["unknown"] = "";
+  return make("li", { title: connection }, [
+    avatar,
+    make("bdi", { className: "person", text: name ?? "Someone quiet" }),
+    ...(own ? [make("span", { className: "person-own", text: "you" })] : []),
+    ...(node === undefined ? [] : [make("span", { className: "via", text: node })]),
+  ]);
+}

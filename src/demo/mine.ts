@@ -1,0 +1,55 @@
+/** Which messages are this tab's own: by who the server says sent them, as a name or an id can be anyone's. */
+
+import type { Client, Message } from "starling-edge/client";
+
+const STORED_AS = "starling-demo-connections";
+/** Enough for what history may still hold of this tab, over reloads and reconnects. */
+const REMEMBERED_MAX = 50;
+
+export interface Mine {
+  readonly isOwn: (from: Message["from"]) => boolean;
+  /** Whether this page had that connection and lost it: a dead node's members are here until their time is up. */
+  readonly isPast: (connection: string) => boolean;
+}
+
+export function startMine(client: Client): Mine {
+  const connections = new Set(recall());
+  /** Without those of before a reload: a tab's copy inherits them while they live. */
+  const ofThisPage = new Set<string>();
+  client.on("state", (change) => {
+    if (change.state !== "connected") return;
+    for (const known of [connections, ofThisPage]) {
+      known.add(change.connection);
+      const [oldest] = known;
+      if (known.size > REMEMBERED_MAX && oldest !== undefined) known.delete(oldest);
+    }
+    remember([...connections]);
+  });
+  return {
+    isOwn(from) {
+      if (from === undefined) return false;
+      if (from.user !== undefined && from.user === client.connection?.user) return true;
+      return connections.has(from.connection);
+    },
+    isPast: (connection) => ofThisPage.has(connection) && connection !== client.connection?.connection,
+  };
+}
+
+function recall(): string[] {
+  try {
+    const stored: unknown = JSON.parse(sessionStorage.getItem(STORED_AS) ?? "[]");
+    return Array.isArray(stored) ? stored.map(String).slice(-REMEMBERED_MAX) : [];
+  } catch (error) {
+    // Forbidden storage, or not what this page wrote: own messages from before a reload look like others'.
+    console.info("earlier connections are not remembered", error);
+    return [];
+  }
+}
+
+function remember(connections: readonly string[]): void {
+  try {
+    sessionStorage.setItem(STORED_AS, JSON.stringify(connections));
+  } catch (error) {
+    console.info("this connection is not remembered", error);
+  }
+}
