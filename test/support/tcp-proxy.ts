@@ -40,6 +40,8 @@ const REMEMBERED_BYTES = 2_048;
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const links = new Set<Link>();
+  /** Of links too whose other side is gone: a blackhole hides that. */
+  const clients = new Set<Socket>();
   let target = targetPort;
   /** New connections while this is set are blackholed from the start. */
   let holeForAll = false;
@@ -56,6 +58,8 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       bytesPerSecond: Infinity,
     };
     links.add(link);
+    clients.add(client);
+    client.on("close", () => clients.delete(client));
     client.on("data", (chunk) => {
       if (link.sent.length < REMEMBERED_BYTES) link.sent += chunk.toString("latin1");
       forward(link, server, chunk);
@@ -123,10 +127,8 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       }
     },
     cut() {
-      for (const { client, server } of links) {
-        client.resetAndDestroy();
-        server.destroy();
-      }
+      for (const client of clients) client.resetAndDestroy();
+      for (const { server } of links) server.destroy();
     },
     delay(ms, match) {
       for (const link of links) if (match === undefined || match(link.sent)) link.delayMs = ms;
@@ -135,10 +137,8 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       target = port;
     },
     async close() {
-      for (const { client, server } of links) {
-        client.destroy();
-        server.destroy();
-      }
+      for (const client of clients) client.destroy();
+      for (const { server } of links) server.destroy();
       listener.close();
       await once(listener, "close");
     },

@@ -1,0 +1,44 @@
+/** What a run asks of its clients, however they are made. */
+
+import type { Evidence, Position, PublicationRecord } from "./checker.js";
+import type { Random } from "./random.js";
+
+export interface RecordingClientOptions {
+  readonly name: string;
+  readonly urls: readonly string[];
+  readonly channels: readonly string[];
+  readonly random: Random;
+  readonly record: (evidence: Evidence) => void;
+}
+
+export interface RecordingClient {
+  readonly name: string;
+  readonly channels: readonly string[];
+  /** Connected, and every channel is held. */
+  readonly ready: boolean;
+  /** Whether it can publish now. */
+  readonly connected: boolean;
+  /** Publications that were not settled yet. */
+  readonly unsettled: number;
+  /** Connections that it has had. */
+  readonly connects: number;
+  standsAt(channel: string): Position | undefined;
+  /** Settles with what happened. An answer that was lost is asked for again, while the session lives. */
+  publish(id: string, channel: string, filler?: string): Promise<PublicationRecord>;
+  /** Reads nothing for a while. */
+  pause(ms: number): void;
+  /** Loses its connection without a word. */
+  drop(): void;
+  /** Records how it stands, and leaves. */
+  end(): void;
+}
+
+/** How long a publication whose answer was lost is worth repeating: well within the server's window. */
+export const REPEAT_WITHIN_MS = 20_000;
+export const PUBLISH_ATTEMPTS_MAX = 4;
+/** Errors after which a publication may have happened; after every other it has not. */
+export const MAYBE_PUBLISHED: ReadonlySet<string> = new Set(["unknown", "internal", "timeout", "closed"]);
+
+export function idOf(content: unknown): string {
+  return String((content as { id?: unknown } | null)?.id);
+}

@@ -1,0 +1,344 @@
+/**
+ * A client of the native protocol that comes back from its position, written from PROTOCOL.md with
+ * nothing of the SDK, and records what it saw for the checker.
+ */
+
+import type { Socket as TcpSocket } from "node:net";
+import { WebSocket } from "ws";
+import type { Position, PublicationRecord } from "./checker.js";
+import {
+  idOf,
+  MAYBE_PUBLISHED,
+  PUBLISH_ATTEMPTS_MAX,
+  REPEAT_WITHIN_MS,
+  type RecordingClient,
+  type RecordingClientOptions,
+} from "./recording-client.js";
+
+interface Frame {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+type Answer = (frame: Frame | undefined) => void;
+
+interface Unsettled {
+  readonly id: string;
+  readonly channel: string;
+  readonly filler: string | undefined;
+  readonly sentAtMs: number;
+  readonly session: string;
+  attempts: number;
+  settle(record: PublicationRecord): void;
+}
+
+const RECONNECT_MS = [50, 1_000] as const;
+const RETRY_MS = [100, 500] as const;
+const HANDSHAKE_MS = 5_000;
+/** A command without an answer for so long ends the connection: its node hangs. */
+const ANSWER_MS = 20_000;
+
+export class RecoveringClient implements RecordingClient {
+  readonly #options: RecordingClientOptions;
+  #socket: WebSocket | undefined;
+  #urlIndex: number;
+  #connection: string | undefined;
+  #session = "";
+  #resume: string | undefined;
+  #nextId = 1;
+  readonly #answers = new Map<number, Answer>();
+  /** Where it stands, by channel. */
+  readonly #at = new Map<string, Position>();
+  /** Channels that this connection's node holds. */
+  readonly #held = new Set<string>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #unsettled = new Map<string, Unsettled>();
+  #ended = false;
+  connects = 0;
+
+  constructor(options: RecordingClientOptions) {
+    this.#options = options;
+    this.#urlIndex = options.random.below(options.urls.length);
+    options.record({ kind: "client", client: options.name, channels: options.channels });
+    this.#open();
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get channels(): readonly string[] {
+    return this.#options.channels;
+  }
+
+  get ready(): boolean {
+    return this.#connection !== undefined && this.#held.size === this.#options.channels.length;
+  }
+
+  get connected(): boolean {
+    return this.#connection !== undefined && this.#session !== "";
+  }
+
+  get unsettled(): number {
+    return this.#unsettled.size;
+  }
+
+  standsAt(channel: string): Position | undefined {
+    return this.#at.get(channel);
+  }
+
+  publish(id: string, channel: string, filler?: string): Promise<PublicationRecord> {
+    return new Promise((resolve) => {
+      const unsettled: Unsettled = {
+        id,
+        channel,
+        filler,
+        sentAtMs: Date.now(),
+        session: this.#session,
+        attempts: 0,
+        settle: (record) => {
+          this.#unsettled.delete(id);
+          resolve(record);
+        },
+      };
+      this.#unsettled.set(id, unsettled);
+      this.#send(unsettled);
+    });
+  }
+
+  pause(ms: number): void {
+    this.#tcp()?.pause();
+    this.#later(ms, () => this.wake());
+  }
+
+  /** Reads again, before the pause is over. */
+  wake(): void {
+    this.#tcp()?.resume();
+  }
+
+  #tcp(): TcpSocket | undefined {
+    return (this.#socket as unknown as { _socket?: TcpSocket } | undefined)?._socket;
+  }
+
+  drop(): void {
+    this.#socket?.terminate();
+  }
+
+  end(): void {
+    this.#options.record({
+      kind: "end",
+      client: this.name,
+      connected: this.ready,
+      connection: this.#connection,
+    });
+    this.#ended = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const unsettled of [...this.#unsettled.values()]) this.#settle(unsettled, "maybe");
+    this.#socket?.terminate();
+  }
+
+  #open(): void {
+    const { urls } = this.#options;
+    const socket = new WebSocket(urls[this.#urlIndex++ % urls.length]!, ["starling.v1.json"], {
+      perMessageDeflate: false,
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    this.#socket = socket;
+    socket.on("message", (data: Buffer) => this.#received(JSON.parse(data.toString()) as Frame));
+    socket.on("error", () => undefined); // "close" follows
+    socket.on("close", (code) => this.#closed(code));
+  }
+
+  #closed(code: number): void {
+    this.#connection = undefined;
+    this.#held.clear();
+    // The session went to another connection: nothing here will bring it back.
+    if (code === 4501) this.#resume = undefined;
+    for (const answer of [...this.#answers.values()]) answer(undefined);
+    this.#answers.clear();
+    if (!this.#ended) this.#later(this.#options.random.between(...RECONNECT_MS), () => this.#open());
+  }
+
+  #later(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #ask(command: object, answer: Answer): void {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN) return answer(undefined);
+    const id = this.#nextId++;
+    const timer = setTimeout(() => socket.terminate(), ANSWER_MS);
+    this.#timers.add(timer);
+    this.#answers.set(id, (frame) => {
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+      this.#answers.delete(id);
+      answer(frame);
+    });
+    socket.send(JSON.stringify({ ...command, id }));
+  }
+
+  #received(frame: Frame): void {
+    if (this.#ended) return;
+    const { record } = this.#options;
+    const at = { client: this.name, channel: String(frame["channel"]), atMs: Date.now() };
+    switch (frame.type) {
+      case "welcome":
+        return this.#welcomed(frame);
+      case "reply":
+      case "error":
+        if (typeof frame["id"] === "number") this.#answers.get(frame["id"])?.(frame);
+        return;
+      case "message": {
+        const { channel } = at;
+        const position = positionOf(frame);
+        record({ kind: "message", ...at, id: idOf(frame["content"]), position });
+        const stood = this.#at.get(channel);
+        const behind = stood?.epoch === position?.epoch && (position?.offset ?? 0) <= (stood?.offset ?? 0);
+        if (position !== undefined && !behind) this.#at.set(channel, position);
+        return;
+      }
+      case "subscribed":
+        return this.#positioned(at.channel, frame);
+      case "gap": {
+        const position = positionOf(frame);
+        const missed = countOf(frame["missed"]);
+        record({ kind: "gap", ...at, recovered: frame["recovered"] === true, position, missed });
+        if (position !== undefined) this.#stand(at.channel, position, missed);
+        return;
+      }
+      case "unsubscribed":
+        this.#held.delete(at.channel);
+        this.#later(this.#options.random.between(...RETRY_MS), () => this.#subscribe(at.channel));
+        return;
+      default:
+        return;
+    }
+  }
+
+  #welcomed(frame: Frame): void {
+    this.connects++;
+    const connection = String(frame["connection"]);
+    const fresh = (): void => {
+      this.#connection = connection;
+      this.#session = String(frame["session"]);
+      this.#resume = String(frame["resume"]);
+      for (const channel of this.channels) this.#subscribe(channel);
+      this.#repeat();
+    };
+    const resume = this.#resume;
+    if (resume === undefined) return fresh();
+    const positions = Object.fromEntries(this.#at);
+    this.#ask({ action: "connect", resume, positions }, (answer) => {
+      if (answer === undefined) return;
+      if (answer.type === "error") {
+        if (answer["temporary"] !== true) this.#resume = undefined;
+        return this.#socket?.terminate();
+      }
+      if (answer["resumed"] !== true) return fresh();
+      this.#connection = connection;
+      this.#session = String(answer["session"]);
+      this.#resume = String(answer["resume"]);
+      const restored = new Set(listOf(answer["channels"]));
+      const recovering = new Set(listOf(answer["recovering"]));
+      for (const channel of this.channels) {
+        if (!restored.has(channel)) this.#subscribe(channel);
+        else if (!recovering.has(channel)) this.#held.add(channel);
+      }
+      this.#repeat();
+    });
+  }
+
+  #subscribe(channel: string): void {
+    const since = this.#at.get(channel);
+    const socket = this.#socket;
+    this.#ask({ action: "subscribe", channel, ...(since === undefined ? {} : { since }) }, (answer) => {
+      if (answer === undefined) return;
+      if (answer.type === "reply") return this.#positioned(channel, answer);
+      this.#later(this.#options.random.between(...RETRY_MS), () => {
+        if (this.#socket === socket) this.#subscribe(channel);
+      });
+    });
+  }
+
+  #positioned(channel: string, frame: Frame): void {
+    const position = positionOf(frame);
+    const missed = countOf(frame["missed"]);
+    const recovered = typeof frame["recovered"] === "boolean" ? frame["recovered"] : undefined;
+    this.#options.record({
+      kind: "position",
+      client: this.name,
+      channel,
+      atMs: Date.now(),
+      position,
+      missed,
+      recovered,
+    });
+    this.#held.add(channel);
+    if (position !== undefined) this.#stand(channel, position, missed);
+  }
+
+  /** What was missed comes in frames of its own: until then it is not here. */
+  #stand(channel: string, { offset, epoch }: Position, missed: number): void {
+    this.#at.set(channel, { offset: offset - missed, epoch });
+  }
+
+  #send(unsettled: Unsettled): void {
+    const { id, channel, filler } = unsettled;
+    unsettled.attempts++;
+    this.#ask({ action: "send", channel, content: { id, filler }, messageId: id }, (answer) => {
+      if (answer === undefined) {
+        // The connection is gone; repeated on the next one.
+        if (this.#ended) this.#settle(unsettled, "maybe");
+        return;
+      }
+      if (answer.type === "reply") return this.#settle(unsettled, "acked", positionOf(answer));
+      const never = !MAYBE_PUBLISHED.has(String(answer["code"]));
+      if (never && unsettled.attempts === 1) return this.#settle(unsettled, "refused");
+      this.#later(this.#options.random.between(...RETRY_MS), () => this.#repeatOne(unsettled));
+    });
+  }
+
+  #repeat(): void {
+    for (const unsettled of [...this.#unsettled.values()]) this.#repeatOne(unsettled);
+  }
+
+  #repeatOne(unsettled: Unsettled): void {
+    if (!this.#unsettled.has(unsettled.id) || this.#connection === undefined) return;
+    const late = Date.now() - unsettled.sentAtMs > REPEAT_WITHIN_MS;
+    // In another session the same id would be another message.
+    const another = unsettled.session !== this.#session;
+    if (late || another || unsettled.attempts >= PUBLISH_ATTEMPTS_MAX)
+      return this.#settle(unsettled, "maybe");
+    this.#send(unsettled);
+  }
+
+  #settle(unsettled: Unsettled, outcome: PublicationRecord["outcome"], position?: Position): void {
+    const { id, channel, sentAtMs } = unsettled;
+    unsettled.settle({
+      kind: "publication",
+      id,
+      channel,
+      sentAtMs,
+      settledAtMs: Date.now(),
+      outcome,
+      position,
+    });
+  }
+}
+
+function positionOf({ offset, epoch }: Frame): Position | undefined {
+  return typeof offset === "number" && typeof epoch === "string" ? { offset, epoch } : undefined;
+}
+
+function countOf(value: unknown): number {
+  return typeof value === "number" ? value : 0;
+}
+
+function listOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
