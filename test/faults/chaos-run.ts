@@ -27,12 +27,16 @@ export interface ChaosOptions {
   readonly processes: number;
   readonly seed: number;
   readonly faults: readonly FaultName[];
+  /** What the schedule begins with: a short run may draw none of what it is about. */
+  readonly first?: readonly FaultName[] | undefined;
   /** Between the beginnings of two faults, on average. */
   readonly paceSeconds: number;
   /** Multiplies how long faults last. */
   readonly scale: number;
   readonly historySize: number;
   readonly historyTtlMs: number;
+  /** When all faults are over, how long clients are waited for that are not at the top. */
+  readonly catchUpSeconds: number;
   /** The built package: its command and, for half of the clients, its SDK. Default: dist/. */
   readonly dist?: string | undefined;
   /** false: every client is the kit's own, which knows nothing but the protocol. */
@@ -60,7 +64,6 @@ const NAMESPACE = "chat";
 const READY_MS = 60_000;
 /** Publications whose answer was lost are repeated for 20 s. */
 const SETTLE_MS = 40_000;
-const CATCH_UP_MS = 45_000;
 /** A member of a killed node is gone once its time-to-live is over, by default a minute, and a reaper passed. */
 const PRESENCE_MS = 90_000;
 const STATUS_LINE_MS = 10_000;
@@ -76,15 +79,18 @@ class Clients {
 
   constructor(
     readonly file: string,
-    onCrash: (what: string) => void,
+    onTrouble: (what: string) => void,
   ) {
     this.#child = fork(new URL("./client-process.ts", import.meta.url), {
       execArgv: ["--import", "tsx"],
       env: { ...process.env, NODE_OPTIONS: "" },
     });
-    this.#child.on("message", (status: ClientsStatus) => (this.status = status));
+    this.#child.on("message", (status: ClientsStatus) => {
+      this.status = status;
+      status.troubles.forEach(onTrouble);
+    });
     this.#child.on("exit", (code, signal) => {
-      if (this.status?.finished !== true) onCrash(`a process of clients ended by ${signal ?? code}`);
+      if (this.status?.finished !== true) onTrouble(`a process of clients ended by ${signal ?? code}`);
     });
   }
 
@@ -106,7 +112,6 @@ class Clients {
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { print, seed } = options;
-  const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-chaos-")));
   const troubles: string[] = [];
   const trouble = (what: string): void => {
     troubles.push(what);
@@ -125,6 +130,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     ],
     onCrash: trouble,
   });
+  const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-chaos-")));
   const processes: Clients[] = [];
   try {
     const run = new Run(options, fleet, processes, directory, trouble);
@@ -268,11 +274,12 @@ class Run {
     const deadline = performance.now() + seconds * 1_000;
     // The schedule has numbers of its own: what clients do does not change it.
     const random = createRandom(this.options.seed);
+    const first = [...(this.options.first ?? [])];
     const menu = faults.flatMap((name) => Array.from({ length: FAULTS[name].weight }, () => name));
     for (;;) {
       await delay(random.between(0.5, 1.5) * paceSeconds * 1_000);
       if (performance.now() > deadline || signal?.aborted === true) return;
-      const name = random.pick(menu);
+      const name = first[0] ?? random.pick(menu);
       const node = random.pick(this.fleet.nodes);
       const fault: Fault = FAULTS[name];
       const target = fault.target === "node" ? node : fault.target;
@@ -280,6 +287,7 @@ class Run {
       // One node at least is left alone.
       const others = this.fleet.nodes.filter((one) => one !== node && !this.#busy.has(one));
       if (!free || (fault.target === "node" && others.length === 0)) continue;
+      first.shift();
       this.#busy.add(target);
       const done = this.#do(name, fault, node).finally(() => {
         this.#busy.delete(target);
@@ -347,7 +355,7 @@ class Run {
     for (const process of this.processes) process.send({ kind: "tops", tops });
     // What is still missing is for the checker to find.
     await delay(1_000);
-    const caughtUp = await until(() => this.#sum("behind") === 0, CATCH_UP_MS);
+    const caughtUp = await until(() => this.#sum("behind") === 0, this.options.catchUpSeconds * 1_000);
     print(
       caughtUp
         ? `${this.#seconds()}  every client is at the top of its channels`

@@ -15,7 +15,7 @@ async function run(options: Partial<ChaosOptions>): Promise<ChaosResult & { repo
   const result = await runChaos({
     ...{ seconds: 12, nodes: 3, clients: 40, channels: 10, channelsPerClient: 4, rate: 60, processes: 2 },
     ...{ seed: SEED, faults: FAULT_NAMES, paceSeconds: 1.2, scale: 0.25, withSdk: true },
-    ...{ historySize: 2_000, historyTtlMs: 600_000 },
+    ...{ historySize: 2_000, historyTtlMs: 600_000, catchUpSeconds: 30 },
     // What takes a minute by default takes seconds here.
     nodeArgs: [
       ...["--lease-ttl-ms=2000", "--presence-ttl-ms=4000", "--presence-grace-ms=500"],
@@ -34,7 +34,7 @@ it("fleets under random faults lose nothing in silence", { timeout: TIMEOUT_MS }
 });
 
 it("every client recovers where Redis loses no data", { timeout: TIMEOUT_MS }, async () => {
-  const { ok, verdict, report } = await run({ faults: LOSSLESS });
+  const { ok, verdict, report } = await run({ faults: LOSSLESS, first: ["client-drop", "kill"] });
   expect(ok, report).toBe(true);
   expect(verdict.notRecovered, report).toBe(0);
   expect(verdict.recoveries, report).toBeGreaterThan(0);
@@ -42,7 +42,8 @@ it("every client recovers where Redis loses no data", { timeout: TIMEOUT_MS }, a
 
 it("nodes that do not repair are caught", { timeout: TIMEOUT_MS }, async () => {
   const { verdict, troubles, report } = await run({
-    ...{ seconds: 8, sabotage: "repair", faults: ["deaf", "pubsub-kill", "blackhole"] },
+    ...{ seconds: 8, catchUpSeconds: 2, sabotage: "repair", faults: ["deaf", "pubsub-kill", "blackhole"] },
+    first: ["deaf"],
   });
   expect(troubles, report).toEqual([]);
   expect(verdict.failures.silentLosses, report).toBeGreaterThan(0);

@@ -109,7 +109,7 @@ async function main(): Promise<number> {
   }
   const counted = (name: keyof typeof values, fallback: number) => number(name, fallback);
   const options = {
-    ...{ seconds, seed, faults, ...history },
+    ...{ seconds, seed, faults, ...history, catchUpSeconds: 45 },
     nodes: counted("nodes", 3),
     clients: counted("clients", 300),
     channels: counted("channels", 50),

@@ -43,11 +43,14 @@ export interface ClientsStatus {
   readonly behind: number;
   readonly connects: number;
   readonly finished: boolean;
+  /** New ones since the last status. */
+  readonly troubles: readonly string[];
 }
 
 const STATUS_MS = 200;
 const CONNECT_SPREAD_MS = 2_000;
 const clients: RecordingClient[] = [];
+const troubles: string[] = [];
 let published = 0;
 let received = 0;
 let quiet = false;
@@ -76,6 +79,7 @@ async function start(options: ClientsOptions): Promise<void> {
             channels: random.sample(channels, channelsPerClient),
             random,
             record,
+            trouble: (what) => troubles.push(what),
           }),
         ),
       (number / options.clients) * CONNECT_SPREAD_MS,
@@ -119,6 +123,7 @@ function report(finished: boolean): void {
     behind: clients.filter(behind).length,
     connects: clients.reduce((sum, { connects }) => sum + connects, 0),
     finished,
+    troubles: troubles.splice(0),
   };
   process.send?.(status);
 }

@@ -30,6 +30,8 @@ let crowds = 0;
 
 export class Crowd {
   readonly evidence: Evidence[] = [];
+  /** What clients found that is in no record. */
+  readonly troubles: string[] = [];
   readonly clients: RecoveringClient[];
   readonly #channels: readonly string[];
   readonly #random;
@@ -49,6 +51,7 @@ export class Crowd {
           channels,
           random: this.#random,
           record: (evidence) => this.evidence.push(evidence),
+          trouble: (what) => this.troubles.push(what),
         }),
     );
   }

@@ -9,6 +9,8 @@ export interface RecordingClientOptions {
   readonly channels: readonly string[];
   readonly random: Random;
   readonly record: (evidence: Evidence) => void;
+  /** Told of what must not happen and is in no record. */
+  readonly trouble: (what: string) => void;
 }
 
 export interface RecordingClient {

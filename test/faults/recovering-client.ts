@@ -35,6 +35,7 @@ interface Unsettled {
 const RECONNECT_MS = [50, 1_000] as const;
 const RETRY_MS = [100, 500] as const;
 const HANDSHAKE_MS = 5_000;
+const SUPERSEDED = 4501;
 /** A command without an answer for so long ends the connection: its node hangs. */
 const ANSWER_MS = 20_000;
 
@@ -152,8 +153,10 @@ export class RecoveringClient implements RecordingClient {
   #closed(code: number): void {
     this.#connection = undefined;
     this.#held.clear();
-    // The session went to another connection: nothing here will bring it back.
-    if (code === 4501) this.#resume = undefined;
+    if (code === SUPERSEDED && !this.#ended) {
+      this.#options.trouble(`${this.name} was closed as superseded, and it alone uses its session`);
+      this.#resume = undefined;
+    }
     for (const answer of [...this.#answers.values()]) answer(undefined);
     this.#answers.clear();
     if (!this.#ended) this.#later(this.#options.random.between(...RECONNECT_MS), () => this.#open());

@@ -48,6 +48,8 @@ export const FAULTS = {
       await node.kill();
       await pause(context, 500, 4_000);
       await node.start();
+      // Nobody would come to the new one by itself, and its next end would hurt nobody.
+      context.dropClients(1 / context.fleet.nodes.length);
     },
   },
   stop: {

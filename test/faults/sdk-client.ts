@@ -71,8 +71,12 @@ class SdkClient implements RecordingClient {
     });
     // Refused subscriptions and repairs: what matters of them is in the records.
     this.#client.on("error", () => undefined);
-    this.#client.on("state", ({ state }) => {
-      if (state === "connected") this.connects++;
+    this.#client.on("state", (change) => {
+      if (change.state === "connected") this.connects++;
+      // Nobody but this client uses its session, and nobody asked for its end.
+      if (change.state === "closed" && !this.#ended) {
+        options.trouble(`${this.name} was closed for good: ${change.reason.code} ${change.reason.message}`);
+      }
     });
     for (const channel of this.channels) {
       const subscription = this.#client.subscribe(channel, (message) => this.#message(message), {
