@@ -134,7 +134,7 @@ class RedisBroker implements Broker {
     for (let shard = 0; shard < shards; shard++) {
       this.#link.hear(keys.bus(shard), (bytes) => this.#envelopeCame(bytes));
     }
-    if (ingest !== undefined) this.#link.hear(ingest.channel, (line) => this.#lineCame(line, ingest));
+    if (ingest !== undefined) this.#link.hearPlain(ingest.channel, (line) => this.#lineCame(line, ingest));
     this.#link.onChange((up) => handlers.link(up));
     await this.#link.open();
     this.#started = true;
@@ -231,11 +231,14 @@ class RedisBroker implements Broker {
     if (!this.#unanswered.delete(batch)) return;
     this.#queuedItems -= batch.requests.length;
     this.#queuedBytes -= batch.bytes;
+    const tookMs = Math.max(0, Date.now() - batch.openedAtMs);
+    this.#stats.publishSeconds.observe(tookMs / 1000, batch.requests.length);
     for (let i = 0; i < batch.requests.length; i++) this.#settle(batch.requests[i]!, answers[i]);
     if (this.#queuedItems === 0) this.#idle?.();
   }
 
   #settle(request: PublishRequest, answer: Answer | undefined): void {
+    if (answer instanceof StarlingError) this.#stats.publicationsFailed++;
     try {
       if (answer instanceof StarlingError) request.settle(answer, undefined);
       else request.settle(undefined, answer);

@@ -1,13 +1,18 @@
 /** How Starling connects to Redis: the one place that knows ioredis's options and its errors. */
 
-import { Redis, ReplyError } from "ioredis";
+import { Cluster, Redis, ReplyError, type Command, type RedisOptions as ConnectionOptions } from "ioredis";
 
 import type { Log } from "../core/log.js";
 import { StarlingError } from "../protocol/errors.js";
 import { limited } from "./limited.js";
+import { address, parseTarget, secretsOf, type Endpoint, type RedisTarget } from "./target.js";
 
 export interface RedisOptions {
-  /** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, or a socket's path. */
+  /**
+   * `redis://[user:password@]host[:port][/db]` or a socket's path;
+   * `redis+sentinel://[user:password@]host[:port],.../master-name[/db]`;
+   * `redis+cluster://[user:password@]host[:port],...`. `rediss` for TLS.
+   */
   readonly url: string;
   /**
    * Begins every key and channel: "ws:" by default. Redis's channels ignore the
@@ -18,24 +23,135 @@ export interface RedisOptions {
   readonly commandTimeoutMs: number;
   /** For the TCP connection alone; commandTimeoutMs if absent. */
   readonly connectTimeoutMs?: number | undefined;
+  readonly tls?: RedisTls | undefined;
+  /** Of the Sentinels; the URL's is that of the Redis they watch. */
+  readonly sentinelPassword?: string | undefined;
+}
+
+/** PEM. */
+export interface RedisTls {
+  /** Who signed the server's certificate, if no public authority did. */
+  readonly ca?: string | undefined;
+  /** This node's own certificate and its key, where Redis asks for one. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  /** The name in the server's certificate, if it is not the host's. */
+  readonly serverName?: string | undefined;
 }
 
 export type RedisRole = "publish" | "state" | "subscribe";
+/** One connection, or as many as a Cluster has masters. */
+export type RedisClient = Redis | Cluster;
 
 const RETRY_FIRST_MS = 50;
 const RETRY_MOST_MS = 2_000;
 /** A half-open link never answers a FIN: the socket is destroyed after this. */
 const DISCONNECT_TIMEOUT_MS = 100;
+/** Slots that moved without an error to tell of it, and nodes that came. */
+const SLOTS_REFRESH_INTERVAL_MS = 5_000;
 const ERROR_LOG_INTERVAL_MS = 5_000;
+const NOT_READY = "the Cluster's slots are not known";
 
 /**
  * A client that has not connected yet: connectRedis does. From then on it
- * reconnects forever, and nothing is ever queued or sent again behind the
- * caller's back.
+ * reconnects forever, and nothing is ever queued for longer than a command may
+ * take, or sent again behind the caller's back.
  */
-export function createRedisClient(options: RedisOptions, role: RedisRole, log: Log): Redis {
-  checkUrl(options.url);
-  const redis = new Redis(options.url, {
+export function createRedisClient(options: RedisOptions, role: RedisRole, log: Log): RedisClient {
+  const target = parseTarget(options.url);
+  const client =
+    target.kind === "cluster"
+      ? createCluster(options, target, role)
+      : createConnection(options, target, role);
+  logErrors(client, options, role, log);
+  return client;
+}
+
+/** A connection to one node of a Cluster. */
+export function createNodeConnection(
+  options: RedisOptions,
+  node: Endpoint,
+  role: RedisRole,
+  log: Log,
+): Redis {
+  const target = parseTarget(options.url);
+  const redis = new Redis({ ...node, ...userOf(target), ...connectionOptions(options, target, role) });
+  logErrors(redis, options, role, log);
+  return redis;
+}
+
+function createConnection(options: RedisOptions, target: RedisTarget, role: RedisRole): Redis {
+  const common = connectionOptions(options, target, role);
+  if (target.kind !== "sentinel") return new Redis(options.url, common);
+  let wasReady = false;
+  const redis = new Redis({
+    ...common,
+    ...userOf(target),
+    db: target.db,
+    sentinels: [...target.endpoints],
+    name: target.masterName,
+    role: "master",
+    ...(options.sentinelPassword === undefined ? {} : { sentinelPassword: options.sentinelPassword }),
+    ...(common.tls === undefined ? {} : { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
+    sentinelCommandTimeout: options.commandTimeoutMs,
+    // Leaves a master that was replaced although it still answers, or never will again.
+    failoverDetector: true,
+    // The start reports what is wrong instead of trying forever.
+    sentinelRetryStrategy: (attempt) => (wasReady ? retryDelayMs(attempt) : null),
+  });
+  redis.once("ready", () => (wasReady = true));
+  // A failover announced while it asks a Sentinel ends ioredis's client for good.
+  redis.on("end", () => {
+    if (!wasReady || closed.has(redis)) return;
+    setTimeout(() => {
+      // "error" has told why.
+      if (!closed.has(redis) && redis.status === "end") redis.connect().catch(() => undefined);
+    }, retryDelayMs(1));
+  });
+  return redis;
+}
+
+/** Those that closeRedis ended. */
+const closed = new WeakSet<RedisClient>();
+
+class FailFastCluster extends Cluster {
+  /** ioredis would queue it without a limit of time, and send it after whoever asked was told. */
+  override sendCommand(command: Command, ...how: [stream?: never, node?: never]): unknown {
+    // Its own question whether the Cluster is well comes before it is ready.
+    if (this.status === "ready" || command.name === "cluster") return super.sendCommand(command, ...how);
+    command.reject(new Error(NOT_READY));
+    return command.promise;
+  }
+}
+
+function createCluster(
+  options: RedisOptions,
+  target: RedisTarget & { kind: "cluster" },
+  role: RedisRole,
+): Cluster {
+  const {
+    retryStrategy: _,
+    enableOfflineQueue: __,
+    ...redisOptions
+  } = connectionOptions(options, target, role);
+  return new FailFastCluster([...target.endpoints], {
+    lazyConnect: true,
+    // Until a node's connection is made, which takes at most connectTimeout.
+    enableOfflineQueue: true,
+    clusterRetryStrategy: retryDelayMs,
+    // Only what a node refused to run is sent to another by itself: MOVED, ASK, TRYAGAIN.
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    slotsRefreshInterval: SLOTS_REFRESH_INTERVAL_MS,
+    slotsRefreshTimeout: options.connectTimeoutMs ?? options.commandTimeoutMs,
+    // The socket looks a name up itself, and TLS needs the name.
+    dnsLookup: (host, callback) => callback(null, host),
+    redisOptions: { ...redisOptions, ...userOf(target) },
+  });
+}
+
+function connectionOptions(options: RedisOptions, target: RedisTarget, role: RedisRole) {
+  return {
     lazyConnect: true,
     connectionName: `starling:${role}`,
     enableOfflineQueue: false,
@@ -49,16 +165,26 @@ export function createRedisClient(options: RedisOptions, role: RedisRole, log: L
     connectTimeout: options.connectTimeoutMs ?? options.commandTimeoutMs,
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     retryStrategy: retryDelayMs,
-  });
-  const report = limited(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
-    log.warn(
-      { redis: address(options.url), role, suppressed, error: explain(error, options.url) },
-      "Redis connection",
-    );
-  });
-  // Without a listener ioredis prints errors itself, arguments included.
-  redis.on("error", report);
-  return redis;
+    ...(target.tls ? { tls: tlsOptions(options.tls ?? {}) } : {}),
+  } satisfies ConnectionOptions;
+}
+
+function tlsOptions({ ca, cert, key, serverName }: RedisTls): NonNullable<ConnectionOptions["tls"]> {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+}
+
+function userOf(target: RedisTarget): { username?: string; password?: string } {
+  if (target.kind === "single") return {};
+  const { username, password } = target;
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
 }
 
 /** Exponential from 50 ms to 2 s, of which a random half: nodes do not come back in step. */
@@ -67,31 +193,80 @@ function retryDelayMs(attempt: number): number {
   return Math.round(most * (0.5 + Math.random() / 2));
 }
 
+/** "error" is of the client, the others of what it connects to: a Cluster's nodes, Sentinels. */
+const ERROR_EVENTS = ["error", "node error", "sentinelError"];
+
+function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, log: Log): void {
+  const report = limited(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
+    log.warn(
+      { redis: address(options.url), role, suppressed, error: explain(error, options) },
+      "Redis connection",
+    );
+  });
+  // Without a listener ioredis prints errors itself, arguments included.
+  for (const event of ERROR_EVENTS) client.on(event, report);
+}
+
 /**
  * Resolves when the client is ready for commands.
  * @throws Error REDIS_UNREACHABLE after the first failure; the client is closed then
  */
-export async function connectRedis(redis: Redis, options: RedisOptions): Promise<void> {
+export async function connectRedis(redis: RedisClient, options: RedisOptions): Promise<void> {
   let cause: Error | undefined;
   const remember = (error: Error): void => {
     cause ??= error;
   };
-  redis.on("error", remember);
+  for (const event of ERROR_EVENTS) redis.on(event, remember);
   try {
     await redis.connect();
   } catch (error) {
+    closed.add(redis);
     redis.disconnect();
-    const reason = explain(cause ?? error, options.url);
-    const message = `cannot reach Redis at ${address(options.url)}: ${reason}; start one or omit --redis`;
+    const reason = explain((await diagnose(redis, options)) ?? cause ?? error, options);
+    const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${advice(reason)}`;
     // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
     throw Object.assign(new Error(message, { cause: new Error(reason) }), { code: "REDIS_UNREACHABLE" });
   } finally {
-    redis.off("error", remember);
+    for (const event of ERROR_EVENTS) redis.off(event, remember);
   }
 }
 
+/** ioredis keeps to itself why a Cluster's nodes cannot be reached. */
+async function diagnose(redis: RedisClient, options: RedisOptions): Promise<Error | undefined> {
+  const target = parseTarget(options.url);
+  const [endpoint] = target.kind === "cluster" ? target.endpoints : [];
+  if (endpoint === undefined || !(redis instanceof Cluster)) return undefined;
+  const base = connectionOptions(options, target, "state");
+  const single = new Redis({ ...base, ...endpoint, ...userOf(target), retryStrategy: () => null });
+  let cause: Error | undefined;
+  single.on("error", (error: Error) => (cause ??= error));
+  try {
+    await single.connect();
+  } catch (error) {
+    cause ??= error as Error;
+  }
+  single.disconnect();
+  return cause;
+}
+
+function advice(reason: string): string {
+  if (/altnames|Hostname\/IP/i.test(reason))
+    return "name it as its certificate does: --redis-tls-server-name";
+  if (/certificate|self.signed/i.test(reason)) {
+    return "name who signed it with --redis-tls-ca-file, or your own certificate with --redis-tls-cert-file";
+  }
+  if (/wrong version number|packet length|EPROTO/i.test(reason)) {
+    return "that port speaks no TLS: use redis instead of rediss";
+  }
+  if (/cluster support disabled/i.test(reason)) return "it is no Cluster: use redis://";
+  if (/invalid reply/i.test(reason)) return "no Sentinel there knows a master of that name";
+  if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";
+  return "start one or omit --redis";
+}
+
 /** Closes the connection for good; what is unanswered fails. Never waits for Redis. */
-export async function closeRedis(redis: Redis): Promise<void> {
+export async function closeRedis(redis: RedisClient): Promise<void> {
+  closed.add(redis);
   const closing = redis.status === "connecting" || redis.status === "connect" || redis.status === "ready";
   // While it waits to reconnect no event would come: there is nothing to close.
   const ended = closing ? new Promise<void>((resolve) => redis.once("end", resolve)) : undefined;
@@ -106,8 +281,13 @@ export async function closeRedis(redis: Redis): Promise<void> {
 }
 
 /** Whether a command given to this client now is written to a socket. */
-export function isReady(redis: Redis): boolean {
+export function isReady(redis: RedisClient): boolean {
   return redis.status === "ready";
+}
+
+/** The connections to all masters: for what each of them must be told. */
+export function mastersOf(redis: RedisClient): Redis[] {
+  return redis instanceof Cluster ? redis.nodes("master") : [redis];
 }
 
 /**
@@ -118,10 +298,11 @@ export function isReady(redis: Redis): boolean {
 export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   if (error instanceof StarlingError) return error;
   const reason = error instanceof Error ? error.message : String(error);
-  if (!sent || reason.startsWith("Stream isn't writeable")) {
+  if (!sent || reason === NOT_READY || reason.startsWith("Stream isn't writeable")) {
     return new StarlingError("unavailable", "Redis is away: nothing was sent", { cause: error });
   }
-  if (error instanceof ReplyError) {
+  // A Cluster that sends a command from node to node has not run it.
+  if (error instanceof ReplyError || reason.startsWith("Too many Cluster redirections")) {
     return new StarlingError("unavailable", `Redis refused it: ${reason}`, { cause: error });
   }
   // ioredis's name for "the connection closed" speaks of retries that we do not make.
@@ -132,33 +313,10 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   });
 }
 
-/** The URL without its password, for logs and `starling config`. */
-export function redact(url: string): string {
-  return url.replace(/^([a-z]*:?\/\/[^:@/?]*):.*@/i, "$1:***@").replace(/([?&]password=)[^&]*/gi, "$1***");
-}
-
-/** `host:port` or the socket's path: what an error names. */
-export function address(url: string): string {
-  if (url.startsWith("/")) return url.split("?", 1)[0]!;
-  try {
-    const { hostname, port } = new URL(url);
-    return `${hostname}:${port === "" ? "6379" : port}`;
-  } catch {
-    return redact(url);
-  }
-}
-
-function checkUrl(url: string): void {
-  if (/^rediss?:\/\/./i.test(url) ? URL.canParse(url) : url.startsWith("/")) return;
-  throw new Error(
-    `${JSON.stringify(redact(url))} is no Redis URL: use redis://[user:password@]host[:port][/db]`,
-  );
-}
-
-/** An error's text without the password: old servers repeat a refused HELLO with its arguments. */
-function explain(error: unknown, url: string): string {
-  const text = error instanceof Error ? error.message || error.name : String(error);
-  const password = URL.canParse(url) ? new URL(url).password : "";
-  if (password === "") return text;
-  return text.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+/** An error's text without passwords: old servers repeat a refused HELLO with its arguments. */
+function explain(error: unknown, { url, sentinelPassword }: RedisOptions): string {
+  let text = error instanceof Error ? error.message || error.name : String(error);
+  const secrets = sentinelPassword === undefined ? secretsOf(url) : [...secretsOf(url), sentinelPassword];
+  for (const secret of secrets) text = text.replaceAll(secret, "***");
+  return text;
 }

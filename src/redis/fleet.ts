@@ -1,8 +1,6 @@
 /** Settings that must be one for all nodes: the first node records them, the others must agree. */
 
-import type { Redis } from "ioredis";
-
-import { toStarlingError, isReady } from "./client.js";
+import { toStarlingError, isReady, type RedisClient } from "./client.js";
 import type { Keys } from "./keys.js";
 
 const BUS_SHARDS = "busShards";
@@ -12,7 +10,7 @@ const BUS_SHARDS = "busShards";
  * everything, but each channel's order would no longer be one.
  * @throws Error FLEET_MISMATCH naming both numbers
  */
-export async function agreeOnShards(redis: Redis, keys: Keys, shards: number): Promise<void> {
+export async function agreeOnShards(redis: RedisClient, keys: Keys, shards: number): Promise<void> {
   let recorded: string | null;
   const sent = isReady(redis);
   try {

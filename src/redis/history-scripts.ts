@@ -2,8 +2,9 @@
 
 import { createHash } from "node:crypto";
 
-import { ReplyError, type Redis } from "ioredis";
+import { ReplyError } from "ioredis";
 
+import { mastersOf, type RedisClient } from "./client.js";
 import { loadScript, type Script } from "./scripts.js";
 
 export const APPEND = withStanding("history-append");
@@ -16,12 +17,14 @@ function withStanding(name: string): Script {
 }
 
 /**
- * Makes a new connection's server know them: of batches that meet NOSCRIPT together, a later
+ * Makes a new connection's servers know them: of batches that meet NOSCRIPT together, a later
  * one could overtake the others while they are sent again in full.
  */
-export async function knowHistoryScripts(redis: Redis): Promise<void> {
+export async function knowHistoryScripts(redis: RedisClient): Promise<void> {
   try {
-    await Promise.all([APPEND, READ, TOPS].map(({ lua }) => redis.script("LOAD", lua)));
+    await Promise.all(
+      mastersOf(redis).flatMap((master) => [APPEND, READ, TOPS].map(({ lua }) => master.script("LOAD", lua))),
+    );
   } catch (error) {
     // A user without scripts: fleets without history work, and who uses it is told then.
     if (!(error instanceof ReplyError)) throw error;
@@ -30,7 +33,7 @@ export async function knowHistoryScripts(redis: Redis): Promise<void> {
 
 /** As runScript, but strings come back as bytes. */
 export async function runForBytes(
-  redis: Redis,
+  redis: RedisClient,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number)[],

@@ -142,6 +142,7 @@ export class RedisHistory {
       packMessage([numbers.size, ...rules, ...layout]),
       freshEpoch(),
       this.#options.messageIdWindowMs,
+      this.#link.publishCommand,
     ];
     return { names: names.concat(onceNames), args };
   }

@@ -1,5 +1,8 @@
-/** Every name that Starling uses in Redis. `prefix` is "ws:" unless configured. */
-export function createKeys(prefix: string) {
+/**
+ * Every name that Starling uses in Redis. `prefix` is "ws:" unless configured.
+ * @param cluster  a script's keys and the channel that it publishes to must share a slot
+ */
+export function createKeys(prefix: string, cluster = false) {
   return {
     /** Hash: connection id -> ConnectionRecord as JSON. */
     connections: (node: string) => `${prefix}connections:${node}`,
@@ -27,14 +30,18 @@ export function createKeys(prefix: string) {
     /** String with a time-to-live: `<offset> <epoch>` of the publication that had this id. */
     once: (shard: number, key: string, messageId: string) => `${prefix}once:{h${shard}}:${key}:${messageId}`,
 
-    /** Channel: publication envelopes. */
-    bus: (shard: number) => `${prefix}bus:${shard}`,
+    /** Channel: publication envelopes; on a Cluster in the slot of the shard's histories. */
+    bus: (shard: number) => `${prefix}bus:${cluster ? `{h${shard}}` : shard}`,
     /** Channel: commands and questions to every node. */
     control: `${prefix}control`,
     /** Channel: answers to one node. */
     inbox: (node: string) => `${prefix}node:${node}:inbox`,
-    /** Channel: what a node sends to itself to see that the link works. */
-    probe: (node: string) => `${prefix}node:${node}:probe`,
+    /**
+     * Channel: what a node sends to itself to see that the link works; on a Cluster one in each
+     * slot that has channels, `tag` being the part of those channels' names that decides the slot.
+     */
+    probe: (node: string, tag?: string) =>
+      `${prefix}node:${node}:probe${tag === undefined ? "" : `:{${tag}}`}`,
   } as const;
 }
 

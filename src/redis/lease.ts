@@ -2,10 +2,8 @@
 
 import { randomUUID } from "node:crypto";
 
-import type { Redis } from "ioredis";
-
 import type { Log } from "../core/log.js";
-import { isReady } from "./client.js";
+import { isReady, type RedisClient } from "./client.js";
 import type { Keys } from "./keys.js";
 import { limited } from "./limited.js";
 import { loadScript, runScript } from "./scripts.js";
@@ -22,7 +20,7 @@ const REPORT_INTERVAL_MS = 5_000;
 
 export interface LeaseOptions {
   readonly nodeId: string;
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly leaseTtlMs: number;
   readonly log: Log;

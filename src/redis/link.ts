@@ -1,22 +1,36 @@
 /**
- * A node's link to the bus: the publish and the subscribe connection, and the
+ * A node's link to the bus: the publish and the subscribe connections, and the
  * knowledge whether what is sent on the one comes back on the other. Broker and
  * control plug into it by channel.
  *
- * Up means: the publish connection is prepared, every channel is subscribed, and
+ * Up means: the publish connections are prepared, every channel is subscribed, and
  * a probe came back since. An idle subscriber never notices a half-open link by
- * itself, so a probe goes round every few seconds.
+ * itself, so a probe goes round every few seconds; on a Cluster one by each slot
+ * that has channels of ours, and the link is up if all of them pass.
  */
 
-import type { Redis } from "ioredis";
+import { Cluster, ReplyError, type Redis } from "ioredis";
 
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../protocol/errors.js";
-import { address, closeRedis, connectRedis, createRedisClient, isReady, toStarlingError } from "./client.js";
-import type { RedisOptions } from "./client.js";
+import {
+  closeRedis,
+  connectRedis,
+  createRedisClient,
+  isReady,
+  mastersOf,
+  toStarlingError,
+  type RedisClient,
+  type RedisOptions,
+} from "./client.js";
+import { createClusterSubscriber } from "./cluster-subscriber.js";
 import { createKeys, type Keys } from "./keys.js";
 import { Probe } from "./probe.js";
+import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
+import { hashTag, slotOf } from "./slots.js";
+import { createSubscriber, type Subscriber, type SubscriberOptions, type Wanted } from "./subscriber.js";
+import { address } from "./target.js";
 
 export interface RedisLinkOptions {
   readonly nodeId: string;
@@ -28,24 +42,23 @@ export interface RedisLinkOptions {
   readonly log: Log;
 }
 
-export interface BusMessage {
-  readonly channel: string;
-  readonly bytes: Buffer;
-}
-
 export interface RedisLink {
   readonly nodeId: string;
   readonly keys: Keys;
   readonly commandTimeoutMs: number;
   /** Why nothing can be sent now; undefined: the link is up. */
   readonly down: StarlingError | undefined;
+  /** What scripts publish with: on a Cluster all channels but those of hearPlain are sharded. */
+  readonly publishCommand: "PUBLISH" | "SPUBLISH";
   /** Before open(). What the handler throws is logged. The bytes are valid during the call. */
   hear(channel: string, handler: (bytes: Buffer) => void): void;
+  /** As hear, for a channel that applications PUBLISH to, on a Cluster to any of its nodes. */
+  hearPlain(channel: string, handler: (bytes: Buffer) => void): void;
   /**
    * Before open(). Runs on every new publish connection before the link is up.
    * What it throws fails the first open(); later it is logged and tried again.
    */
-  prepare(step: (publisher: Redis) => Promise<void>): void;
+  prepare(step: (publisher: RedisClient) => Promise<void>): void;
   /** Called at once if the link is up already. */
   onChange(listener: (up: boolean) => void): void;
   /**
@@ -60,7 +73,7 @@ export interface RedisLink {
    * Gives commands to the publish connection.
    * @throws StarlingError unavailable, unknown
    */
-  run<T>(send: (publisher: Redis) => Promise<T>): Promise<T>;
+  run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -71,19 +84,27 @@ export function createRedisLink(options: RedisLinkOptions): RedisLink {
   return new Link(options);
 }
 
+interface Channel extends Wanted {
+  readonly handler: (bytes: Buffer) => void;
+  /** Whose way the channel's messages come. */
+  readonly probe: Probe;
+}
+
 class Link implements RedisLink {
   readonly nodeId: string;
   readonly keys: Keys;
   readonly commandTimeoutMs: number;
 
   readonly #options: RedisLinkOptions;
-  readonly #publisher: Redis;
-  readonly #subscriber: Redis;
-  readonly #handlers = new Map<string, (bytes: Buffer) => void>();
-  readonly #steps: ((publisher: Redis) => Promise<void>)[] = [];
+  readonly #publisher: RedisClient;
+  /** The publisher, where it is one. */
+  readonly #cluster: Cluster | undefined;
+  readonly #subscriber: Subscriber;
+  readonly #channels = new Map<string, Channel>();
+  /** By slot; one elsewhere. */
+  readonly #probes = new Map<number, Probe>();
+  readonly #steps: ((publisher: RedisClient) => Promise<void>)[] = [];
   readonly #listeners: ((up: boolean) => void)[] = [];
-  /** Of the present subscribe connection. */
-  readonly #subscribed = new Set<string>();
 
   #users = 0;
   #opening: Promise<void> | undefined;
@@ -93,7 +114,8 @@ class Link implements RedisLink {
   #prepared = false;
   #preparing = false;
   #subscribing = false;
-  readonly #probe: Probe;
+  /** Ends when the subscribing that is under way does. Never rejects. */
+  #subscribed = Promise.resolve();
   #ticks: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   /** One for all that is refused until the link is up: a stack each would be the cost of an outage. */
@@ -105,29 +127,70 @@ class Link implements RedisLink {
   constructor(options: RedisLinkOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;
-    this.keys = createKeys(options.redis.prefix);
     this.commandTimeoutMs = options.redis.commandTimeoutMs;
     this.#publisher = createRedisClient(options.redis, "publish", options.log);
-    this.#subscriber = createRedisClient(options.redis, "subscribe", options.log);
-    const channel = this.keys.probe(options.nodeId);
-    this.#probe = new Probe({
-      timeoutMs: options.probeTimeoutMs,
+    this.#cluster = this.#publisher instanceof Cluster ? this.#publisher : undefined;
+    this.keys = createKeys(options.redis.prefix, this.#cluster !== undefined);
+    const subscriberOptions: SubscriberOptions = {
+      redis: options.redis,
       log: options.log,
-      send: async (text) => void (await this.#publisher.publish(channel, text)),
-      missing: (accepted) => this.#probeMissing(accepted),
-    });
-    this.hear(channel, (bytes) => this.#probeCame(bytes.toString("latin1")));
+      wanted: this.#channels,
+      ready: () => this.#advance(),
+      lost: (reason) => {
+        this.#goDown(reason);
+        // Slots may be elsewhere now: no connection of ours would tell when.
+        if (this.#cluster !== undefined) this.#advanceSoon();
+      },
+      message: (channel, bytes) => this.#came(channel, bytes),
+    };
+    this.#subscriber =
+      this.#cluster === undefined
+        ? createSubscriber(subscriberOptions)
+        : createClusterSubscriber(subscriberOptions, this.#cluster);
+    if (this.#cluster === undefined) this.#probeFor(0, undefined);
   }
 
   get down(): StarlingError | undefined {
     return this.#down;
   }
 
-  hear(channel: string, handler: (bytes: Buffer) => void): void {
-    this.#handlers.set(channel, handler);
+  get publishCommand(): "PUBLISH" | "SPUBLISH" {
+    return this.#cluster === undefined ? "PUBLISH" : "SPUBLISH";
   }
 
-  prepare(step: (publisher: Redis) => Promise<void>): void {
+  hear(channel: string, handler: (bytes: Buffer) => void): void {
+    const tag = this.#cluster === undefined ? undefined : hashTag(channel);
+    const slot = tag === undefined ? 0 : slotOf(tag);
+    this.#channels.set(channel, { handler, probe: this.#probeFor(slot, tag), plain: false, slot });
+  }
+
+  hearPlain(channel: string, handler: (bytes: Buffer) => void): void {
+    // Any node of a Cluster has it: one that is probed anyway.
+    const [known] = this.#probes;
+    const [slot, probe] = known ?? [slotOf(channel), this.#probeFor(slotOf(channel), hashTag(channel))];
+    this.#channels.set(channel, { handler, probe, plain: true, slot });
+  }
+
+  #probeFor(slot: number, tag: string | undefined): Probe {
+    const known = this.#probes.get(slot);
+    if (known !== undefined) return known;
+    const channel = this.keys.probe(this.nodeId, tag);
+    const probe = new Probe({
+      channel,
+      timeoutMs: this.#options.probeTimeoutMs,
+      log: this.#options.log,
+      send: async (text) => void (await publishOne(this.#publisher, channel, text)),
+      passed: (tookMs) => this.#probePassed(tookMs),
+      refused: (error) => this.#refused(error),
+      missing: (accepted) => this.#probeMissing(probe, slot, accepted),
+    });
+    this.#probes.set(slot, probe);
+    const handler = (bytes: Buffer): void => probe.came(bytes.toString("latin1"));
+    this.#channels.set(channel, { handler, probe, plain: false, slot });
+    return probe;
+  }
+
+  prepare(step: (publisher: RedisClient) => Promise<void>): void {
     this.#steps.push(step);
   }
 
@@ -150,18 +213,19 @@ class Link implements RedisLink {
 
   async #open(): Promise<void> {
     const { redis, probeTimeoutMs, probeIntervalMs } = this.#options;
-    await Promise.all([connectRedis(this.#publisher, redis), connectRedis(this.#subscriber, redis)]);
-    for (const step of this.#steps) await step(this.#publisher);
+    await Promise.all([connectRedis(this.#publisher, redis), this.#subscriber.connect()]);
+    await this.#firstSteps();
     this.#prepared = true;
     this.#watch();
     this.#ticks = setInterval(() => this.#advance(), probeIntervalMs);
     const patienceMs = redis.commandTimeoutMs + probeTimeoutMs;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
+        const channels = [...this.#probes.values()].filter(({ fine }) => !fine).map(({ channel }) => channel);
         this.#opened?.(
           new Error(
             `Redis at ${address(redis.url)} answers, but in ${patienceMs} ms nothing published to ` +
-              `${this.keys.probe(this.nodeId)} came back: check its ACL for channels`,
+              `${channels.join(" and ")} came back: check its ACL for channels`,
           ),
         );
       }, patienceMs);
@@ -175,47 +239,64 @@ class Link implements RedisLink {
     });
   }
 
+  async #firstSteps(): Promise<void> {
+    try {
+      await this.#runSteps();
+    } catch (error) {
+      if (!/\bMOVED \d/.test(String(error))) throw error;
+      const message = `Redis at ${address(this.#options.redis.url)} is part of a Cluster: use redis+cluster://`;
+      throw new Error(message, { cause: error });
+    }
+  }
+
+  async #runSteps(): Promise<void> {
+    if (this.#cluster !== undefined) await connectMasters(this.#cluster);
+    for (const step of this.#steps) await step(this.#publisher);
+  }
+
   #watch(): void {
     this.#publisher.on("ready", () => this.#advance());
-    this.#subscriber.on("ready", () => this.#advance());
-    this.#publisher.on("close", () => {
-      this.#prepared = false;
-      this.#goDown("the publish connection closed");
+    this.#publisher.on("close", () => this.#publisherClosed("the publish connection closed"));
+    this.#cluster?.on("-node", ({ options }: Redis) => {
+      if (options.readOnly === true) return;
+      this.#publisherClosed(`the publish connection to ${options.host}:${options.port} closed`);
+      this.#advanceSoon();
     });
-    this.#subscriber.on("close", () => {
-      this.#subscribed.clear();
-      this.#goDown("the subscribe connection closed");
-    });
-    this.#subscriber.on("messageBuffer", (channel: Buffer, bytes: Buffer) => {
-      this.#probe.heard();
-      try {
-        this.#handlers.get(channel.toString())?.(bytes);
-      } catch (error) {
-        // Not into ioredis: it would end the process.
-        this.#options.stats.sessionFaults++;
-        this.#options.log.error({ err: error, channel: channel.toString() }, "a bus handler threw");
-      }
-    });
+  }
+
+  #publisherClosed(reason: string): void {
+    this.#prepared = false;
+    this.#goDown(reason);
+  }
+
+  #came(name: string, bytes: Buffer): void {
+    const channel = this.#channels.get(name);
+    if (channel === undefined) return;
+    channel.probe.heard();
+    try {
+      channel.handler(bytes);
+    } catch (error) {
+      // Not into ioredis: it would end the process.
+      this.#options.stats.sessionFaults++;
+      this.#options.log.error({ err: error, channel: name }, "a bus handler threw");
+    }
   }
 
   /** Does whatever comes next towards being up; called whenever something changed, and by the clock. */
   #advance(): void {
     if (this.#closed) return;
     if (isReady(this.#publisher) && !this.#prepared) void this.#prepareAgain();
-    if (isReady(this.#subscriber) && !this.#complete()) void this.#subscribeAgain();
-    if (this.#prepared && this.#complete()) this.#probe.start();
-  }
-
-  #complete(): boolean {
-    return this.#subscribed.size === this.#handlers.size;
+    if (!this.#subscriber.complete) void this.#subscribeAgain();
+    if (!this.#prepared || !this.#subscriber.complete) return;
+    for (const probe of this.#probes.values()) probe.start();
   }
 
   async #prepareAgain(): Promise<void> {
     if (this.#preparing) return;
     this.#preparing = true;
     try {
-      for (const step of this.#steps) await step(this.#publisher);
-      this.#prepared = isReady(this.#publisher);
+      await this.#runSteps();
+      this.#prepared = isReady(this.#publisher) && mastersOf(this.#publisher).every(isReady);
     } catch (error) {
       this.#retry(error, "the publish connection could not be prepared");
       return;
@@ -231,45 +312,63 @@ class Link implements RedisLink {
     try {
       await this.#subscribe();
     } catch (error) {
+      this.#refused(error);
       this.#retry(error, "subscribing to the bus failed");
       return;
     } finally {
       this.#subscribing = false;
     }
-    this.#advance();
+    if (this.#subscriber.complete) this.#advance();
   }
 
-  async #subscribe(): Promise<void> {
-    const channels = [...this.#handlers.keys()].filter((channel) => !this.#subscribed.has(channel));
-    if (channels.length === 0) return;
-    const { stream } = this.#subscriber;
-    await this.#subscriber.subscribe(...channels);
-    // Another connection by now: it has none of these.
-    if (this.#subscriber.stream !== stream || !isReady(this.#subscriber)) return;
-    for (const channel of channels) this.#subscribed.add(channel);
+  /** One after the other: both would make the same connections. */
+  #subscribe(): Promise<void> {
+    const done = this.#subscribed.then(async () => {
+      if (!this.#subscriber.complete) await this.#subscriber.subscribe();
+    });
+    this.#subscribed = done.catch(() => undefined);
+    return done;
   }
 
   #retry(error: unknown, message: string): void {
     if (this.#closed) return;
     this.#options.log.warn({ err: error }, message);
+    this.#advanceSoon();
+  }
+
+  #advanceSoon(): void {
+    if (this.#closed) return;
     this.#retryTimer ??= setTimeout(() => {
       this.#retryTimer = undefined;
       this.#advance();
     }, RETRY_MS);
   }
 
-  #probeCame(text: string): void {
-    const tookMs = this.#probe.came(text);
-    if (tookMs === undefined) return;
+  /** Trying again does not help who may not: that ends the first open(). */
+  #refused(error: unknown): void {
+    if (this.#opened === undefined || !(error instanceof ReplyError)) return;
+    const { message } = error as Error;
+    if (!message.startsWith("NOPERM")) return;
+    this.#opened(
+      new Error(
+        `Redis at ${address(this.#options.redis.url)} refuses the bus: ${message}; ` +
+          "docs/redis.md has the ACL that the user needs, channels included",
+      ),
+    );
+  }
+
+  #probePassed(tookMs: number): void {
     this.#options.stats.bridgeRoundTripSeconds.observe(tookMs / 1000);
-    this.#goUp();
+    if (!this.#prepared || !this.#subscriber.complete) return;
+    if ([...this.#probes.values()].every(({ fine }) => fine)) this.#goUp();
   }
 
   /** Reconnects the side that failed, and only that: the other may be receiving. */
-  #probeMissing(accepted: boolean): void {
+  #probeMissing(probe: Probe, slot: number, accepted: boolean): void {
     const { probeTimeoutMs } = this.#options;
     this.#goDown(`a probe ${accepted ? "did not come back" : "was not accepted"} in ${probeTimeoutMs} ms`);
-    (accepted ? this.#subscriber : this.#publisher).disconnect(true);
+    if (accepted) this.#subscriber.reconnect(probe.channel);
+    else disconnectPublisher(this.#publisher, slot);
   }
 
   #goUp(): void {
@@ -281,7 +380,7 @@ class Link implements RedisLink {
   }
 
   #goDown(reason: string): void {
-    this.#probe.drop();
+    for (const probe of this.#probes.values()) probe.drop();
     if (this.#down !== undefined) return;
     this.#down = new StarlingError("unavailable", `Redis is away (${reason}): nothing was sent`);
     if (!this.#closed) {
@@ -294,34 +393,14 @@ class Link implements RedisLink {
     for (const listener of this.#listeners) listener(false);
   }
 
-  publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]> {
-    const [first] = messages;
+  async publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]> {
     const down = this.#down;
-    if (down !== undefined) return Promise.resolve(messages.map(() => down));
-    if (first === undefined) return Promise.resolve([]);
-    if (messages.length > 1) return this.#publishMany(messages);
-    return this.#publisher.publish(first.channel, first.bytes).then(
-      () => [undefined],
-      (error: unknown) => [this.#failure(error)],
-    );
+    if (down !== undefined) return messages.map(() => down);
+    const errors = await publishAll(this.#publisher, messages);
+    return errors.map((error) => (error === undefined ? undefined : this.#failure(error)));
   }
 
-  async #publishMany(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]> {
-    const pipeline = this.#publisher.pipeline();
-    for (const { channel, bytes } of messages) pipeline.publish(channel, bytes);
-    try {
-      const results = await pipeline.exec();
-      return messages.map((_, i) => {
-        const error = results?.[i]?.[0];
-        return error === null ? undefined : this.#failure(error);
-      });
-    } catch (error) {
-      const failure = this.#failure(error);
-      return messages.map(() => failure);
-    }
-  }
-
-  async run<T>(send: (publisher: Redis) => Promise<T>): Promise<T> {
+  async run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T> {
     if (this.#down !== undefined) throw this.#down;
     try {
       return await send(this.#publisher);
@@ -345,6 +424,6 @@ class Link implements RedisLink {
     clearTimeout(this.#retryTimer);
     this.#opened?.(new Error("the link to Redis was closed before it was up"));
     this.#goDown("this node is stopping");
-    await Promise.all([closeRedis(this.#publisher), closeRedis(this.#subscriber)]);
+    await Promise.all([closeRedis(this.#publisher), this.#subscriber.close()]);
   }
 }

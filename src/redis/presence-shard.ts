@@ -168,7 +168,7 @@ export class PresenceShard {
     const { link, lifeMs, graceMs, keysTtlMs } = this.#options;
     const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
     const reply = (await link.run((redis) =>
-      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, ...items]),
+      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...items]),
     )) as StepReply;
     this.#steppedAtMs = performance.now();
     const known = this.#epoch;

@@ -5,11 +5,17 @@ import { randomUUID } from "node:crypto";
 import type { Log } from "../core/log.js";
 
 export interface ProbeOptions {
+  /** Where it comes back. */
+  readonly channel: string;
   readonly timeoutMs: number;
   readonly log: Log;
   /** Resolves when the bus accepted it. */
   send(text: string): Promise<void>;
-  /** It did not come back in time; `accepted` is whether it went out. */
+  /** It was accepted and came back, after this many milliseconds. */
+  passed(tookMs: number): void;
+  /** The bus refused it: the time-out, too, will say that it is missing. */
+  refused(error: unknown): void;
+  /** It was not accepted in time, or it was and did not come back. */
   missing(accepted: boolean): void;
 }
 
@@ -17,6 +23,8 @@ interface Flight {
   readonly text: string;
   readonly sentAtMs: number;
   accepted: boolean;
+  /** When it came back. */
+  cameAtMs: number | undefined;
   /** Anything came from the bus since it was sent, or last looked at. */
   heard: boolean;
   timer: NodeJS.Timeout;
@@ -24,11 +32,19 @@ interface Flight {
 
 /** At most one is under way. */
 export class Probe {
+  readonly channel: string;
   readonly #options: ProbeOptions;
   #flight: Flight | undefined;
+  #fine = false;
 
   constructor(options: ProbeOptions) {
+    this.channel = options.channel;
     this.#options = options;
+  }
+
+  /** One passed since the last drop. */
+  get fine(): boolean {
+    return this.#fine;
   }
 
   start(): void {
@@ -37,6 +53,7 @@ export class Probe {
       text: randomUUID(),
       sentAtMs: performance.now(),
       accepted: false,
+      cameAtMs: undefined,
       heard: false,
       timer: this.#timer(),
     };
@@ -44,13 +61,22 @@ export class Probe {
     this.#options.send(flight.text).then(
       () => {
         flight.accepted = true;
+        this.#look(flight);
       },
-      // The time-out judges it.
-      (error: unknown) => this.#options.log.debug({ err: error }, "a probe was not accepted"),
+      (error: unknown) => {
+        this.#options.log.debug({ err: error }, "a probe was not accepted");
+        this.#options.refused(error);
+      },
     );
   }
 
+  /** Gives up what is under way, and what is known. */
   drop(): void {
+    this.#land();
+    this.#fine = false;
+  }
+
+  #land(): void {
     clearTimeout(this.#flight?.timer);
     this.#flight = undefined;
   }
@@ -60,12 +86,20 @@ export class Probe {
     if (this.#flight !== undefined) this.#flight.heard = true;
   }
 
-  /** @returns milliseconds that it took; undefined for a probe that is not ours or was given up */
-  came(text: string): number | undefined {
+  /** Something came on the channel: another's, ours, or one that was given up. */
+  came(text: string): void {
     const flight = this.#flight;
-    if (flight === undefined || flight.text !== text) return undefined;
-    this.drop();
-    return performance.now() - flight.sentAtMs;
+    if (flight === undefined || flight.text !== text) return;
+    flight.cameAtMs = performance.now();
+    this.#look(flight);
+  }
+
+  /** Where answers vanish it comes back and is not accepted: every publication would be unknown. */
+  #look(flight: Flight): void {
+    if (flight !== this.#flight || !flight.accepted || flight.cameAtMs === undefined) return;
+    this.#land();
+    this.#fine = true;
+    this.#options.passed(flight.cameAtMs - flight.sentAtMs);
   }
 
   #timer(): NodeJS.Timeout {

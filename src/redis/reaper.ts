@@ -1,9 +1,7 @@
 /** Clears up after nodes that died: whoever is first takes one off the list and deletes its hash. */
 
-import type { Redis } from "ioredis";
-
 import type { Log } from "../core/log.js";
-import { isReady } from "./client.js";
+import { isReady, type RedisClient } from "./client.js";
 import type { Keys } from "./keys.js";
 import { loadScript, runScript } from "./scripts.js";
 
@@ -12,7 +10,7 @@ const REAP = loadScript("connections-reap");
 
 export interface ReaperOptions {
   readonly nodeId: string;
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   /** How often it looks, give or take a quarter so that nodes do not look in step. */
   readonly intervalMs: number;

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import type { Redis } from "ioredis";
+import type { RedisClient } from "./client.js";
 
 export interface Script {
   readonly lua: string;
@@ -18,7 +18,7 @@ export function loadScript(name: string): Script {
 
 /** Rejects as the client does: toStarlingError says what that means. */
 export async function runScript(
-  redis: Redis,
+  redis: RedisClient,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number | Buffer)[],

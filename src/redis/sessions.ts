@@ -2,10 +2,9 @@
 
 import { createHash } from "node:crypto";
 
-import type { Redis } from "ioredis";
-
 import type { SessionRecord } from "../core/registry.js";
 import { chunks } from "./chunks.js";
+import type { RedisClient } from "./client.js";
 import { sessionBucket, type Keys } from "./keys.js";
 import { loadScript, runScript } from "./scripts.js";
 
@@ -55,7 +54,7 @@ export function sessionJson(record: SessionRecord): string | undefined {
 }
 
 /** All of it rejects as ioredis does; each call is one script per bucket and chunk. */
-export function createSessionStore(redis: Redis, keys: Keys, sessionTtlMs: number) {
+export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs: number) {
   const liveTtlMs = Math.ceil(sessionTtlMs * LIVE_TTLS);
 
   return {

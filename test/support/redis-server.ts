@@ -129,7 +129,7 @@ async function launch(port: number, directory: string, args: string[]): Promise<
   return child;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -9,16 +9,18 @@
 --         then of each item its channel (from 1), its bytes, 1 if it has a message id}
 -- ARGV[5] fresh epoch
 -- ARGV[6] ms for which a message id is remembered
+-- ARGV[7] SPUBLISH on a Cluster, else PUBLISH or absent
 -- Returns {{offset, epoch} of each item flat, of a repetition those of the first, or {-1, error};
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
 local bus, head, blob, fresh, windowMs = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
+local publish = ARGV[7] or "PUBLISH"
 local layout = cmsgpack.unpack(ARGV[4])
 local channels = layout[1]
 local itemsAt = 1 + channels * 3
 
-if redis.acl_check_cmd and not redis.acl_check_cmd("PUBLISH", bus, "") then
-  return redis.error_reply("NOPERM this user may not PUBLISH to " .. bus)
+if redis.acl_check_cmd and not redis.acl_check_cmd(publish, bus, "") then
+  return redis.error_reply("NOPERM this user may not " .. publish .. " to " .. bus)
 end
 
 -- In pieces: a Lua call takes some thousands of arguments at most.
@@ -120,6 +122,6 @@ if #bodies > 0 then
   -- 0xdd: an array whose length follows in four bytes.
   local body = #bodies * 2 == #answers and blob or table.concat(bodies)
   local list = "\221" .. struct.pack(">I4", #bodies) .. body
-  unpublished = failure(redis.pcall("PUBLISH", bus, head .. cmsgpack.pack(positions) .. list)) or ""
+  unpublished = failure(redis.pcall(publish, bus, head .. cmsgpack.pack(positions) .. list)) or ""
 end
 return { answers, trouble, unpublished }

@@ -14,7 +14,8 @@
 -- ARGV[5] epoch that the caller knows, or ""   ARGV[6] id of the epoch if a new one begins
 -- ARGV[7] how many lapsed and due ones to take at most
 -- ARGV[8] "key\n" of the channel to read, or ""   ARGV[9] members to read at most
--- ARGV[10..] items: a sign and "person\nconnection"
+-- ARGV[10] PUBLISH, or SPUBLISH on a Cluster
+-- ARGV[11..] items: a sign and "person\nconnection"
 --   + joins   * is still there: joins unless the record was lost   ~ is there: never told   - leaves
 -- Events go out as one message: "1", then per event three lines: sign and key, person, connection.
 -- Returns {epoch, 1 if more lapsed or are due, connections, users, members}
@@ -67,7 +68,7 @@ local function gone(entry)
   redis.call("HSET", last, person, connection)
 end
 
-for at = 10, #ARGV do
+for at = 11, #ARGV do
   local sign, entry = string.sub(ARGV[at], 1, 1), string.sub(ARGV[at], 2)
   if sign == "-" then
     redis.call("ZREM", expiries, entry)
@@ -94,13 +95,13 @@ for _, person in ipairs(leaving) do
   redis.call("HDEL", last, person)
   events[#events + 1] = "-" .. person .. "\n" .. connection
 end
-if #ARGV >= 10 or #lapsed > 0 or redis.call("PTTL", KEYS[6]) < ARGV[4] * 0.75 then
+if #ARGV >= 11 or #lapsed > 0 or redis.call("PTTL", KEYS[6]) < ARGV[4] * 0.75 then
   for _, key in ipairs(KEYS) do
     redis.call("PEXPIRE", key, ARGV[4])
   end
 end
 if #events > 0 then
-  redis.call("PUBLISH", ARGV[1], "1\n" .. table.concat(events, "\n"))
+  redis.call(ARGV[10], ARGV[1], "1\n" .. table.concat(events, "\n"))
 end
 
 local most = tonumber(ARGV[7])

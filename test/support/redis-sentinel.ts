@@ -1,0 +1,151 @@
+/** A real master, its replica and three Sentinels that watch them, on loopback. */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Redis } from "ioredis";
+import { vi } from "vitest";
+
+import { freePort, startRedis, type RedisServer } from "./redis-server.js";
+
+export const MASTER_NAME = "mymaster";
+const SENTINELS = 3;
+const DOWN_AFTER_MS = 500;
+const FAILOVER_TIMEOUT_MS = 3_000;
+const START_TIMEOUT_MS = 30_000;
+
+export interface SentinelSetup {
+  /** For `--redis`. */
+  readonly url: string;
+  /** The first was the master at first. */
+  readonly servers: readonly [RedisServer, RedisServer];
+  /** The one that the Sentinels name. */
+  master(): Promise<RedisServer>;
+  /** Resolves when the Sentinels name this one and it is a master. */
+  promoted(server: RedisServer): Promise<void>;
+  /** Resolves when this one follows the other, and the Sentinels know of it. */
+  following(server: RedisServer): Promise<void>;
+  /** What an operator does: the replica takes over from a living master. */
+  failover(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startSentinels(): Promise<SentinelSetup> {
+  const args = ["--repl-diskless-sync-delay", "0"];
+  const [first, second] = await Promise.all([startRedis({ args }), startRedis({ args })]);
+  const servers = [first, second] as const;
+  const directory = await mkdtemp(join(tmpdir(), "starling-sentinel-"));
+  const children: ChildProcess[] = [];
+  const asking: Redis[] = [];
+  const onExit = (): void => children.forEach((child) => void child.kill("SIGKILL"));
+  process.once("exit", onExit);
+
+  async function stop(): Promise<void> {
+    for (const client of asking) client.disconnect();
+    await Promise.all(
+      children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        child.kill("SIGKILL");
+        await once(child, "exit");
+      }),
+    );
+    process.off("exit", onExit);
+    await Promise.all([first.stop(), second.stop(), rm(directory, { recursive: true, force: true })]);
+  }
+
+  const waits = { timeout: START_TIMEOUT_MS, interval: 50 };
+  const replication = async (server: RedisServer): Promise<string> => {
+    const client = server.client();
+    try {
+      return await client.info("replication");
+    } finally {
+      client.disconnect();
+    }
+  };
+  const sentinels = (): Redis[] => asking;
+  async function named(sentinel: Redis): Promise<number> {
+    const [, port] = (await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)) as string[];
+    return Number(port);
+  }
+  async function following(server: RedisServer): Promise<void> {
+    await vi.waitFor(async () => {
+      const info = await replication(server);
+      if (!/role:slave[^]*master_link_status:up/.test(info)) throw new Error(`it does not follow:\n${info}`);
+      for (const sentinel of sentinels()) {
+        const replicas = JSON.stringify(await sentinel.call("SENTINEL", "REPLICAS", MASTER_NAME));
+        const healthy =
+          replicas.includes(`"port","${server.port}"`) &&
+          replicas.includes('"flags","slave"') &&
+          replicas.includes('"master-link-status","ok"');
+        if (!healthy) throw new Error(`a Sentinel does not know it: ${replicas}`);
+      }
+    }, waits);
+  }
+
+  try {
+    const client = second.client();
+    await client.call("REPLICAOF", "127.0.0.1", first.port);
+    client.disconnect();
+    await vi.waitFor(async () => {
+      if (!(await replication(second)).includes("master_link_status:up")) throw new Error("no replica yet");
+    }, waits);
+    const ports: number[] = [];
+    for (let at = 0; at < SENTINELS; at++) {
+      const port = await freePort();
+      ports.push(port);
+      const file = join(directory, `${at}.conf`);
+      await writeFile(
+        file,
+        [
+          `port ${port}`,
+          "bind 127.0.0.1",
+          `dir ${directory}`,
+          `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${first.port} 2`,
+          `sentinel down-after-milliseconds ${MASTER_NAME} ${DOWN_AFTER_MS}`,
+          `sentinel failover-timeout ${MASTER_NAME} ${FAILOVER_TIMEOUT_MS}`,
+          "",
+        ].join("\n"),
+      );
+      children.push(spawn("redis-server", [file, "--sentinel"], { stdio: "ignore" }));
+      const sentinel = new Redis(port, "127.0.0.1", { retryStrategy: () => 50 });
+      sentinel.on("error", () => undefined); // until it listens
+      asking.push(sentinel);
+    }
+    await vi.waitFor(async () => {
+      for (const sentinel of asking) {
+        const others = (await sentinel.call("SENTINEL", "SENTINELS", MASTER_NAME)) as unknown[];
+        if (others.length !== SENTINELS - 1) throw new Error(`a Sentinel knows ${others.length} others`);
+      }
+    }, waits);
+    await following(second);
+
+    return {
+      url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/${MASTER_NAME}`,
+      servers,
+      async master() {
+        const port = await named(asking[0]!);
+        return servers.find((server) => server.port === port)!;
+      },
+      async promoted(server) {
+        await vi.waitFor(async () => {
+          for (const sentinel of asking) {
+            const port = await named(sentinel);
+            if (port !== server.port) throw new Error(`a Sentinel names ${port}, not ${server.port}`);
+          }
+          if (!(await replication(server)).includes("role:master")) throw new Error("it is no master");
+        }, waits);
+      },
+      following,
+      async failover() {
+        await vi.waitFor(() => asking[0]!.call("SENTINEL", "FAILOVER", MASTER_NAME), waits);
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
