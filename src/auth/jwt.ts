@@ -4,7 +4,7 @@ import { checkChannelName, isServerChannel } from "../protocol/channel-name.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { createJwtKey, type JwtKeyOptions } from "./jwt-key.js";
-import { PatternList } from "./patterns.js";
+import { sharedPatternList, type PatternList } from "./patterns.js";
 
 export interface JwtAuthorizerOptions extends JwtKeyOptions {
   /** Accepted `aud` values: the token must carry one of them. Not given: not checked. */
@@ -166,7 +166,7 @@ function readExpiry(exp: number | undefined, toleranceSeconds: number): number |
 }
 
 function readPatterns(claim: "channels" | "publish", value: unknown): PatternList {
-  if (value === undefined) return new PatternList([]);
+  if (value === undefined) return sharedPatternList([]);
   if (!Array.isArray(value)) {
     throw invalid(`"${claim}" claim must be an array of channel patterns, not ${kind(value)}`);
   }
@@ -184,5 +184,5 @@ function readPatterns(claim: "channels" | "publish", value: unknown): PatternLis
       throw error;
     }
   }
-  return new PatternList(value as string[]);
+  return sharedPatternList(value as string[]);
 }

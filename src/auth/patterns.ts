@@ -48,6 +48,24 @@ export class PatternList {
   }
 }
 
+/** Lists beyond this many, and long ones, are not worth sharing: each user has one of its own. */
+const SHARED_LISTS = 1_000;
+const SHARED_LIST_CHARACTERS = 1_000;
+const shared = new Map<string, PatternList>();
+
+/** Most tokens carry one of a few lists: connections share those, about 300 bytes each. */
+export function sharedPatternList(patterns: readonly string[]): PatternList {
+  const key = JSON.stringify(patterns);
+  if (key.length > SHARED_LIST_CHARACTERS) return new PatternList(patterns);
+  const known = shared.get(key);
+  if (known !== undefined) return known;
+  const list = new PatternList(patterns);
+  // The oldest goes, so that lists of single users do not keep the common ones out for long.
+  if (shared.size >= SHARED_LISTS) shared.delete(shared.keys().next().value!);
+  shared.set(key, list);
+  return list;
+}
+
 function glob(prefix: string, pieces: readonly string[]): Glob {
   const suffix = pieces.at(-1)!;
   const middles = pieces.slice(1, -1).filter((piece) => piece !== "");

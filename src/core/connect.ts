@@ -8,6 +8,9 @@ import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import { standingOf } from "./standing.js";
 
+/** One for all: a list each would cost a node that holds very many connections. */
+const NONE: readonly string[] = [];
+
 /**
  * Takes on what a token proves; the caller has it registered, unless it closed meanwhile.
  * @throws StarlingError of the authorizer
@@ -51,7 +54,7 @@ export async function connect(edge: EdgeContext, connection: Connection, command
   const resumption =
     command.resume === undefined ? undefined : await resume(edge, connection, identity, command.resume);
   if (connection.isClosed) return;
-  const restored = resumption?.restored ?? [];
+  const restored = resumption?.restored ?? NONE;
   connection.restoring = restored;
   const recovering = restored.filter((channel) => edge.rulesOf(channel).recovery);
   await restore(
@@ -59,7 +62,7 @@ export async function connect(edge: EdgeContext, connection: Connection, command
     connection,
     restored.filter((channel) => !recovering.includes(channel)),
   );
-  connection.restoring = recovering;
+  connection.restoring = recovering.length > 0 ? recovering : NONE;
   if (connection.isClosed) return;
   edge.registry.put(connection);
   const { userId, expiresAt } = identity;
@@ -162,7 +165,7 @@ async function recover(
     }
   };
   await Promise.all(channels.map(join));
-  connection.restoring = [];
+  connection.restoring = NONE;
   if (!connection.isClosed) edge.registry.put(connection);
 }
 

@@ -1,9 +1,11 @@
+import { SmallSet } from "./small-set.js";
+
 /**
  * Ends what runs out at a given second: one timer for all. Whoever is asked to
  * expire checks whether that still holds, so that a renewal need not cancel.
  */
-export class Expiry<Member> {
-  readonly #due = new Map<number, Set<Member>>();
+export class Expiry<Member extends object | string> {
+  readonly #due = new Map<number, SmallSet<Member>>();
   readonly #expire: (member: Member) => void;
   readonly #nowSeconds: () => number;
   #timer: NodeJS.Timeout | undefined;
@@ -23,9 +25,12 @@ export class Expiry<Member> {
 
   at(second: number, member: Member): void {
     const due = Math.ceil(second);
-    const members = this.#due.get(due);
-    if (members === undefined) this.#due.set(due, new Set([member]));
-    else members.add(member);
+    let members = this.#due.get(due);
+    if (members === undefined) {
+      members = new SmallSet();
+      this.#due.set(due, members);
+    }
+    members.add(member);
   }
 
   cancel(second: number, member: Member): void {

@@ -3,17 +3,15 @@
 import { LocalChannel, channelKey } from "./channel.js";
 import type { ChannelKey } from "./broker.js";
 import type { Connection } from "./connection.js";
-
-interface UserGroup {
-  readonly connections: Set<Connection>;
-  /** Made by the first publication to the user, as few get any. */
-  channel: LocalChannel | undefined;
-}
+import { SmallSet } from "./small-set.js";
 
 const USER_MARK = "/#user:";
 
 export class Users {
-  readonly #groups = new Map<string, UserGroup>();
+  /** By application and user. */
+  readonly #apps = new Map<string, Map<string, SmallSet<Connection>>>();
+  /** Of users that were published to, as few are. */
+  readonly #channels = new Map<ChannelKey, LocalChannel>();
 
   /** The connection's identity became known or changed. */
   identify(connection: Connection, userId: string | null): void {
@@ -21,48 +19,64 @@ export class Users {
     this.forget(connection);
     connection.userId = userId;
     if (userId === null) return;
-    const key = channelKey(connection.app, userId);
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      group = { connections: new Set(), channel: undefined };
-      this.#groups.set(key, group);
+    let users = this.#apps.get(connection.app);
+    if (users === undefined) {
+      users = new Map();
+      this.#apps.set(connection.app, users);
     }
-    group.connections.add(connection);
-    if (group.channel !== undefined) attach(connection, group.channel);
+    let connections = users.get(userId);
+    if (connections === undefined) {
+      connections = new SmallSet();
+      users.set(userId, connections);
+    }
+    connections.add(connection);
+    const channel = this.#channelOf(connection.app, userId);
+    if (channel !== undefined) attach(connection, channel);
   }
 
   forget(connection: Connection): void {
-    if (connection.userId === null) return;
-    const key = channelKey(connection.app, connection.userId);
-    const group = this.#groups.get(key);
-    if (group === undefined || !group.connections.delete(connection)) return;
-    if (group.channel !== undefined) {
-      group.channel.subscribers[connection.codecIndex]!--;
-      connection.socket.unsubscribe(group.channel.topics[connection.codecIndex]!);
+    const { app, userId } = connection;
+    if (userId === null) return;
+    const users = this.#apps.get(app);
+    const connections = users?.get(userId);
+    if (users === undefined || connections?.delete(connection) !== true) return;
+    const channel = this.#channelOf(app, userId);
+    if (channel !== undefined) {
+      channel.subscribers[connection.codecIndex]!--;
+      connection.socket.unsubscribe(channel.topics[connection.codecIndex]!);
     }
-    if (group.connections.size === 0) this.#groups.delete(key);
+    if (connections.size > 0) return;
+    users.delete(userId);
+    if (channel !== undefined) this.#channels.delete(channel.key);
   }
 
   connections(app: string, userId: string): readonly Connection[] {
-    return [...(this.#groups.get(channelKey(app, userId))?.connections ?? [])];
+    return [...(this.#apps.get(app)?.get(userId) ?? [])];
   }
 
   /** The channel of a key `app/#user:42`, if any of the user's connections is here. */
   channel(key: ChannelKey): LocalChannel | undefined {
+    const known = this.#channels.get(key);
+    if (known !== undefined) return known;
     const mark = key.indexOf(USER_MARK);
     if (mark === -1 || key.indexOf("/") !== mark) return undefined;
-    const group = this.#groups.get(channelKey(key.slice(0, mark), key.slice(mark + USER_MARK.length)));
-    if (group === undefined) return undefined;
-    if (group.channel === undefined) {
-      group.channel = new LocalChannel(key);
-      for (const connection of group.connections) attach(connection, group.channel);
-    }
-    return group.channel;
+    const connections = this.#apps.get(key.slice(0, mark))?.get(key.slice(mark + USER_MARK.length));
+    if (connections === undefined) return undefined;
+    const channel = new LocalChannel(key);
+    this.#channels.set(key, channel);
+    for (const connection of connections) attach(connection, channel);
+    return channel;
   }
 
   hears(connection: Connection, channel: LocalChannel): boolean {
     if (connection.userId === null) return false;
-    return this.#groups.get(channelKey(connection.app, connection.userId))?.channel === channel;
+    return this.#channelOf(connection.app, connection.userId) === channel;
+  }
+
+  #channelOf(app: string, userId: string): LocalChannel | undefined {
+    // Names are put together only where there is something to find.
+    if (this.#channels.size === 0) return undefined;
+    return this.#channels.get(channelKey(app, `#user:${userId}`));
   }
 }
 

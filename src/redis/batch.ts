@@ -18,7 +18,6 @@ export interface Entry {
   taken: Taking | undefined;
   /** Whether the hash may hold it. */
   written: boolean;
-  secretHash: string | undefined;
   /** What a take asked for that had no answer: asking again must find it done. */
   unanswered: string | undefined;
 }
@@ -118,7 +117,8 @@ export function owned(entry: Entry, session: string): Ownership {
 }
 
 export function secretHashOf(entry: Entry): string {
-  return (entry.secretHash ??= hashSecret(entry.connection.resumeSecret));
+  // Not kept: a hash takes a microsecond and 64 bytes.
+  return hashSecret(entry.connection.resumeSecret);
 }
 
 function length(item: { readonly json: string | undefined }): number {

@@ -97,7 +97,6 @@ export class Outbox {
         stored: undefined,
         taken: undefined,
         written: false,
-        secretHash: undefined,
         unanswered: undefined,
       };
       this.#entries.set(connection.id, entry);

@@ -7,7 +7,6 @@ const SEND_RESULTS: readonly SendResult[] = ["buffered", "sent", "dropped"];
 /** A uWebSockets.js socket that may outlive its connection: any call on a closed one would throw. */
 export class UwsSocket implements Socket {
   readonly handler: SocketHandler;
-  open = false;
   /** Whether the close under way is ours. */
   #closing = false;
   #ws: WebSocket<unknown> | undefined;
@@ -16,14 +15,16 @@ export class UwsSocket implements Socket {
     this.handler = handler;
   }
 
+  get open(): boolean {
+    return this.#ws !== undefined;
+  }
+
   opened(ws: WebSocket<unknown>): void {
     this.#ws = ws;
-    this.open = true;
     this.handler.opened(this);
   }
 
   closed(code: number): void {
-    this.open = false;
     this.#ws = undefined;
     this.handler.closed(code, !this.#closing);
   }
