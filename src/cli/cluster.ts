@@ -1,7 +1,8 @@
 /** `starling cluster`: a private Redis and several nodes on one machine. */
 
 import { loadConfig, ConfigError, type LoadedConfig } from "../config/load.js";
-import { envName, optionNames } from "../config/options.js";
+import { envName } from "../config/options.js";
+import { environmentOf } from "./environment.js";
 import { startNodeProcess, type NodeProcess } from "./node-process.js";
 import { startPrivateRedis, type PrivateRedis } from "./private-redis.js";
 import { onStopSignals } from "./signals.js";
@@ -27,7 +28,12 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
   }
   // Checked here once, so that a wrong flag is said once and not by every node.
   const loaded = loadConfig({ flags, env: process.env, configFile });
+  if (loaded.config.workers > 1) {
+    throw new ConfigError("--workers is for `starling serve`: here --nodes says how many processes run");
+  }
   const ports = portsOf(loaded, count);
+  const { drainNoticeMs, drainMs } = loaded.config;
+  const killAfterMs = drainNoticeMs + drainMs + KILL_AFTER_DRAIN_MS;
 
   let redis: PrivateRedis | undefined;
   const running: NodeProcess[] = [];
@@ -36,7 +42,7 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
       // Redis goes last: the nodes still clear their state in it.
-      await Promise.all(running.map((node) => node.stop(loaded.config.drainMs + KILL_AFTER_DRAIN_MS)));
+      await Promise.all(running.map((node) => node.stop(killAfterMs)));
       await redis?.stop();
     })());
   // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.
@@ -70,6 +76,8 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
     running.push(
       startNodeProcess(`${prefix}-${index + 1}`, {
         ...environmentOf(loaded, flags),
+        // All stop together: there is no load balancer that would send anyone elsewhere.
+        ...(loaded.origins.drainNoticeMs.kind === "default" && { [envName("drainNoticeMs")]: "0" }),
         [envName("redis")]: redisUrl,
         [envName("nodeId")]: `${prefix}-${index + 1}`,
         [envName("port")]: String(port),
@@ -119,22 +127,6 @@ function portsOf({ config, origins }: LoadedConfig, count: number): { port: numb
     );
   }
   return ports;
-}
-
-/** The nodes' environment: this one, with the flags and the config file that were given here. */
-function environmentOf({ config, file }: LoadedConfig, flags: object): Record<string, string | undefined> {
-  const environment: Record<string, string | undefined> = { ...process.env };
-  if (file !== undefined) environment["STARLING_CONFIG"] = file;
-  for (const name of optionNames) {
-    if (!(name in flags)) continue;
-    delete environment[`${envName(name)}_FILE`];
-    const value: unknown = config[name];
-    environment[envName(name)] =
-      typeof value === "string" ? value : Array.isArray(value) ? value.join(",") : JSON.stringify(value);
-  }
-  // The nodes write to pipes; what they write ends on this terminal.
-  if (config.logFormat === "auto" && process.stderr.isTTY) environment[envName("logFormat")] = "pretty";
-  return environment;
 }
 
 function say(line: string): void {

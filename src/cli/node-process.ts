@@ -1,61 +1,69 @@
-/** A node of `starling cluster`: a child process whose output is forwarded under its id. */
+/** A node in a child process: one of `starling cluster`, or a worker of `starling serve`. */
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { FromWorker, ToWorker } from "./worker-messages.js";
 
-/** By name, as `starling serve` prints them. */
+/** By name, in the order in which `starling serve` prints them. */
 export type Urls = Readonly<Record<string, string>>;
 
 export interface NodeProcess {
   readonly id: string;
   readonly alive: boolean;
-  /** Once it has printed its URLs; undefined where it ended before. */
+  /** Once it serves; undefined where it ended before. */
   readonly ready: Promise<Urls | undefined>;
   /** How it ended. */
   readonly ended: Promise<string>;
   /** Asks it to drain; kills it after `killAfterMs`. */
   stop(killAfterMs: number): Promise<void>;
   kill(): void;
+  send(message: ToWorker): void;
 }
 
-const LAST_URL = "api";
+export interface NodeProcessOptions {
+  readonly args?: readonly string[];
+  /** Its output goes to this process's as it is; else line by line under its id. */
+  readonly plain?: boolean;
+  /** What it says beyond that it is ready. */
+  readonly heard?: (message: FromWorker) => void;
+}
 
-export function startNodeProcess(id: string, env: Readonly<Record<string, string | undefined>>): NodeProcess {
+export function startNodeProcess(
+  id: string,
+  env: Readonly<Record<string, string | undefined>>,
+  { args = [], plain = false, heard = () => undefined }: NodeProcessOptions = {},
+): NodeProcess {
   const command = process.argv[1] ?? "";
-  const child = spawn(process.execPath, [...process.execArgv, command, "serve", "--exit-with-parent"], {
-    env,
-    // The IPC channel tells the node when this process is gone, however it went.
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-    // A process group of its own: Ctrl-C reaches it once, through this process.
-    detached: true,
-  });
+  const output = plain ? "inherit" : "pipe";
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, command, "serve", "--exit-with-parent", ...args],
+    {
+      env,
+      // The IPC channel tells the node when this process is gone, however it went.
+      stdio: ["ignore", output, output, "ipc"],
+      // A process group of its own: Ctrl-C reaches it once, through this process.
+      detached: true,
+    },
+  );
   let how: string | undefined;
   const ended = new Promise<string>((resolve) => {
     const end = (reason: string): void => resolve((how ??= reason));
     child.once("error", (error) => end(error.message));
     child.once("exit", (code, signal) => end(signal ?? `exit code ${code}`));
   });
-  const urls: Record<string, string> = {};
   const listening = new Promise<Urls>((resolve) => {
-    forward(child.stdout, process.stdout, (line) => {
-      const [, name, url] = /^(\w+)\s+(\w+:\/\/\S+)$/.exec(line) ?? [];
-      if (name === undefined || url === undefined) return;
-      urls[name] = url;
-      if (name === LAST_URL) resolve(urls);
+    child.on("message", (message: FromWorker) => {
+      if (message.kind === "ready") resolve(message.urls);
+      else heard(message);
     });
   });
+  forward(child.stdout, process.stdout);
   forward(child.stderr, process.stderr);
 
-  function forward(
-    from: NodeJS.ReadableStream | null,
-    to: NodeJS.WritableStream,
-    seen: (line: string) => void = () => undefined,
-  ): void {
+  function forward(from: NodeJS.ReadableStream | null, to: NodeJS.WritableStream): void {
     if (from === null) return;
-    createInterface({ input: from, crlfDelay: Infinity }).on("line", (line) => {
-      seen(line);
-      to.write(`${id} | ${line}\n`);
-    });
+    createInterface({ input: from, crlfDelay: Infinity }).on("line", (line) => to.write(`${id} | ${line}\n`));
   }
 
   const kill = (): void => {
@@ -76,5 +84,9 @@ export function startNodeProcess(id: string, env: Readonly<Record<string, string
       clearTimeout(timer);
     },
     kill,
+    send(message) {
+      // One that is ending hears nothing any more, and its end is told.
+      if (child.connected) child.send(message, () => undefined);
+    },
   };
 }

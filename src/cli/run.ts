@@ -45,8 +45,9 @@ function createProgram(): Command {
     .showSuggestionAfterError(false)
     .addHelpText("after", "\n`starling serve --help` lists every option.");
   addConfigFlags(program.command("serve").description("run one node"))
-    // For `starling cluster`: ends as on SIGTERM when the IPC channel to the parent closes.
+    // For whatever starts nodes as child processes: ends as on SIGTERM when the IPC channel closes.
     .addOption(new Option("--exit-with-parent").hideHelp())
+    .addOption(new Option("--worker <number>").hideHelp())
     .action(serveCommand);
   addConfigFlags(
     program

@@ -1,24 +1,32 @@
-/** `starling serve`: one node, from its configuration to its exit code. */
+/** `starling serve`: one node, from its configuration to its exit code; or its workers. */
 
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
 import { onStopSignals } from "./signals.js";
+import type { Urls } from "./node-process.js";
 import { startError } from "./start-error.js";
+import { linkWorker } from "./worker.js";
+import { serveWorkers } from "./workers.js";
 
 interface ServeFlags {
   readonly config?: string;
   readonly exitWithParent?: true;
+  readonly worker?: string;
 }
 
 export async function serveCommand({
   config: configFile,
   exitWithParent,
+  worker,
   ...flags
 }: ServeFlags): Promise<void> {
-  const { config, warnings } = loadConfig({ flags, env: process.env, configFile });
+  const loaded = loadConfig({ flags, env: process.env, configFile });
+  const { config, warnings } = loaded;
   const log = createLog({ level: config.logLevel, format: config.logFormat, base: { node: config.nodeId } });
-  for (const warning of warnings) log.warn({}, warning);
+  // What is said once is enough.
+  if (worker === undefined || worker === "1") for (const warning of warnings) log.warn({}, warning);
+  if (worker === undefined && config.workers > 1) return serveWorkers(loaded, flags, log);
 
   let node: StarlingNode | undefined;
   const stop = onStopSignals((reason) => {
@@ -33,24 +41,36 @@ export async function serveCommand({
       },
     );
   });
+  const link = exitWithParent ? linkWorker() : undefined;
   if (exitWithParent) process.once("disconnect", () => stop("the parent process ended"));
 
   try {
     // Imported here, as it loads a native module that not every platform has.
     const { startNode } = await import("../node.js");
-    node = await startNode(config, log);
+    node = await startNode(config, log, {
+      ...(worker !== undefined &&
+        link !== undefined && {
+          worker: {
+            number: Number(worker),
+            sharePort: !config.portPerWorker,
+            metricsOfOthers: () => link.metricsOfOthers(),
+          },
+        }),
+    });
   } catch (error) {
     throw startError(error, config.logLevel === "debug");
   }
-  process.stdout.write(urls(node));
+  const urls = urlsOf(node);
+  link?.ready(node, urls);
+  if (worker !== undefined) return;
+  for (const [name, url] of Object.entries(urls)) process.stdout.write(`${name.padEnd(9)} ${url}\n`);
 }
 
-function urls({ wsUrl, demoUrl, apiUrl }: StarlingNode): string {
-  const lines = [
-    ["websocket", wsUrl],
-    ...(demoUrl === undefined ? [] : [["demo", demoUrl]]),
-    ["metrics", `${apiUrl}/metrics`],
-    ["api", apiUrl],
-  ];
-  return lines.map(([name, url]) => `${name?.padEnd(9)} ${url}\n`).join("");
+function urlsOf({ wsUrl, demoUrl, apiUrl }: StarlingNode): Urls {
+  return {
+    websocket: wsUrl,
+    ...(demoUrl === undefined ? {} : { demo: demoUrl }),
+    metrics: `${apiUrl}/metrics`,
+    api: apiUrl,
+  };
 }

@@ -1,75 +1,10 @@
-import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
-/** Built, as the demo page is bundled by the build; `npm test` builds first. */
-const command = join(root, "dist/cli.js");
-
-let cwd: string;
-const started: Program[] = [];
-beforeAll(() => {
-  // A directory without a config file.
-  cwd = mkdtempSync(join(tmpdir(), "starling-cli-"));
-});
-afterAll(() => rmSync(cwd, { recursive: true, force: true }));
-afterEach(() => {
-  for (const program of started.splice(0)) program.child.kill("SIGKILL");
-});
-
-interface Program {
-  readonly child: ChildProcess;
-  stdout: string;
-  stderr: string;
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-}
-
-function starling(args: readonly string[], env: Record<string, string> = {}): Program {
-  const clean = Object.entries(process.env).filter(([name]) => !/^STARLING_|^NODE_ENV$|^npm_/.test(name));
-  const child = spawn(process.execPath, [command, ...args], {
-    cwd,
-    env: { ...Object.fromEntries(clean), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const program: Program = {
-    child,
-    stdout: "",
-    stderr: "",
-    // close, not exit: what it wrote last has then been read.
-    ended: new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal }))),
-  };
-  child.stdout.on("data", (chunk: Buffer) => (program.stdout += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (program.stderr += chunk.toString()));
-  started.push(program);
-  return program;
-}
-
-async function until(program: Program, seen: () => boolean): Promise<void> {
-  let over = false;
-  void program.ended.then(() => (over = true));
-  const deadline = Date.now() + 25_000;
-  while (!seen()) {
-    if (over || Date.now() > deadline) throw new Error(`not seen: ${program.stdout}\n${program.stderr}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-const url = (program: Program, name: string): string =>
-  new RegExp(`^${name} +(\\S+)$`, "m").exec(program.stdout)?.[1] ?? "";
-
-const serving = async (program: Program): Promise<void> => until(program, () => url(program, "api") !== "");
-
-async function output(args: readonly string[], env?: Record<string, string>) {
-  const program = starling(args, env);
-  const { code } = await program.ended;
-  return { code, stdout: program.stdout, stderr: program.stderr };
-}
+import { childrenOf, isRunning, output, root, serving, starling, until, url } from "../support/program.js";
 
 describe("starling", () => {
   it("prints help when given nothing", async () => {
@@ -239,27 +174,3 @@ describe("starling cluster", () => {
     await expect.poll(() => all.filter(isRunning), { timeout: 15_000 }).toEqual([]);
   });
 });
-
-interface ProcessEntry {
-  readonly pid: number;
-  readonly command: string;
-}
-
-/** From /proc: the tests run where redis-server and Chromium are, on Linux. */
-function childrenOf(parent: number | undefined): ProcessEntry[] {
-  const pids = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8")
-    .trim()
-    .split(" ")
-    .filter(Boolean);
-  return pids.map((pid) => ({ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, "utf8") }));
-}
-
-/** Zombies, which wait for an init to collect them, do not count. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch (error) {
-    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
-    throw error;
-  }
-}

@@ -285,6 +285,53 @@ describe("the SDK on two nodes", () => {
     expect(client.connection).toMatchObject({ resumed: true });
   });
 
+  it("gets a session of its own where a copy of it took the session, and misses nothing", async () => {
+    const redis = await startRedis();
+    cleanups.push(() => redis.stop());
+    const history = { size: 100, ttlMs: 60_000 };
+    const rules: NamespaceRules = {
+      ...{ history, recovery: true, presence: false, joinLeave: false },
+      ...{ publish: "anyone", replayLast: false, slowReader: "disconnect" },
+    };
+    const here = await node({ redis: redis.url, namespaces: { chat: rules } });
+    // As a duplicated tab has it: what the server said to the first one.
+    let resume = "";
+    class Copied extends WebSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols);
+        this.once("message", (data: Buffer) => {
+          resume ||= (JSON.parse(data.toString()) as { resume: string }).resume;
+        });
+      }
+    }
+    const { client, changes, errors } = open(here.wsUrl, { WebSocket: Copied });
+    const heard: unknown[] = [];
+    const gaps: unknown[] = [];
+    client.on("gap", (gap) => gaps.push(gap));
+    await client.subscribe("chat:1", ({ content }) => heard.push(content)).ready;
+    const writer = open(here.wsUrl).client;
+    await writer.publish("chat:1", 0);
+    const copy = new WebSocket(here.wsUrl);
+    cleanups.push(() => copy.terminate());
+    const replies: { resumed?: boolean }[] = [];
+    copy.on("message", (data: Buffer) => {
+      const frame = JSON.parse(data.toString()) as { type: string; resumed?: boolean };
+      if (frame.type === "welcome") copy.send(JSON.stringify({ action: "connect", id: 1, resume }));
+      if (frame.type === "reply") replies.push(frame);
+    });
+    await until(() => client.state === "waiting");
+    await writer.publish("chat:1", 1);
+    await until(() => client.state === "connected");
+    await writer.publish("chat:1", 2);
+    await until(() => heard.length === 3);
+    expect(heard).toEqual([0, 1, 2]);
+    expect(replies).toMatchObject([{ resumed: true }]);
+    expect(copy.readyState).toBe(WebSocket.OPEN);
+    expect(changes.find(({ state }) => state === "waiting")).toMatchObject({ reason: { code: 4006 } });
+    expect(client.connection).toMatchObject({ resumed: false });
+    expect([errors, gaps]).toEqual([[], []]);
+  });
+
   it("goes over to the other node while its own drains", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.stop());

@@ -1,0 +1,14 @@
+/** What `starling serve --workers` and its workers say to each other over IPC. */
+
+import type { Urls } from "./node-process.js";
+
+export type FromWorker =
+  | { readonly kind: "ready"; readonly urls: Urls }
+  /** Metrics of all other workers are wanted. */
+  | { readonly kind: "ask"; readonly id: number }
+  /** Those of this worker. */
+  | { readonly kind: "metrics"; readonly id: number; readonly text: string };
+
+export type ToWorker =
+  | { readonly kind: "report"; readonly id: number }
+  | { readonly kind: "answer"; readonly id: number; readonly texts: readonly string[] };

@@ -1,0 +1,174 @@
+/** `starling serve --workers N`: several nodes of a fleet on one machine, one process each. */
+
+import { createServer, type AddressInfo } from "node:net";
+import type { LoadedConfig } from "../config/load.js";
+import { envName } from "../config/options.js";
+import type { Log } from "../core/log.js";
+import { environmentOf } from "./environment.js";
+import { startNodeProcess, type NodeProcess, type Urls } from "./node-process.js";
+import { onStopSignals } from "./signals.js";
+import { StartError } from "./start-error.js";
+import type { FromWorker, ToWorker } from "./worker-messages.js";
+
+/** Longer than a drain, so that only a worker that hangs is killed. */
+const KILL_AFTER_DRAIN_MS = 5000;
+const METRICS_TIMEOUT_MS = 1000;
+/** A worker that ended is started again after 1, 2, 4 ... 30 s; from 1 s again if it stood for a minute. */
+const RESTART_FIRST_MS = 1000;
+const RESTART_MOST_MS = 30_000;
+const STABLE_MS = 60_000;
+
+interface Worker {
+  readonly number: number;
+  process: NodeProcess | undefined;
+  ready: boolean;
+  restarts: number;
+  startedAtMs: number;
+  restartDelayMs: number;
+}
+
+/** A question of one worker, for the metrics of the others. */
+interface Question {
+  readonly texts: string[];
+  missing: number;
+  readonly answer: () => void;
+}
+
+/** Resolves when all workers serve. Ends the process itself, on a signal. */
+export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log): Promise<void> {
+  const { config } = loaded;
+  const { port, apiPort, portPerWorker } = config;
+  const sharedPort = portPerWorker ? undefined : await claimPort(config.host, port);
+  const sharedApiPort = await claimPort(config.apiHost, apiPort);
+  const workers: Worker[] = Array.from({ length: config.workers }, (_, index) => ({
+    number: index + 1,
+    ...{ process: undefined, ready: false, restarts: 0, startedAtMs: 0, restartDelayMs: RESTART_FIRST_MS },
+  }));
+  let stopping: Promise<void> | undefined;
+  let serving = false;
+
+  const stop = (): Promise<void> =>
+    (stopping ??= (async () => {
+      const killAfterMs = config.drainNoticeMs + config.drainMs + KILL_AFTER_DRAIN_MS;
+      await Promise.all(workers.map(async (worker) => worker.process?.stop(killAfterMs)));
+    })());
+  // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.
+  process.on("exit", () => workers.forEach((worker) => worker.process?.kill()));
+  onStopSignals((reason) => {
+    log.info({ reason, workers: config.workers, drainMs: config.drainMs }, "stopping the workers");
+    void stop().then(() => process.exit(0));
+  });
+
+  const questions = new Map<number, Question>();
+  let lastQuestion = 0;
+
+  function heard(from: Worker, message: FromWorker): void {
+    if (message.kind === "metrics") {
+      const question = questions.get(message.id);
+      if (question === undefined) return;
+      if (message.text !== "") question.texts.push(message.text);
+      if (--question.missing === 0) question.answer();
+    } else if (message.kind === "ask") {
+      gather(from, message.id);
+    }
+  }
+
+  function gather(asker: Worker, askerId: number): void {
+    const others = workers.filter((worker) => worker !== asker && worker.ready);
+    const id = ++lastQuestion;
+    const texts: string[] = [];
+    const answer = (): void => {
+      clearTimeout(timer);
+      questions.delete(id);
+      asker.process?.send({ kind: "answer", id: askerId, texts } satisfies ToWorker);
+    };
+    const timer = setTimeout(answer, METRICS_TIMEOUT_MS);
+    questions.set(id, { texts, missing: others.length, answer });
+    if (others.length === 0) answer();
+    for (const { process } of others) process?.send({ kind: "report", id } satisfies ToWorker);
+  }
+
+  async function start(worker: Worker): Promise<Urls | undefined> {
+    const id = `${config.nodeId}-${worker.number}${worker.restarts === 0 ? "" : `r${worker.restarts}`}`;
+    worker.startedAtMs = performance.now();
+    const child = startNodeProcess(
+      id,
+      {
+        ...environmentOf(loaded, flags),
+        [envName("nodeId")]: id,
+        [envName("port")]: String(sharedPort ?? (port === 0 ? 0 : port + worker.number - 1)),
+        [envName("apiPort")]: String(sharedApiPort),
+      },
+      {
+        args: ["--worker", String(worker.number)],
+        plain: true,
+        heard: (message) => heard(worker, message),
+      },
+    );
+    worker.process = child;
+    void child.ended.then((how) => ended(worker, id, how));
+    const urls = await child.ready;
+    worker.ready = urls !== undefined;
+    return urls;
+  }
+
+  function ended(worker: Worker, id: string, how: string): void {
+    worker.ready = false;
+    worker.process = undefined;
+    if (!serving || stopping !== undefined) return;
+    // Under another id: the entry of the one that died stands until its lease ends.
+    worker.restarts++;
+    if (performance.now() - worker.startedAtMs >= STABLE_MS) worker.restartDelayMs = RESTART_FIRST_MS;
+    const restartAfterMs = worker.restartDelayMs;
+    worker.restartDelayMs = Math.min(RESTART_MOST_MS, restartAfterMs * 2);
+    log.error({ worker: worker.number, id, how, restartAfterMs }, "a worker ended");
+    setTimeout(() => {
+      if (stopping === undefined) void start(worker);
+    }, restartAfterMs);
+  }
+
+  const [first, ...rest] = workers;
+  // One first: what is wrong is then said once and not by all of them.
+  const all = [await start(first!)];
+  if (all[0] !== undefined) all.push(...(await Promise.all(rest.map(start))));
+  if (stopping !== undefined) return;
+  if (all.includes(undefined)) {
+    await stop();
+    throw new StartError("cannot start: a worker did not start, see above");
+  }
+  serving = true;
+  // One that ended while the last ones started.
+  for (const worker of workers)
+    if (!worker.ready) ended(worker, `${config.nodeId}-${worker.number}`, "early");
+  process.stdout.write(lines(all as Urls[], portPerWorker));
+}
+
+/**
+ * The workers share their port with anyone who asks the kernel for that, so it is asked for alone first.
+ * @returns the port, for 0 a free one: the socket server shares none that the kernel chose
+ */
+async function claimPort(host: string, port: number): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      const message = `cannot start: cannot listen on ${host}:${port}: ${error.message}`;
+      reject(new StartError(message, { cause: error }));
+    });
+    server.listen({ host, port, exclusive: true }, () => {
+      const claimed = (server.address() as AddressInfo).port;
+      server.close(() => resolve(claimed));
+    });
+  });
+}
+
+function lines(all: readonly Urls[], portPerWorker: boolean): string {
+  const [first = {}] = all;
+  const { websocket: _, ...others } = first;
+  const sockets = portPerWorker ? all.map((urls) => urls["websocket"]) : [first["websocket"]];
+  const shown = [
+    ...sockets.map((url) => ["websocket", url] as const),
+    ...Object.entries(others),
+    ["workers", `${all.length}, ${portPerWorker ? "each with a port" : "sharing the port"}`] as const,
+  ];
+  return shown.map(([name, value]) => `${name.padEnd(9)} ${value ?? ""}\n`).join("");
+}
