@@ -17,19 +17,23 @@ import type { EdgeOptions } from "./core/options.js";
 import type { ConnectionRegistry } from "./core/registry.js";
 import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
+import { clientAddress } from "./core/client-address.js";
 import { createApi } from "./http/api.js";
 import { createSite } from "./http/site.js";
 import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
+import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { CLOSE_CODES } from "./protocol/errors.js";
 import { createRedisBroker } from "./redis/broker.js";
+import type { RedisOptions } from "./redis/client.js";
 import { createRedisControl } from "./redis/control.js";
 import { createRedisLink } from "./redis/link.js";
 import { createRedisPresence } from "./redis/presence.js";
 import { createRedisRegistry } from "./redis/registry.js";
+import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, listenWebSocket } from "./transport/uws.js";
 
 export interface StarlingNode {
@@ -42,6 +46,27 @@ export interface StarlingNode {
   drain(): Promise<void>;
   /** Ends every connection at once and leaves nothing in Redis but sessions to resume. */
   stop(): Promise<void>;
+  /** This node's alone, in the Prometheus text format. */
+  metrics(): Promise<string>;
+}
+
+/** One of several nodes on a machine that share a port, and whose metrics are one scrape. */
+export interface WorkerOptions {
+  /** From 1. */
+  readonly number: number;
+  /** Of the clients: the API's is shared always. */
+  readonly sharePort: boolean;
+  /** In the Prometheus text format, each with its own number as label. */
+  metricsOfOthers(): Promise<readonly string[]>;
+}
+
+export interface StartOptions {
+  /**
+   * false: holes in channels with history stay, which is how the fault kit shows that its checker
+   * finds them.
+   */
+  readonly repair?: boolean;
+  readonly worker?: WorkerOptions;
 }
 
 /** Publications that wait for the bus: beyond it publishing fails rather than memory grows. */
@@ -58,15 +83,16 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 
 /**
  * Resolves once clients are served and the bus, if any, is up.
- * @param testing  repair false: holes in channels with history stay, which is how the fault kit shows
- *   that its checker finds them
  * @throws Error saying what could not be had: a port, Redis, a key, the node's id
  */
 export async function startNode(
   config: Config,
   log: Log,
-  testing: { readonly repair?: boolean } = {},
+  { repair = true, worker }: StartOptions = {},
 ): Promise<StarlingNode> {
+  const tls = tlsFiles(config);
+  const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
+  if (tlsWarning !== undefined) log.warn({}, tlsWarning);
   const stats = new Stats();
   const authorizer = createAuthorizer(config);
   if (!authorizer.required && !isLoopback(config.host)) {
@@ -80,7 +106,7 @@ export async function startNode(
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   const edge = new Edge({
-    options: { ...edgeOptions(config), repair: testing.repair ?? true },
+    options: { ...edgeOptions(config), repair },
     ...shared,
     rulesOf: rulesByNamespace(config.namespaces),
     authorizer,
@@ -97,11 +123,18 @@ export async function startNode(
     },
     nodeId: config.nodeId,
     version,
+    worker: worker?.number,
   });
   const operations = new Operations(edge);
   const api = createApi({
     operations: Object.assign(operations, {
-      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+      metrics: async () => ({
+        contentType: metrics.contentType,
+        text:
+          worker === undefined
+            ? await metrics.text()
+            : mergeExpositions([await metrics.text(), ...(await worker.metricsOfOthers())]),
+      }),
     }),
     apiKeys: config.apiKeys,
     metricsPublic: config.metricsPublic,
@@ -117,9 +150,12 @@ export async function startNode(
     const listener = await listenWebSocket({
       host: config.host,
       port: config.port,
+      sharePort: worker?.sharePort ?? false,
       hardFrameBytes: config.maxFrameBytes * HARD_FRAME_FACTOR,
       hardBufferedBytes: config.maxBufferedBytes * 2,
       idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
+      tls,
+      clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),
       decide: (request) => edge.admit(request),
       http: createSite({ files: config.demo ? demoFiles() : {} }),
     });
@@ -128,6 +164,7 @@ export async function startNode(
     const apiListener = await listenHttp({
       host: config.apiHost,
       port: config.apiPort,
+      sharePort: worker !== undefined,
       handler: api,
       maxBodyBytes: MAX_API_BODY_BYTES,
     });
@@ -142,12 +179,15 @@ export async function startNode(
     });
     return {
       id: config.nodeId,
-      wsUrl: `ws://${urlHost(config.host)}:${listener.port}`,
+      wsUrl: `${tls === undefined ? "ws" : "wss"}://${urlHost(config.host)}:${listener.port}`,
       apiUrl: `http://${urlHost(config.apiHost)}:${apiListener.port}`,
-      demoUrl: config.demo ? `http://${urlHost(config.host)}:${listener.port}/` : undefined,
+      demoUrl: config.demo
+        ? `${tls === undefined ? "http" : "https"}://${urlHost(config.host)}:${listener.port}/`
+        : undefined,
       stop,
+      metrics: () => metrics.text(),
       drain: once(async () => {
-        await edge.drain(config.drainMs);
+        await edge.drain();
         await stop();
       }),
     };
@@ -186,7 +226,18 @@ function alone(config: Config, stats: Stats, log: Log): Shared {
 
 function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
   const { nodeId } = config;
-  const redis = { url, prefix: config.redisPrefix, commandTimeoutMs: config.redisCommandTimeoutMs };
+  const redis: RedisOptions = {
+    url,
+    prefix: config.redisPrefix,
+    commandTimeoutMs: config.redisCommandTimeoutMs,
+    sentinelPassword: config.redisSentinelPassword,
+    tls: {
+      ca: readOptional(config.redisTlsCaFile),
+      cert: readOptional(config.redisTlsCertFile),
+      key: readOptional(config.redisTlsKeyFile),
+      serverName: config.redisTlsServerName,
+    },
+  };
   const link = createRedisLink({
     nodeId,
     redis,
@@ -246,6 +297,15 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     log,
   });
   return { broker, control, registry, presence };
+}
+
+function tlsFiles(config: Config): TlsFiles | undefined {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsKeyPassphrase: passphrase } = config;
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
+}
+
+function readOptional(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : readFileSync(path, "utf8");
 }
 
 function createAuthorizer(config: Config): Authorizer {

@@ -18,6 +18,7 @@ export interface ConnectionHandlers {
 }
 
 const TOKEN_EXPIRED_CLOSE = 4002;
+const SUPERSEDED_CLOSE = 4006;
 /** What a position takes in a frame besides the channel's name and the epoch. */
 const POSITION_BYTES = 64;
 const NOTHING_RESTORED: Restored = { channels: [], recovering: new Set(), told: new Set() };
@@ -207,6 +208,9 @@ export class Connection {
     const reason: Reason = { code: end.code, message: end.reason };
     const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
     if (final) return this.close(reason);
+    // Another connection has the session now: a duplicated tab, which has a copy of the token. Asking
+    // for it again would only take it back and forth.
+    if (end.code === SUPERSEDED_CLOSE) this.#resume = undefined;
     this.#commands.broken(`the connection ended (${end.code} ${end.reason})`);
     this.#urlIndex++;
     this.#wait(reason, end.retryAfterMs);

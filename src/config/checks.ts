@@ -2,6 +2,10 @@
 
 import { RESERVED_FILES, type Config, type OptionName } from "./options.js";
 
+const MAX_NODE_ID = 64;
+/** `-128r99999` */
+const WORKER_SUFFIX = 10;
+
 export interface CheckContext {
   readonly production: boolean;
   /** An option as an error names it, with its value and where that came from. */
@@ -35,8 +39,53 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
       `${name("ingestChannel")} begins with ${name("redisPrefix")}: those channels are the fleet's own`,
     );
   }
-  broken.push(...brokenKeyRules(config, name));
+  broken.push(
+    ...brokenTlsRules(config, name),
+    ...brokenWorkerRules(config, name),
+    ...brokenKeyRules(config, name),
+    ...brokenRedisRules(config, name),
+  );
   if (!config.allowOpen) broken.push(...exposures(config, production, name));
+  return broken;
+}
+
+function brokenTlsRules(config: Config, name: CheckContext["name"]): string[] {
+  const { tlsCertFile, tlsKeyFile, tlsKeyPassphrase, clientAddressHops, trustedProxies } = config;
+  const broken: string[] = [];
+  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
+    broken.push("tlsCertFile and tlsKeyFile are a pair: set both or neither");
+  }
+  if (tlsKeyPassphrase !== undefined && tlsKeyFile === undefined) {
+    broken.push("tlsKeyPassphrase has no key to open: set tlsCertFile and tlsKeyFile");
+  }
+  if (trustedProxies.length > 0 && clientAddressHops === 0) {
+    broken.push(
+      `${name("trustedProxies")} has no effect with ${name("clientAddressHops")}: set it to the number of proxies`,
+    );
+  }
+  return broken;
+}
+
+function brokenWorkerRules(config: Config, name: CheckContext["name"]): string[] {
+  const { workers, port } = config;
+  if (workers === 1) return [];
+  const broken: string[] = [];
+  if (config.redis === undefined) {
+    broken.push(`${name("workers")} needs redis: without it each worker's clients would be alone`);
+  }
+  if (config.portPerWorker && port !== 0) {
+    const last = port + workers - 1;
+    if (last > 65_535) broken.push(`${name("workers")} from ${name("port")} on would end above 65535`);
+    if (port < config.apiPort && config.apiPort <= last) {
+      broken.push(`${name("apiPort")} is among the workers' ports ${port} to ${last}`);
+    }
+  }
+  // What workers add to it.
+  if (config.nodeId.length > MAX_NODE_ID - WORKER_SUFFIX) {
+    broken.push(
+      `${name("nodeId")} is too long for workers: at most ${MAX_NODE_ID - WORKER_SUFFIX} characters`,
+    );
+  }
   return broken;
 }
 
@@ -53,6 +102,25 @@ function brokenKeyRules(config: Config, name: CheckContext["name"]): string[] {
   if (source === undefined || (source === "jwtSecret") === (config.jwtAlgorithm === "HS256")) return [];
   const fitting = source === "jwtSecret" ? "HS256" : "RS256 or ES256";
   return [`${name(source)} does not fit ${name("jwtAlgorithm")}: set jwtAlgorithm to ${fitting}`];
+}
+
+function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] {
+  const broken: string[] = [];
+  const { redis = "", redisTlsCertFile, redisTlsKeyFile } = config;
+  const tls = ["redisTlsCaFile", "redisTlsCertFile", "redisTlsKeyFile", "redisTlsServerName"] as const;
+  const set = tls.filter((option) => config[option] !== undefined);
+  if (set.length > 0 && !redis.startsWith("rediss")) {
+    broken.push(`${set.map(name).join(" and ")} need TLS: let ${name("redis")} begin with rediss`);
+  }
+  if ((redisTlsCertFile === undefined) !== (redisTlsKeyFile === undefined)) {
+    broken.push("redisTlsCertFile and redisTlsKeyFile are a pair: set both or neither");
+  }
+  if (config.redisSentinelPassword !== undefined && !/^rediss?\+sentinel:/.test(redis)) {
+    broken.push(
+      `${name("redisSentinelPassword")} has no Sentinels: let ${name("redis")} begin with redis+sentinel`,
+    );
+  }
+  return broken;
 }
 
 function exposures(config: Config, production: boolean, name: CheckContext["name"]): string[] {

@@ -12,8 +12,10 @@ import {
   oneOf,
   oneOfNumbers,
   optional,
+  redisUrl,
   text,
   url,
+  wrongNetwork,
   wrongOrigin,
   type Kind,
 } from "./kinds.js";
@@ -45,7 +47,15 @@ export interface Option<S extends z.ZodType = z.ZodType> {
   /** How help and docs show the default, where the value alone does not say it. */
   readonly defaultText?: string;
   readonly unit?:
-    "ms" | "bytes" | "bytes/s" | "messages" | "messages/s" | "connections" | "channels" | "frames";
+    | "ms"
+    | "bytes"
+    | "bytes/s"
+    | "messages"
+    | "messages/s"
+    | "connections"
+    | "connections/s"
+    | "channels"
+    | "frames";
   readonly description: string;
   /** Why this default. */
   readonly reason: string;
@@ -122,6 +132,49 @@ export const options = {
     description: "origins that browsers may connect from, compared exactly; empty allows any",
     reason: "identity is a token, never a cookie, so another site's page gains nothing",
   }),
+  tlsCertFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
+    group: "Listening",
+    default: undefined,
+    defaultText: "none: ws:// and http://",
+    description:
+      "PEM file of the certificate, its chain behind it, for wss:// and https:// on `port`; read at the start",
+    reason: "most put TLS before the node, at the load balancer",
+  }),
+  tlsKeyFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
+    group: "Listening",
+    default: undefined,
+    defaultText: "none",
+    description: "PEM file of the key of that certificate",
+    reason: "goes with the certificate",
+  }),
+  tlsKeyPassphrase: option({
+    kind: optional(text()),
+    group: "Listening",
+    default: undefined,
+    defaultText: "none",
+    description: "passphrase of that key",
+    reason: "keys of servers mostly have none",
+    secret: "value",
+  }),
+  clientAddressHops: option({
+    kind: integer(0, 16),
+    group: "Listening",
+    default: 0,
+    defaultText: "0: the socket's own address",
+    description:
+      "proxies before this node that each add an address to X-Forwarded-For: the client's is the first of so many last ones",
+    reason: "the header is the client's own word where no proxy writes it",
+  }),
+  trustedProxies: option({
+    kind: list("addresses and networks (10.0.0.0/8)", wrongNetwork),
+    group: "Listening",
+    default: [],
+    defaultText: "any peer",
+    description: "with clientAddressHops: whose X-Forwarded-For is believed; empty believes whoever connects",
+    reason: "a node behind a proxy is mostly reached by it alone",
+  }),
 
   nodeId: option({
     kind: text("1 to 64 of A-Z a-z 0-9 _ -", (value) => /^[A-Za-z0-9_-]{1,64}$/.test(value), "<id>"),
@@ -132,13 +185,54 @@ export const options = {
     reason: "a random id cannot meet the entry of a node that died under the same name",
   }),
   redis: option({
-    kind: optional(url("redis", "rediss")),
+    kind: optional(redisUrl()),
     group: "Redis and the fleet",
     default: undefined,
     defaultText: "none: one node, in memory",
-    description: "Redis that joins the nodes of a fleet",
+    description: "Redis that joins the nodes of a fleet: one server, Sentinels or a Cluster (docs/redis.md)",
     reason: "one node needs no Redis",
     secret: "password",
+  }),
+  redisSentinelPassword: option({
+    kind: optional(text()),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "none",
+    description: "password of the Sentinels themselves; the URL's is that of the Redis they watch",
+    reason: "Sentinels mostly have none",
+    secret: "value",
+  }),
+  redisTlsCaFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "the public authorities",
+    description: "PEM file of whoever signed the certificate of Redis; with rediss",
+    reason: "a certificate that nobody vouches for is refused",
+  }),
+  redisTlsCertFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "none",
+    description: "PEM file of this node's own certificate, for a Redis that asks for one",
+    reason: "Redis asks only with tls-auth-clients yes, and then it is needed",
+  }),
+  redisTlsKeyFile: option({
+    kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "none",
+    description: "PEM file of the key of that certificate",
+    reason: "goes with the certificate",
+  }),
+  redisTlsServerName: option({
+    kind: optional(host()),
+    group: "Redis and the fleet",
+    default: undefined,
+    defaultText: "the URL's host",
+    description: "name that the certificate of Redis is for, where it is reached by another",
+    reason: "nodes of a Cluster and masters named by Sentinels are reached by address",
   }),
   redisPrefix: option({
     kind: text("1 to 64 printable characters without spaces or braces", (value) =>
@@ -315,7 +409,25 @@ export const options = {
     defaultText: "0: no limit",
     unit: "connections",
     description: "most connections from one address; 0 sets no limit",
-    reason: "behind a proxy all clients share one address",
+    reason: "behind a proxy all clients share one address, unless clientAddressHops tells theirs",
+  }),
+  upgradeRate: option({
+    kind: integer(0, 1_000_000),
+    group: "Limits",
+    default: 5000,
+    unit: "connections/s",
+    description:
+      "newcomers that are taken in a second, sustained; others get 429 and come back; 0 sets no limit",
+    reason:
+      "under a third of the 17,500 a second that the slowest machine measured took: a storm leaves room for those who are connected",
+  }),
+  upgradeBurst: option({
+    kind: integer(1, 10_000_000),
+    group: "Limits",
+    default: 10_000,
+    unit: "connections",
+    description: "newcomers that are taken at once",
+    reason: "two seconds of the sustained rate",
   }),
   maxFrameBytes: option({
     kind: integer(128, 64 * MIB),
@@ -465,13 +577,37 @@ export const options = {
     reason: "metrics tell how many users an application has",
   }),
 
+  workers: option({
+    kind: integer(1, 128),
+    group: "Running",
+    default: 1,
+    description: "nodes on this machine, a process each, that share the ports; more than 1 needs Redis",
+    reason: "one node uses one core, which is plenty for most",
+  }),
+  portPerWorker: option({
+    kind: flag(),
+    group: "Running",
+    default: false,
+    description:
+      "a port for each worker, from `port` on, for a load balancer that hashes; the API's stays shared",
+    reason: "clients that need no load balancer are spread by the kernel",
+  }),
+  drainNoticeMs: option({
+    kind: integer(0, 600_000),
+    group: "Running",
+    default: 2000,
+    unit: "ms",
+    description:
+      "on SIGTERM, how long /readyz says 503 before the first client is sent away; skipped where no other node is ready",
+    reason: "two health checks of a second each",
+  }),
   drainMs: option({
     kind: integer(0, 3_600_000),
     group: "Running",
     default: 10_000,
     unit: "ms",
-    description: "on SIGTERM, the time over which clients are sent away",
-    reason: "spreads the reconnects, within the 30 s that orchestrators give",
+    description: "then, the time over which clients are sent away, in random slices; less where there are few",
+    reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
   demo: option({
     kind: flag(),

@@ -4,25 +4,43 @@ import { CODECS } from "../protocol/codecs.js";
 import { quote } from "../protocol/errors.js";
 import type { EdgeOptions } from "./options.js";
 import type { Stats } from "./stats.js";
+import { TokenBucket } from "./token-bucket.js";
 import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
 export type Admission = { readonly codecIndex: number; readonly subprotocol: string | undefined };
 
 export class Admissions {
-  /** Told to clients that are refused because the node drains. */
-  draining = false;
   readonly #options: EdgeOptions;
   readonly #stats: Stats;
   readonly #perIp = new Map<string, number>();
+  /** undefined: no limit. */
+  readonly #upgrades: TokenBucket | undefined;
 
   constructor(options: EdgeOptions, stats: Stats) {
     this.#options = options;
     this.#stats = stats;
+    const { upgradeRate, upgradeBurst } = options;
+    if (upgradeRate > 0) {
+      this.#upgrades = new TokenBucket({
+        perSecond: upgradeRate,
+        burst: upgradeBurst,
+        nowMs: performance.now(),
+      });
+    }
+  }
+
+  get draining(): boolean {
+    return this.#stats.draining === 1;
+  }
+
+  /** From now on everyone is refused: the node is about to stop. */
+  drain(): void {
+    this.#stats.draining = 1;
   }
 
   /** Counts the address of an admitted request until `left` is called with it. */
   check(request: UpgradeRequest): Admission | UpgradeRefusal {
-    const { origins, maxConnections, maxConnectionsPerIp } = this.#options;
+    const { origins, maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = this.#options;
     if (request.upgrade.toLowerCase() !== "websocket") {
       return this.#refuse(
         "upgrade",
@@ -67,18 +85,25 @@ export class Admissions {
         },
       );
     }
-    if (maxConnectionsPerIp > 0) {
-      const count = this.#perIp.get(request.ip) ?? 0;
-      if (count >= maxConnectionsPerIp) {
-        return this.#refuse(
-          "ip_full",
-          429,
-          `${request.ip} holds ${maxConnectionsPerIp} connections here, as many as it may`,
-          { "retry-after": "5" },
-        );
-      }
-      this.#perIp.set(request.ip, count + 1);
+    const ofIp = maxConnectionsPerIp > 0 ? (this.#perIp.get(request.ip) ?? 0) : 0;
+    if (maxConnectionsPerIp > 0 && ofIp >= maxConnectionsPerIp) {
+      return this.#refuse(
+        "ip_full",
+        429,
+        `${request.ip} holds ${maxConnectionsPerIp} connections here, as many as it may`,
+        { "retry-after": "5" },
+      );
     }
+    // After everything else: only who would be admitted takes from it.
+    if (this.#upgrades?.take(performance.now()) === false) {
+      return this.#refuse(
+        "upgrade_rate",
+        429,
+        `this node takes ${upgradeRate} newcomers a second (burst ${upgradeBurst}), and more are here now`,
+        { "retry-after": "1" },
+      );
+    }
+    if (maxConnectionsPerIp > 0) this.#perIp.set(request.ip, ofIp + 1);
     return {
       codecIndex,
       subprotocol: subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol,

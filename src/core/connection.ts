@@ -16,6 +16,7 @@ import type { EdgeContext } from "./context.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { RateLimit, type RateLimits } from "./rate-limit.js";
 import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
+import { SmallSet } from "./small-set.js";
 import type { SendResult, Socket, SocketHandler } from "./transport.js";
 
 /** How often a record's lastActivity may be written, in seconds. */
@@ -35,7 +36,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   readonly resumeSecret: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
-  readonly channels = new Set<LocalChannel>();
+  readonly channels = new SmallSet<LocalChannel>();
   /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   /** Channels of its session that it is about to join again. */
@@ -389,7 +390,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);
     hub.remove(this);
     this.#edge.slowReaders.forget(this);
-    registry.remove(this, byPeer ? code !== CLOSE_CODES.normal.code : mayReconnect(code));
+    // A session that another connection has is not this one's to leave behind.
+    const kept = code !== (byPeer ? CLOSE_CODES.normal.code : CLOSE_CODES.superseded.code);
+    registry.remove(this, kept && (byPeer || mayReconnect(code)));
     stats.connections--;
     stats.disconnect(code);
     this.#edge.forget(this);

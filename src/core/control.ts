@@ -35,12 +35,15 @@ export type ControlCommand =
 
 export type ControlQuestion =
   | { readonly kind: "channels"; readonly app: string; readonly prefix: string; readonly limit: number }
-  | { readonly kind: "connections"; readonly app: string; readonly user: string };
+  | { readonly kind: "connections"; readonly app: string; readonly user: string }
+  | { readonly kind: "readiness" };
 
-/** Subscribers by channel name, or the connections of a user. */
+/** Subscribers by channel name, the connections of a user, or whether newcomers are taken. */
 export type ControlAnswer =
   | { readonly kind: "channels"; readonly counts: Readonly<Record<string, number>> }
-  | { readonly kind: "connections"; readonly connections: readonly ConnectionRecord[] };
+  | { readonly kind: "connections"; readonly connections: readonly ConnectionRecord[] }
+  /** `upgradeRate`: newcomers a second; 0: no limit. */
+  | { readonly kind: "readiness"; readonly ready: boolean; readonly upgradeRate: number };
 
 export interface ControlHandlers {
   command(command: ControlCommand): void;

@@ -13,6 +13,7 @@ import { adopt, takeAway } from "./connect.js";
 import { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
+import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Hub } from "./hub.js";
@@ -38,8 +39,8 @@ export interface EdgeParts {
   readonly log: Log;
 }
 
-/** A drain closes a slice of the connections this often. */
-const DRAIN_SLICE_MS = 100;
+/** What a node without a limit is taken to take in a second: what the default limit is. */
+const UNLIMITED_UPGRADE_RATE = 5000;
 /** Members in the snapshot that a channel's subscribers get after an outage. */
 const PRESENCE_SNAPSHOT_MAX = 1000;
 
@@ -68,6 +69,7 @@ export class Edge implements EdgeContext {
   /** After an outage of the bus the node is not ready before every channel has what it missed. */
   #catchingUp = false;
   #checking = false;
+  #drain: Drain | undefined;
   #checkTimer: NodeJS.Timeout | undefined;
   #gate: Promise<void> | undefined;
   #openGate: (() => void) | undefined;
@@ -273,6 +275,10 @@ export class Edge implements EdgeContext {
   }
 
   #answer(question: ControlQuestion): ControlAnswer {
+    if (question.kind === "readiness") {
+      const ready = this.notReadyReasons().length === 0;
+      return { kind: "readiness", ready, upgradeRate: this.options.upgradeRate };
+    }
     if (question.kind === "channels") {
       return {
         kind: "channels",
@@ -283,29 +289,32 @@ export class Edge implements EdgeContext {
     return { kind: "connections", connections: connections.map((connection) => connection.record()) };
   }
 
-  /**
-   * Refuses new clients and closes those there are in random slices over
-   * `drainMs`, so that they do not all come back elsewhere at once.
-   */
-  async drain(drainMs: number): Promise<void> {
-    this.#admissions.draining = true;
-    const waiting = [...this.hub.connections.values()];
-    for (let i = waiting.length - 1; i > 0; i--) {
-      const j = Math.floor(Math.random() * (i + 1));
-      [waiting[i], waiting[j]] = [waiting[j]!, waiting[i]!];
+  /** Refuses new clients and sends those there are to other nodes, as drain.ts says. */
+  async drain(): Promise<void> {
+    this.#admissions.drain();
+    this.#drain = new Drain(this.options, {
+      connections: () => this.hub.connections.values(),
+      acceptRate: () => this.#acceptRateOfOthers(),
+      stats: this.stats,
+      log: this.log,
+    });
+    await this.#drain.run();
+  }
+
+  /** @throws StarlingError unavailable, unknown */
+  async #acceptRateOfOthers(): Promise<number> {
+    const { answers } = await this.control.ask({ kind: "readiness" });
+    let rate = 0;
+    for (const { node, answer } of answers) {
+      if (node === this.options.nodeId || answer.kind !== "readiness" || !answer.ready) continue;
+      rate += answer.upgradeRate || UNLIMITED_UPGRADE_RATE;
     }
-    const slices = Math.max(1, Math.floor(drainMs / DRAIN_SLICE_MS));
-    const perSlice = Math.ceil(waiting.length / slices);
-    while (waiting.length > 0) {
-      for (const connection of waiting.splice(-perSlice)) connection.close("restart");
-      if (waiting.length > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_SLICE_MS));
-    }
-    // Upgrades that were admitted before the drain began.
-    for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    return rate;
   }
 
   async stop(): Promise<void> {
-    this.#admissions.draining = true;
+    this.#admissions.drain();
+    this.#drain?.stop();
     this.heartbeat.stop();
     this.expiry.stop();
     clearInterval(this.#checkTimer);

@@ -1,13 +1,17 @@
+import type { DrainOptions } from "./drain.js";
 import type { RateLimits } from "./rate-limit.js";
 
 /** What core is told to do; node.ts fills it from the config, which has defaults and reasons. */
-export interface EdgeOptions {
+export interface EdgeOptions extends DrainOptions {
   readonly nodeId: string;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
   readonly maxConnections: number;
   /** 0: no limit. */
   readonly maxConnectionsPerIp: number;
+  /** Upgrades a second, sustained, and at once; 0: no limit. */
+  readonly upgradeRate: number;
+  readonly upgradeBurst: number;
   readonly maxFrameBytes: number;
   readonly maxChannelsPerConnection: number;
   readonly rate: RateLimits;

@@ -46,6 +46,8 @@ export class Stats {
   publicationsUnheard = 0;
   /** Publications of an epoch that their channel had left: dropped. */
   publicationsStale = 0;
+  /** Publications of this node that the bus refused, or may not have taken. */
+  publicationsFailed = 0;
   /** Channels that were told of something lost. */
   gaps = 0;
   /** Subscribers who gave a position, and got all since or were told that it is not there. */
@@ -61,6 +63,10 @@ export class Stats {
   resumed = 0;
   superseded = 0;
   sessionFaults = 0;
+  /** 1 from the moment the node refuses newcomers because it is about to stop. */
+  draining = 0;
+  /** Connections that a drain sent away. */
+  drained = 0;
   bridgeReconnects = 0;
   /** Bus envelopes that could not be read: corrupt, too large, or of an unknown version. */
   envelopesSkipped = 0;
@@ -72,6 +78,8 @@ export class Stats {
   readonly deliverySeconds = new Buckets(DELIVERY_SECONDS);
   readonly bridgeRoundTripSeconds = new Buckets(DELIVERY_SECONDS);
   readonly batchItems = new Buckets(BATCH_ITEMS);
+  /** From a publication's batch being opened to the bus's answer: once per batch, weighted by its items. */
+  readonly publishSeconds = new Buckets(DELIVERY_SECONDS);
 
   reject(reason: string): void {
     this.rejects.set(reason, (this.rejects.get(reason) ?? 0) + 1);

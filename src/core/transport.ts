@@ -35,7 +35,7 @@ export interface UpgradeRequest {
   /** The raw query string, without `?`. */
   readonly query: string;
   readonly origin: string | undefined;
-  /** The peer's address as text. */
+  /** The client's address as text: the peer's, or what trusted proxies say; read during the decision only. */
   readonly ip: string;
   /** As the client offered them, in order. */
   readonly subprotocols: readonly string[];

@@ -118,6 +118,7 @@ class MemoryBroker implements Broker {
   }
 
   #settle(request: PublishRequest, failure: StarlingError | undefined, position?: Position): void {
+    if (failure !== undefined) this.#options.stats.publicationsFailed++;
     try {
       request.settle(failure, position);
     } catch (error) {

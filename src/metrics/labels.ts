@@ -30,6 +30,7 @@ const OTHER_REASONS = [
   "origin",
   "subprotocol",
   "draining",
+  "upgrade_rate",
   "node_full",
   "ip_full",
   "ingest",

@@ -19,6 +19,8 @@ export interface MetricsOptions {
   /** Shown by starling_info alone: as a label on everything it would only double what Prometheus adds. */
   readonly nodeId?: string | undefined;
   readonly version?: string | undefined;
+  /** Of several that are scraped as one: a label on everything. */
+  readonly worker?: number | undefined;
 }
 
 export interface Metrics {
@@ -32,6 +34,7 @@ export interface Metrics {
 /** Metrics of one node, in a registry of their own: two nodes may live in one process. */
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
+  if (options.worker !== undefined) registry.setDefaultLabels({ worker: String(options.worker) });
   collectConnections(registry, options);
   collectMessages(registry, options.stats);
   collectHistory(registry, options.stats);
@@ -103,6 +106,19 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
     registry,
     { name: name("session_faults_total"), help: "Sessions ended by a fault of the node's own" },
     () => stats.sessionFaults,
+  );
+  gauge(
+    registry,
+    { name: name("draining"), help: "1 if this node refuses newcomers and is about to stop" },
+    () => stats.draining,
+  );
+  counter(
+    registry,
+    {
+      name: name("drained_total"),
+      help: "Connections that were sent to other nodes before this one stopped",
+    },
+    () => stats.drained,
   );
 }
 
@@ -200,5 +216,21 @@ function collectBridge(registry: Registry, { stats, gauges }: MetricsOptions): v
     registry,
     { name: "starling_bridge_batch_items", help: "Publications per batch that left for the bus" },
     stats.batchItems,
+  );
+  histogram(
+    registry,
+    {
+      name: "starling_bridge_publish_seconds",
+      help: "From a publication's batch being opened to the answer of the bus, seconds; 1 ms is the least",
+    },
+    stats.publishSeconds,
+  );
+  counter(
+    registry,
+    {
+      name: "starling_publications_failed_total",
+      help: "Publications of this node that the bus refused, or may not have taken",
+    },
+    () => stats.publicationsFailed,
   );
 }

@@ -39,8 +39,11 @@ export const CLOSE_CODES = {
   connect_timeout: { code: 4003, meaning: "no connect with a valid token came in time" },
   overloaded: { code: 4004, meaning: "the client sent faster than it could be answered" },
   internal: { code: 4005, meaning: "a fault of the node's own ended this session" },
+  superseded: {
+    code: 4006,
+    meaning: "the session was resumed by another connection: reconnect without its resume token",
+  },
   token_invalid: { code: 4500, meaning: "the token was refused" },
-  superseded: { code: 4501, meaning: "the session was resumed by another connection" },
   disconnected: { code: 4502, meaning: "the application disconnected this user" },
 } as const satisfies Record<string, { code: number; meaning: string }>;
 

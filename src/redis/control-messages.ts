@@ -58,6 +58,7 @@ const question = z.discriminatedUnion("kind", [
     limit: count,
   }),
   z.object({ kind: z.literal("connections"), app: text, user: text }),
+  z.object({ kind: z.literal("readiness") }),
 ]);
 
 const answer = z.discriminatedUnion("kind", [
@@ -74,6 +75,7 @@ const answer = z.discriminatedUnion("kind", [
       }),
     ),
   }),
+  z.object({ kind: z.literal("readiness"), ready: z.boolean(), upgradeRate: count }),
 ]);
 
 const version = z.literal(CONTROL_VERSION);

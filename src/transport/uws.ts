@@ -15,6 +15,8 @@ import type {
   UpgradeRefusal,
   UpgradeRequest,
 } from "../core/transport.js";
+import type { ClientAddressOf } from "../core/client-address.js";
+import type { TlsFiles } from "./tls.js";
 import { serveHttp } from "./uws-http.js";
 import { UwsSocket } from "./uws-socket.js";
 
@@ -31,6 +33,12 @@ export interface WebSocketOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** With other processes that ask for it too: the kernel spreads the connections. */
+  readonly sharePort: boolean;
+  /** undefined: plain ws:// and http:// */
+  readonly tls?: TlsFiles | undefined;
+  /** undefined: the socket's own address. */
+  readonly clientAddress?: ClientAddressOf | undefined;
   /** Larger frames end the socket without a word (1006): the polite limit is core's, below this. */
   readonly hardFrameBytes: number;
   /** More than this buffered for one socket is dropped. */
@@ -42,7 +50,8 @@ export interface WebSocketOptions {
   readonly http: HttpHandler;
 }
 
-/** LIBUS_LISTEN_EXCLUSIVE_PORT, which the declarations have only as an enum without a value at run time. */
+/** LIBUS_LISTEN_*, which the declarations have only as an enum without a value at run time. */
+const LISTEN_SHARED_PORT = 0;
 const LISTEN_EXCLUSIVE_PORT = 1;
 
 /** uWebSockets.js ends the process when given an idle time-out outside of these. */
@@ -55,7 +64,7 @@ interface UserData {
 
 /** @throws Error EADDRINUSE-like, naming host and port, when the port is taken */
 export async function listenWebSocket(options: WebSocketOptions): Promise<WebSocketListener> {
-  const app = uWS.App();
+  const app = options.tls === undefined ? uWS.App() : secureApp(options.tls);
   const idleTimeout = Math.min(
     IDLE_TIMEOUT_SECONDS.most,
     Math.max(IDLE_TIMEOUT_SECONDS.least, Math.ceil(options.idleTimeoutSeconds)),
@@ -68,7 +77,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     idleTimeout,
     sendPingsAutomatically: false,
     upgrade: (res, req, context) => {
-      const request = readUpgrade(res, req);
+      const request = readUpgrade(res, req, options.clientAddress);
       const decision = options.decide(request);
       if (!("handler" in decision)) {
         refuse(res, decision);
@@ -97,13 +106,13 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
       serveHttp(res, req, options.http, 0);
       return;
     }
-    const decision = options.decide(readUpgrade(res, req));
+    const decision = options.decide(readUpgrade(res, req, options.clientAddress));
     refuse(
       res,
       "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
     );
   });
-  const { port, stop } = await listen(app, options.host, options.port);
+  const { port, stop } = await listen(app, options);
   return {
     port,
     publish: (topic, frame, binary) => void app.publish(topic, frame, binary),
@@ -113,7 +122,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
 }
 
 /** Everything is read now: req is gone once the handler returns. */
-function readUpgrade(res: HttpResponse, req: HttpRequest): UpgradeRequest {
+function readUpgrade(
+  res: HttpResponse,
+  req: HttpRequest,
+  clientAddress: ClientAddressOf | undefined,
+): UpgradeRequest {
   const offered = req.getHeader("sec-websocket-protocol");
   const origin = req.getHeader("origin");
   return {
@@ -122,13 +135,41 @@ function readUpgrade(res: HttpResponse, req: HttpRequest): UpgradeRequest {
     query: req.getQuery() ?? "",
     origin: origin === "" ? undefined : origin,
     get ip() {
-      return Buffer.from(res.getRemoteAddressAsText()).toString();
+      const peer = Buffer.from(res.getRemoteAddressAsText()).toString();
+      return clientAddress === undefined ? peer : clientAddress(peer, allOf(req, "x-forwarded-for"));
     },
     subprotocols: offered === "" ? [] : offered.split(",").map((name) => name.trim()),
     upgrade: req.getHeader("upgrade"),
     version: req.getHeader("sec-websocket-version"),
     key: req.getHeader("sec-websocket-key"),
   };
+}
+
+/** getHeader gives one of several headers of a name: a proxy may add its own behind the client's. */
+function allOf(req: HttpRequest, wanted: string): string {
+  const values: string[] = [];
+  req.forEach((name, value) => {
+    if (name === wanted) values.push(value);
+  });
+  return values.join(",");
+}
+
+/**
+ * uWebSockets.js says no more of bad files than "App construction failed": tls.ts checks them before.
+ * @throws Error for what Node takes and BoringSSL does not, such as a length in more bytes than it needs
+ */
+function secureApp({ certFile, keyFile, passphrase }: TlsFiles): TemplatedApp {
+  try {
+    return uWS.SSLApp({
+      cert_file_name: certFile,
+      key_file_name: keyFile,
+      ...(passphrase === undefined ? {} : { passphrase }),
+    });
+  } catch (cause) {
+    throw new Error(`the socket server's TLS library refuses ${certFile} with ${keyFile}: make them anew`, {
+      cause,
+    });
+  }
 }
 
 function refuse(res: HttpResponse, { status, message, headers = {} }: UpgradeRefusal): void {
@@ -148,19 +189,19 @@ export interface HttpListener {
 export async function listenHttp(options: {
   readonly host: string;
   readonly port: number;
+  readonly sharePort: boolean;
   readonly handler: HttpHandler;
   readonly maxBodyBytes: number;
 }): Promise<HttpListener> {
   const app = uWS.App();
   app.any("/*", (res, req) => serveHttp(res, req, options.handler, options.maxBodyBytes));
-  const { port } = await listen(app, options.host, options.port);
+  const { port } = await listen(app, options);
   return { port, close: () => void app.close() };
 }
 
 async function listen(
   app: TemplatedApp,
-  host: string,
-  port: number,
+  { host, port, sharePort }: { readonly host: string; readonly port: number; readonly sharePort: boolean },
 ): Promise<{ port: number; stop: () => void }> {
   const socket = await new Promise<us_listen_socket>((resolve, reject) => {
     const listening = (result: us_listen_socket | false): void => {
@@ -180,7 +221,7 @@ async function listen(
       options: number,
       callback: (result: us_listen_socket | false) => void,
     ) => void;
-    listenOn(host, port, LISTEN_EXCLUSIVE_PORT, listening);
+    listenOn(host, port, sharePort ? LISTEN_SHARED_PORT : LISTEN_EXCLUSIVE_PORT, listening);
   });
   let open = true;
   return {

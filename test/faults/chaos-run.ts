@@ -241,7 +241,9 @@ class Run {
     this.#evidence.write(`${JSON.stringify(evidence)}\n`);
   }
 
-  #sum(field: "ready" | "unsettled" | "published" | "received" | "behind" | "connects"): number {
+  #sum(
+    field: "ready" | "unsettled" | "published" | "received" | "behind" | "connects" | "superseded",
+  ): number {
     return this.processes.reduce((sum, { status }) => sum + (status?.[field] ?? 0), 0);
   }
 
@@ -253,7 +255,8 @@ class Run {
     const published = this.#published + this.#sum("published");
     return (
       `${this.#seconds()}  ${this.#sum("ready")} clients ready, ${published} published, ` +
-      `${this.#sum("received")} received, ${this.#sum("connects")} connects`
+      `${this.#sum("received")} received, ${this.#sum("connects")} connects, ` +
+      `${this.#sum("superseded")} superseded`
     );
   }
 

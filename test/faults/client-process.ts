@@ -42,6 +42,7 @@ export interface ClientsStatus {
   /** Clients that are not at every top. */
   readonly behind: number;
   readonly connects: number;
+  readonly superseded: number;
   readonly finished: boolean;
   /** New ones since the last status. */
   readonly troubles: readonly string[];
@@ -122,6 +123,7 @@ function report(finished: boolean): void {
     received,
     behind: clients.filter(behind).length,
     connects: clients.reduce((sum, { connects }) => sum + connects, 0),
+    superseded: clients.reduce((sum, { superseded }) => sum + superseded, 0),
     finished,
     troubles: troubles.splice(0),
   };

@@ -24,6 +24,8 @@ export interface RecordingClient {
   readonly unsettled: number;
   /** Connections that it has had. */
   readonly connects: number;
+  /** Connections that were closed because another has their session. */
+  readonly superseded: number;
   standsAt(channel: string): Position | undefined;
   /** Settles with what happened. An answer that was lost is asked for again, while the session lives. */
   publish(id: string, channel: string, filler?: string): Promise<PublicationRecord>;

@@ -29,6 +29,7 @@ interface Sdk {
 
 const BACKOFF = { baseMs: 100, capMs: 2_000 };
 const RETRY_MS = [200, 600] as const;
+const SUPERSEDED = 4006;
 
 /** @param dist directory of the built package */
 export async function loadSdk(dist: string): Promise<(options: RecordingClientOptions) => RecordingClient> {
@@ -50,6 +51,7 @@ class SdkClient implements RecordingClient {
   #unsettled = 0;
   #ended = false;
   connects = 0;
+  superseded = 0;
 
   constructor(sdk: Sdk, options: RecordingClientOptions) {
     this.#options = options;
@@ -73,6 +75,7 @@ class SdkClient implements RecordingClient {
     this.#client.on("error", () => undefined);
     this.#client.on("state", (change) => {
       if (change.state === "connected") this.connects++;
+      if (change.state === "waiting" && change.reason.code === SUPERSEDED) this.superseded++;
       // Nobody but this client uses its session, and nobody asked for its end.
       if (change.state === "closed" && !this.#ended) {
         options.trouble(`${this.name} was closed for good: ${change.reason.code} ${change.reason.message}`);

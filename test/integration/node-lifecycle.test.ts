@@ -147,7 +147,7 @@ describe("a node that is stopped for longer than its lease", () => {
       // Both send into the stopped node: it must look at its registration before it serves them.
       const answers = [taken, stays].map((client) => client.ask("ping", {}, 20_000));
       sleeper.signal("SIGCONT");
-      await expect(answers[0]).rejects.toThrow("the socket closed with 4501 superseded");
+      await expect(answers[0]).rejects.toThrow("the socket closed with 4006 superseded");
       expect(await answers[1]).toMatchObject({ type: "reply" });
       expect(await look.hkeys(hash)).toEqual([stays.welcome["connection"]]);
       await until("ready", async () => (await sleeper.get("/readyz")).status === 200);

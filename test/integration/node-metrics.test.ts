@@ -58,6 +58,8 @@ it("/metrics tells what the node did, in numbers that match", async () => {
     starling_publications_delivered_total: 5,
     starling_publications_unheard_total: 1,
     starling_publish_to_deliver_seconds_count: 5,
+    starling_bridge_publish_seconds_count: 6,
+    starling_publications_failed_total: 0,
     'starling_rejects_total{reason="origin"}': 1,
     'starling_rejects_total{reason="bad_frame"}': 1,
     'starling_rejects_total{reason="bad_channel"}': 1,

@@ -48,6 +48,7 @@ describe("a node whose Redis went away", () => {
     expect(client.closedWith).toBeUndefined();
     expect(client.messages("a")).toEqual([]);
     expect(await node!.metric("starling_bridge_up")).toBe(0);
+    expect(await node!.metric("starling_publications_failed_total")).toBe(21);
   });
 
   it("is ready again once it is subscribed, and clients hear each other without doing anything", async () => {

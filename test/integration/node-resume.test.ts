@@ -166,7 +166,7 @@ describe("a session that is resumed while its old socket stands", () => {
   it.each([
     ["on another node", 2],
     ["on the same node", 1],
-  ])("closes that one with 4501, %s", async (_where, size) => {
+  ])("closes that one with 4006, %s", async (_where, size) => {
     const nodes = await startFleet(size, redis);
     const [here, there] = [nodes[0]!, nodes.at(-1)!];
     const old = await subscribed(await here.client(), "a");
@@ -175,10 +175,10 @@ describe("a session that is resumed while its old socket stands", () => {
       resumed: true,
       channels: ["a"],
     });
-    expect(await old.closed()).toEqual({ code: 4501, reason: "superseded" });
-    expect(old.frames.at(-1)).toMatchObject({ type: "closing", code: 4501, reconnect: false });
+    expect(await old.closed()).toEqual({ code: 4006, reason: "superseded" });
+    expect(old.frames.at(-1)).toMatchObject({ type: "closing", code: 4006, reconnect: true });
     expect(await here.metric("starling_sessions_superseded_total")).toBe(1);
-    expect(await here.metric('starling_disconnects_total{code="4501"}')).toBe(1);
+    expect(await here.metric('starling_disconnects_total{code="4006"}')).toBe(1);
     // The old one's end did not end the session that is another's now.
     await client.do("send", { channel: "a", content: 1 });
     await client.contents("a", 1);

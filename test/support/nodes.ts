@@ -74,6 +74,7 @@ export async function startTestNode(options: Partial<Config> = {}): Promise<InPr
     port: 0,
     apiPort: 0,
     demo: false,
+    drainNoticeMs: 0,
     drainMs: 0,
     ...options,
   });
@@ -168,14 +169,19 @@ const START_TIMEOUT_MS = 30_000;
 /** `starling serve` with these options, from the sources. */
 export async function spawnNode(options: Partial<Config> = {}): Promise<SpawnedNode> {
   const id = options.nodeId ?? `node-${count++}`;
-  const flags = Object.entries({ nodeId: id, port: 0, apiPort: 0, demo: false, ...options }).map(
-    ([name, value]) => {
-      const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-      return typeof value === "boolean"
-        ? `--${value ? "" : "no-"}${flag}`
-        : `--${flag}=${typeof value === "object" ? JSON.stringify(value) : value}`;
-    },
-  );
+  const flags = Object.entries({
+    nodeId: id,
+    port: 0,
+    apiPort: 0,
+    demo: false,
+    drainNoticeMs: 0,
+    ...options,
+  }).map(([name, value]) => {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return typeof value === "boolean"
+      ? `--${value ? "" : "no-"}${flag}`
+      : `--${flag}=${typeof value === "object" ? JSON.stringify(value) : value}`;
+  });
   const child = spawn(process.execPath, ["--import", "tsx", "src/cli.ts", "serve", ...flags], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],

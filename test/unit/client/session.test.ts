@@ -35,6 +35,36 @@ describe("the session", () => {
     expect(setup.server.last.commands[0]).toMatchObject({ resume: "s1.renewed3" });
   });
 
+  it("is another's when it was superseded: the client comes back to one of its own, from its positions", async () => {
+    const position = { offset: 7, epoch: "e" };
+    const setup = await setUp(
+      {},
+      { respond: (command, on) => (command.action === "subscribe" ? { ...position } : succeed(command, on)) },
+    );
+    await connected(setup);
+    await setup.client.subscribe("a", () => undefined).ready;
+    const before = setup.changes.length;
+    setup.server.last.closing(4006);
+    await until(() => setup.client.state === "waiting");
+    setup.clock.advance(1000);
+    await connected(setup);
+    await until(() => setup.server.last.commands.length === 1);
+    // No connect, which would ask for the session again.
+    expect(setup.server.last.commands).toMatchObject([
+      { action: "subscribe", channel: "a", since: position },
+    ]);
+    expect(setup.changes.slice(before)).toMatchObject([
+      { state: "waiting", attempt: 1, reason: { code: 4006 } },
+      { state: "connecting" },
+      { state: "connected", session: "s2", resumed: false },
+    ]);
+    expect(setup.errors).toEqual([]);
+    // Its own is resumed as any.
+    setup.server.options.respond = resuming(["a"]);
+    await loseAndReturn(setup);
+    expect(setup.server.last.commands[0]).toMatchObject({ action: "connect", resume: "s2.secret" });
+  });
+
   it("keeps the token where connect stayed without an answer", async () => {
     const setup = await setUp({}, { respond: (command) => (command.action === "connect" ? undefined : {}) });
     await connected(setup);

@@ -272,3 +272,26 @@ describe("the option table", () => {
     expect(docs).toBe(configurationMarkdown());
   });
 });
+
+describe("the options of the clients' port", () => {
+  it("take a certificate and its key together", () => {
+    expect(refusal({ flags: { tlsCertFile: "c.pem" } })).toMatch(/tlsCertFile and tlsKeyFile are a pair/);
+    expect(refusal({ flags: { tlsKeyFile: "k.pem" } })).toMatch(/tlsCertFile and tlsKeyFile are a pair/);
+    expect(refusal({ flags: { tlsKeyPassphrase: "p" } })).toMatch(/tlsKeyPassphrase has no key to open/);
+  });
+
+  it("take addresses and networks for proxies, with the number of proxies", () => {
+    const { config } = loadConfig({
+      flags: { clientAddressHops: "2", trustedProxies: "10.0.0.0/8,192.168.1.5, fd00::/8" },
+    });
+    expect(config.trustedProxies).toEqual(["10.0.0.0/8", "192.168.1.5", "fd00::/8"]);
+    expect(refusal({ flags: { trustedProxies: "10.0.0.0/8" } })).toMatch(
+      /has no effect with .*clientAddressHops/,
+    );
+    for (const wrong of ["envoy", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.1/", "10.0.0.0/8/8"]) {
+      expect(refusal({ flags: { clientAddressHops: "1", trustedProxies: wrong } }), wrong).toMatch(
+        /trustedProxies|trusted-proxies/,
+      );
+    }
+  });
+});

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Admissions } from "../../../src/core/admission.js";
 import type { EdgeOptions } from "../../../src/core/options.js";
 import { Stats } from "../../../src/core/stats.js";
@@ -87,9 +87,43 @@ describe("admission", () => {
     expect(check()).not.toHaveProperty("status");
   });
 
+  it("takes as many newcomers as the rate and its burst allow, and refuses the rest with 429", () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const { check, stats } = setUp({ upgradeRate: 10, upgradeBurst: 2 });
+      for (let i = 0; i < 2; i++) expect(check()).not.toHaveProperty("status");
+      expect(check()).toMatchObject({ status: 429, headers: { "retry-after": "1" } });
+      expect(stats.rejects.get("upgrade_rate")).toBe(1);
+      vi.advanceTimersByTime(100);
+      expect(check()).not.toHaveProperty("status");
+      expect(check()).toMatchObject({ status: 429 });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("takes nothing from the rate, nor from an address, for a request that it refuses", () => {
+    const { check, stats } = setUp({ upgradeRate: 1, upgradeBurst: 2, maxConnectionsPerIp: 1 });
+    for (let i = 0; i < 5; i++) check({ version: "1" });
+    expect(check()).not.toHaveProperty("status");
+    for (let i = 0; i < 5; i++) expect(check()).toMatchObject({ status: 429 });
+    expect(check({ ip: "10.0.0.2" })).not.toHaveProperty("status");
+    expect(check({ ip: "10.0.0.3" })).toMatchObject({ status: 429 });
+    expect([...stats.rejects]).toEqual([
+      ["version", 5],
+      ["ip_full", 5],
+      ["upgrade_rate", 1],
+    ]);
+  });
+
+  it("sets no rate where it is 0", () => {
+    const { check } = setUp({ upgradeRate: 0, upgradeBurst: 1 });
+    for (let i = 0; i < 50; i++) expect(check()).not.toHaveProperty("status");
+  });
+
   it("refuses with 429 and a time to come back while draining", () => {
     const { check, admissions } = setUp();
-    admissions.draining = true;
+    admissions.drain();
     expect(check()).toMatchObject({ status: 429, headers: { "retry-after": "1" } });
   });
 });

@@ -219,7 +219,7 @@ describe("what the application commands", () => {
     test = await startEdge();
     const socket = test.connect();
     test.registry.handlers!.superseded(socket.handler.id);
-    expect(socket.closedWith).toMatchObject({ code: 4501 });
+    expect(socket.closedWith).toMatchObject({ code: 4006 });
     expect(test.stats.superseded).toBe(1);
     expect(test.registry.removed).toEqual([{ id: socket.handler.id, resumable: false }]);
   });
@@ -229,7 +229,7 @@ describe("a drain", () => {
   it("refuses newcomers and closes everyone with 1012", async () => {
     test = await startEdge();
     const sockets = Array.from({ length: 10 }, () => test.connect());
-    await test.edge.drain(0);
+    await test.edge.drain();
     for (const socket of sockets) expect(socket.closedWith).toMatchObject({ code: 1012 });
     expect(() => test.connect()).toThrow(/429/);
     expect(test.edge.notReadyReasons()).toContain("draining");

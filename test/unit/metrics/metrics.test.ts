@@ -105,6 +105,7 @@ describe("metrics", () => {
       publicationsDelivered: "starling_publications_delivered_total",
       publicationsUnheard: "starling_publications_unheard_total",
       publicationsStale: "starling_publications_stale_total",
+      publicationsFailed: "starling_publications_failed_total",
       gaps: "starling_gaps_total",
       recovered: "starling_recoveries_total",
       unrecovered: "starling_recoveries_failed_total",
@@ -116,6 +117,8 @@ describe("metrics", () => {
       resumed: "starling_sessions_resumed_total",
       superseded: "starling_sessions_superseded_total",
       sessionFaults: "starling_session_faults_total",
+      draining: "starling_draining",
+      drained: "starling_drained_total",
       bridgeReconnects: "starling_bridge_reconnects_total",
       envelopesSkipped: "starling_envelopes_skipped_total",
       registrySize: "starling_registry_size",
@@ -176,6 +179,7 @@ describe("metrics", () => {
     ["starling_publish_to_deliver_seconds", "deliverySeconds"],
     ["starling_bridge_round_trip_seconds", "bridgeRoundTripSeconds"],
     ["starling_bridge_batch_items", "batchItems"],
+    ["starling_bridge_publish_seconds", "publishSeconds"],
   ] as const)("have %s as a cumulative histogram", async (name, field) => {
     const values = [0, 0.0005, 0.0006, 0.3, 1, 1, 7, 9.5, 600, 5000];
     for (const value of values) stats[field].observe(value);
