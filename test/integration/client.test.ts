@@ -15,6 +15,7 @@ import {
 } from "../../src/client/index.js";
 import { msgpack } from "../../src/client/codec-msgpack.js";
 import { defaultConfig, type Config } from "../../src/config.js";
+import type { NamespaceRules } from "../../src/config/namespaces.js";
 import { silentLog } from "../../src/core/log.js";
 import { startNode, type StarlingNode } from "../../src/node.js";
 import { startRedis } from "../support/redis-server.js";
