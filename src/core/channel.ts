@@ -6,8 +6,18 @@ import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
 /** The application of every channel and connection, as long as a node serves one. */
 export const DEFAULT_APP = "main";
 
+/** The last key and what it was made of: its hash is known, where a new string's would be computed. */
+let lastKey: ChannelKey = "/";
+let lastApp = "";
+let lastName = "";
+
 export function channelKey(app: string, name: string): ChannelKey {
-  return `${app}/${name}`;
+  if (name !== lastName || app !== lastApp) {
+    lastKey = `${app}/${name}`;
+    lastApp = app;
+    lastName = name;
+  }
+  return lastKey;
 }
 
 /** @returns the application and the name that a key was made of */

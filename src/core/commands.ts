@@ -70,6 +70,16 @@ function ping(connection: Connection, command: Command): undefined {
   else reply(connection, command.id, {});
 }
 
+/** The last sender: most publish more than once in a row. */
+let lastSender: Sender = { connection: "" };
+
+function senderOf({ id, userId }: Connection): Sender {
+  if (lastSender.connection !== id || (lastSender.user ?? null) !== userId) {
+    lastSender = userId === null ? { connection: id } : { connection: id, user: userId };
+  }
+  return lastSender;
+}
+
 /** A client's publication on its way to the bus. */
 class ClientPublish implements PublishRequest {
   readonly key: string;
@@ -94,7 +104,7 @@ class ClientPublish implements PublishRequest {
     // The content is a view into the frame, which does not outlive this turn.
     this.payload = { bytes: Buffer.from(content.bytes), encoding: content.encoding };
     const { userId } = connection;
-    this.from = userId === null ? { connection: connection.id } : { connection: connection.id, user: userId };
+    this.from = senderOf(connection);
     this.event = command.event;
     this.tags = command.tags;
     this.exclude = command.echo === false ? connection.id : undefined;

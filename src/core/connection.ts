@@ -169,12 +169,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   message(frame: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    const counts = stats.codec(this.codec.name);
+    const counts = stats.codecs[this.codecIndex]!;
     counts.messagesIn++;
     counts.bytesIn += frame.length;
     this.awaitingPong = false;
     const nowMs = performance.now();
-    this.#noteActivity();
+    this.#noteActivity(nowMs);
     if (this.#busy) {
       this.#enqueue(frame, binary);
       return;
@@ -263,8 +263,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     }
   }
 
-  #noteActivity(): void {
-    const nowSeconds = Math.floor(Date.now() / 1000);
+  #noteActivity(nowMs: number): void {
+    const nowSeconds = Math.floor((performance.timeOrigin + nowMs) / 1000);
     if (nowSeconds - this.#lastActivity < ACTIVITY_SECONDS) return;
     this.#lastActivity = nowSeconds;
     this.#edge.registry.put(this);
@@ -278,7 +278,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   /** Without a look at what waits already: for several in a row, with a look behind the last. */
   sendFrame(frame: Uint8Array): SendResult {
     if (this.isClosed) return "dropped";
-    const counts = this.#edge.stats.codec(this.codec.name);
+    const counts = this.#edge.stats.codecs[this.codecIndex]!;
     counts.messagesOut++;
     counts.bytesOut += frame.length;
     const result = this.socket.send(frame, this.codec.binary);

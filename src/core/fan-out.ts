@@ -19,12 +19,15 @@ export class FanOut {
   readonly #bytesDue: number;
   readonly #due: () => void;
   #bytes = 0;
+  /** 0: not known in this turn. */
+  #nowMs = 0;
+  readonly #forgetNow = (): void => void (this.#nowMs = 0);
 
   /** `due` is called after every `bytesDue` bytes handed to topics. */
   constructor(options: { topics: Topics; stats: Stats; bytesDue: number; due: () => void }) {
     this.#topics = options.topics;
     this.#stats = options.stats;
-    this.#codecStats = CODECS.map((codec) => options.stats.codec(codec.name));
+    this.#codecStats = options.stats.codecs;
     this.#bytesDue = options.bytesDue;
     this.#due = options.due;
   }
@@ -50,7 +53,7 @@ export class FanOut {
       this.#count(channel, i, frame.length);
     }
     this.#stats.publicationsDelivered++;
-    this.#stats.deliverySeconds.observe(Math.max(0, Date.now() - publication.publishedAtMs) / 1000);
+    this.#stats.deliverySeconds.observe(Math.max(0, this.#now() - publication.publishedAtMs) / 1000);
   }
 
   /** What the server itself has to say to a channel's subscribers. */
@@ -62,6 +65,15 @@ export class FanOut {
       this.#topics.publish(channel.topics[i]!, frame, codec.binary);
       this.#count(channel, i, frame.length);
     }
+  }
+
+  /** A batch's publications are handed out in one go: one look at the clock is enough for all of them. */
+  #now(): number {
+    if (this.#nowMs === 0) {
+      this.#nowMs = Date.now();
+      queueMicrotask(this.#forgetNow);
+    }
+    return this.#nowMs;
   }
 
   #count(channel: LocalChannel, codecIndex: number, frameBytes: number): void {

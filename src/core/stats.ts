@@ -3,6 +3,8 @@
  * nothing; metrics/ reads them when it is scraped.
  */
 
+import { CODECS } from "../protocol/codecs.js";
+
 /** Counts values into fixed buckets; upper bounds in seconds, ascending. */
 export class Buckets {
   readonly bounds: readonly number[];
@@ -28,8 +30,8 @@ export class Buckets {
 const DELIVERY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const BATCH_ITEMS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 
-/** Per codec: index it by codec name. */
 export interface CodecStats {
+  readonly name: string;
   messagesIn: number;
   messagesOut: number;
   bytesIn: number;
@@ -74,7 +76,11 @@ export class Stats {
   readonly disconnects = new Map<number, number>();
   /** By reason: error codes of answered frames, and why upgrades were refused. */
   readonly rejects = new Map<string, number>();
-  readonly codecs = new Map<string, CodecStats>();
+  /** In the order of CODECS. */
+  readonly codecs: readonly CodecStats[] = CODECS.map(({ name }) => ({
+    name,
+    ...{ messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 },
+  }));
   readonly deliverySeconds = new Buckets(DELIVERY_SECONDS);
   readonly bridgeRoundTripSeconds = new Buckets(DELIVERY_SECONDS);
   readonly batchItems = new Buckets(BATCH_ITEMS);
@@ -87,14 +93,5 @@ export class Stats {
 
   disconnect(code: number): void {
     this.disconnects.set(code, (this.disconnects.get(code) ?? 0) + 1);
-  }
-
-  codec(name: string): CodecStats {
-    let stats = this.codecs.get(name);
-    if (stats === undefined) {
-      stats = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
-      this.codecs.set(name, stats);
-    }
-    return stats;
   }
 }

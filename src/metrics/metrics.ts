@@ -128,10 +128,10 @@ function collectMessages(registry: Registry, stats: Stats): void {
     { name: "starling_subscriptions", help: "Subscriptions of open connections" },
     () => stats.subscriptions,
   );
-  const perCodec = (name: string, help: string, field: keyof CodecStats) =>
+  const perCodec = (name: string, help: string, field: Exclude<keyof CodecStats, "name">) =>
     labelledCounter(registry, { name, help, label: "codec" }, () =>
       // Codecs are the node's own, so there are as many series as it has codecs.
-      [...stats.codecs].map(([codec, counts]) => [codec, counts[field]] as const),
+      stats.codecs.map((counts) => [counts.name, counts[field]] as const),
     );
   perCodec("starling_messages_in_total", "Frames from clients, by codec", "messagesIn");
   perCodec("starling_messages_out_total", "Frames to clients, one per receiver, by codec", "messagesOut");

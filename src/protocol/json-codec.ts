@@ -14,7 +14,14 @@ import {
 import { StarlingError } from "./errors.js";
 import { FrameWriter } from "./frame-writer.js";
 import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "./json-scan.js";
-import { Encoding, type Command, type Payload, type Publication, type ServerMessage } from "./messages.js";
+import {
+  Encoding,
+  type Command,
+  type Payload,
+  type Publication,
+  type Sender,
+  type ServerMessage,
+} from "./messages.js";
 import { isMapByte } from "./msgpack-scan.js";
 import { bufferAt, shortTextAt, textAt } from "./text-cache.js";
 import { writeMsgpackAsJson } from "./transcode.js";
@@ -132,12 +139,39 @@ function shortInteger(frame: Uint8Array, start: number, end: number): number | u
 }
 
 const fields = new JsonFields();
-const writer = new FrameWriter();
-/** The channel whose head still stands at the writer's start, and where that head ends. */
-let headChannel: string | undefined;
-let headEnd = 0;
+
+/** Longer beginnings are not kept. */
+const LEAD_BYTES_MAX = 384;
+/**
+ * A sender's frames mostly begin alike, `{"action":"send","channel":"room","content":`, and end with
+ * the content. What stands before it is then read once: comparing it takes a fifth of the time.
+ */
+const lead = new Uint8Array(LEAD_BYTES_MAX);
+let leadLength = 0;
+let leadCommand: Command | undefined;
+const LEAD_FIELDS = (1 << Field.action) | (1 << Field.channel) | (1 << Field.content);
 
 function decode(frame: Uint8Array): Command {
+  return decodeAlike(frame) ?? decodeAnew(frame);
+}
+
+/** @returns undefined unless the frame begins as the last one that was kept, and nothing but content follows */
+function decodeAlike(frame: Uint8Array): Command | undefined {
+  if (leadCommand === undefined || frame.length <= leadLength) return undefined;
+  for (let i = leadLength - 1; i >= 0; i--) if (frame[i] !== lead[i]) return undefined;
+  const end = frame.length - 1;
+  if (frame[end] !== CLOSE_BRACE) return undefined;
+  try {
+    if (skipValue(frame, leadLength) !== end) return undefined;
+  } catch (error) {
+    // Told by decodeAnew.
+    if (error instanceof ScanError) return undefined;
+    throw error;
+  }
+  return { ...leadCommand, content: { bytes: frame.subarray(leadLength, end), encoding: Encoding.json } };
+}
+
+function decodeAnew(frame: Uint8Array): Command {
   try {
     findFields(frame);
   } catch (error) {
@@ -146,11 +180,32 @@ function decode(frame: Uint8Array): Command {
   }
   fields.frame = frame;
   try {
-    return readCommand(fields);
+    const command = readCommand(fields);
+    keepLead(frame, command);
+    return command;
   } finally {
     fields.frame = NO_FRAME;
   }
 }
+
+function keepLead(frame: Uint8Array, command: Command): void {
+  if (found !== LEAD_FIELDS || command.action !== "send") return;
+  const start = starts[Field.content]!;
+  if (start > LEAD_BYTES_MAX || ends[Field.content] !== frame.length - 1) return;
+  for (let i = 0; i < start; i++) lead[i] = frame[i]!;
+  leadLength = start;
+  leadCommand = { ...command, content: undefined };
+}
+
+const writer = new FrameWriter();
+const CONTENT_KEY = '"content":';
+/** The channel whose head, up to the content, still stands at the writer's start, and where it ends. */
+let headChannel: string | undefined;
+let headEnd = 0;
+/** The last sender, and how its frames end where nothing follows it. */
+let tailConnection: string | undefined;
+let tailUser: string | undefined;
+let tail = new Uint8Array(0);
 
 function encodePublication(publication: Publication): Uint8Array {
   const { channel, payload, from, event, tags, position } = publication;
@@ -159,27 +214,30 @@ function encodePublication(publication: Publication): Uint8Array {
   } else {
     writer.restart(0);
     // The channel grammar admits nothing that JSON escapes.
-    writer.ascii(`{"type":"message","channel":"${channel}",`);
+    writer.ascii(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
     headChannel = channel;
     headEnd = writer.position;
   }
   if (payload.encoding === Encoding.json) {
-    writer.ascii('"content":');
     writer.bytes(payload.bytes);
   } else if (payload.encoding === Encoding.msgpack) {
-    writer.ascii('"content":');
     writeMsgpackAsJson(writer, payload.bytes);
   } else {
     const base64 = bufferAt(payload.bytes, 0, payload.bytes.length).toString("base64");
+    // In the place of the head's last key.
+    writer.restart(headEnd - CONTENT_KEY.length);
+    headChannel = undefined;
     writer.ascii(`"contentBase64":"${base64}"`);
   }
-  if (from !== undefined) {
-    writer.utf8(
-      from.user === undefined
-        ? `,"from":{"connection":"${from.connection}"}`
-        : `,"from":{"connection":"${from.connection}","user":${JSON.stringify(from.user)}}`,
-    );
+  if (from === undefined) {
+    writer.ascii("}");
+  } else {
+    if (from.connection !== tailConnection || from.user !== tailUser) keepTail(from);
+    writer.bytes(tail);
   }
+  if (event === undefined && tags === undefined && position === undefined) return writer.written();
+  // Over the closing brace.
+  writer.position--;
   if (event !== undefined) writer.utf8(`,"event":${JSON.stringify(event)}`);
   if (tags !== undefined) writer.utf8(`,"tags":${JSON.stringify(tags)}`);
   if (position !== undefined) {
@@ -187,6 +245,16 @@ function encodePublication(publication: Publication): Uint8Array {
   }
   writer.ascii("}");
   return writer.written();
+}
+
+function keepTail({ connection, user }: Sender): void {
+  const sender =
+    user === undefined
+      ? `{"connection":"${connection}"}`
+      : `{"connection":"${connection}","user":${JSON.stringify(user)}}`;
+  tail = Buffer.from(`,"from":${sender}}`);
+  tailConnection = connection;
+  tailUser = user;
 }
 
 export const jsonCodec: Codec = {

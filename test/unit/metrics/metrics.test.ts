@@ -137,8 +137,8 @@ describe("metrics", () => {
   });
 
   it("count messages and bytes by codec", async () => {
-    Object.assign(stats.codec("json"), { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
-    Object.assign(stats.codec("msgpack"), { messagesIn: 5 });
+    Object.assign(stats.codecs[0]!, { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
+    Object.assign(stats.codecs[1]!, { messagesIn: 5 });
     expect(await valueOf('starling_messages_in_total{codec="json"}')).toBe(1);
     expect(await valueOf('starling_messages_in_total{codec="msgpack"}')).toBe(5);
     expect(await valueOf('starling_messages_out_total{codec="json"}')).toBe(20);
