@@ -70,7 +70,6 @@ async function settled({ client }: Setup): Promise<void> {
 describe("the position", () => {
   it("comes from the reply and goes on with each message", async () => {
     const setup = await hear();
-    expect(setup.subscription.position).toBeUndefined();
     await setup.subscription.ready;
     expect(setup.subscription.position).toEqual({ offset: 5, epoch: "e" });
     setup.server.last.messages("chat:1", [6, 7]);
