@@ -20,6 +20,21 @@ export class FrameWriter {
     this.position += this.#buffer.write(text, this.position, "latin1");
   }
 
+  /** @returns false, and nothing is written, where a character is no ASCII; a loop, so for short texts */
+  shortAscii(text: string): boolean {
+    const { length } = text;
+    this.#reserve(length);
+    const buffer = this.#buffer;
+    const from = this.position;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) return false;
+      buffer[from + i] = unit;
+    }
+    this.position = from + length;
+    return true;
+  }
+
   utf8(text: string): void {
     // A UTF-16 unit is at most three bytes of UTF-8.
     this.#reserve(text.length * 3);

@@ -91,6 +91,12 @@ export function writeStringHead(writer: FrameWriter, bytes: number): void {
 
 /** A lone surrogate becomes U+FFFD: UTF-8 has no other way. */
 export function writeString(writer: FrameWriter, text: string): void {
+  if (text.length < 32) {
+    const headAt = writer.position;
+    writer.uint8(0xa0 | text.length);
+    if (writer.shortAscii(text)) return;
+    writer.position = headAt;
+  }
   writeStringHead(writer, Buffer.byteLength(text));
   writer.utf8(text);
 }
@@ -107,6 +113,23 @@ export function writeBinary(writer: FrameWriter, bytes: Uint8Array): void {
     writer.uint32(bytes.length);
   }
   writer.bytes(bytes);
+}
+
+export function writeArrayHead(writer: FrameWriter, count: number): void {
+  if (count < 16) writer.uint8(0x90 | count);
+  else if (count < 0x1_0000) {
+    writer.uint8(0xdc);
+    writer.uint16(count);
+  } else {
+    writer.uint8(0xdd);
+    writer.uint32(count);
+  }
+}
+
+/** As a float, which holds every number that JavaScript does: readers of 64-bit integers may answer bigints. */
+export function writeFloat(writer: FrameWriter, value: number): void {
+  writer.uint8(0xcb);
+  writer.float64(value);
 }
 
 /** Leaves room for the head of an array or map whose count is not known yet. @returns where */

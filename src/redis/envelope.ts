@@ -25,6 +25,16 @@
 import type { BusPublication, PublishRequest } from "../core/broker.js";
 import type { Encoding, Payload, Position, Sender, Tags } from "../protocol/messages.js";
 import { quote } from "../protocol/errors.js";
+import { FrameWriter } from "../protocol/frame-writer.js";
+import {
+  writeArrayHead,
+  writeBinary,
+  writeFloat,
+  writeNil,
+  writeNumber,
+  writePlain,
+  writeString,
+} from "../protocol/msgpack-writer.js";
 import { packMessage, unpackMessage } from "./packing.js";
 
 export const ENVELOPE_VERSION = 2;
@@ -38,6 +48,7 @@ export interface Envelope {
   readonly publications: readonly BusPublication[];
 }
 
+const ENVELOPE_FIELDS = 4;
 /** Fields of one publication in the flat array. */
 const STRIDE = 4;
 const META_FIELDS = 5;
@@ -53,8 +64,6 @@ const FIXARRAY = 0x90;
 /** Array heads, encoding, time and meta of one publication without its texts. */
 const OVERHEAD_BYTES = 32;
 
-type Meta = [string | null, string | null, string | null, unknown, string | null];
-
 /** At least what the publication takes in an envelope: three bytes of UTF-8 a character. */
 export function sizeOf(request: PublishRequest): number {
   const { payload, key, from, event, tags, exclude, messageId } = request;
@@ -66,6 +75,8 @@ export function sizeOf(request: PublishRequest): number {
   return payload.bytes.length + key.length + characters * 3 + OVERHEAD_BYTES;
 }
 
+const writer = new FrameWriter();
+
 /** The result is the caller's to keep. */
 export function encodeEnvelope(
   node: string,
@@ -73,22 +84,82 @@ export function encodeEnvelope(
   requests: readonly PublishRequest[],
   version: EnvelopeVersion = ENVELOPE_VERSION,
 ): Buffer {
-  const items = new Array<unknown>(requests.length * STRIDE);
-  let at = 0;
-  for (const request of requests) {
-    items[at++] = request.key;
-    items[at++] = request.payload.encoding;
-    items[at++] = request.payload.bytes;
-    items[at++] = metaOf(request, request.exclude, version);
-  }
-  return packMessage([version, node, openedAtMs, items]);
+  writer.restart(0);
+  writeArrayHead(writer, ENVELOPE_FIELDS);
+  writeNumber(writer, version);
+  writeString(writer, node);
+  writeFloat(writer, openedAtMs);
+  writeArrayHead(writer, requests.length * STRIDE);
+  for (const request of requests) writePublication(request, request.exclude, version);
+  return Buffer.from(writer.written());
 }
 
-/** What history holds of a publication. It has no exclusion: that would be a hole in one reader's offsets. */
-export function encodeItem(request: PublishRequest, publishedAtMs: number): Buffer {
+/**
+ * What history holds of publications, one after the other. They have no exclusion: that would be a
+ * hole in one reader's offsets.
+ */
+export function encodeItems(
+  requests: readonly PublishRequest[],
+  publishedAtMs: number,
+): { readonly bytes: Buffer; readonly lengths: readonly number[] } {
+  const lengths = new Array<number>(requests.length);
+  writer.restart(0);
+  for (let i = 0; i < requests.length; i++) {
+    const start = writer.position;
+    writeArrayHead(writer, ITEM_FIELDS);
+    writePublication(requests[i]!, undefined, ENVELOPE_VERSION);
+    writeFloat(writer, publishedAtMs);
+    lengths[i] = writer.position - start;
+  }
+  return { bytes: Buffer.from(writer.written()), lengths };
+}
+
+function writePublication(
+  request: PublishRequest,
+  exclude: string | undefined,
+  version: EnvelopeVersion,
+): void {
   const { key, payload } = request;
-  const meta = metaOf(request, undefined, ENVELOPE_VERSION);
-  return packMessage([key, payload.encoding, payload.bytes, meta, publishedAtMs]);
+  writeString(writer, key);
+  writeNumber(writer, payload.encoding);
+  writeBinary(writer, payload.bytes);
+  writeMeta(request, exclude, version);
+}
+
+/** The last sender, and the meta data of a publication that has no more than that. */
+let lastFrom: Sender | undefined;
+let lastMeta = new Uint8Array(0);
+
+function writeMeta(
+  { from, event, tags }: PublishRequest,
+  exclude: string | undefined,
+  version: EnvelopeVersion,
+): void {
+  const senderAlone = event === undefined && tags === undefined && exclude === undefined;
+  if (from === undefined && senderAlone) {
+    writeNil(writer);
+    return;
+  }
+  if (senderAlone && from === lastFrom) {
+    writer.bytes(lastMeta);
+    return;
+  }
+  const start = writer.position;
+  writeArrayHead(writer, META_FIELDS);
+  writeText(from?.connection);
+  writeText(from?.user);
+  writeText(event);
+  if (tags === undefined) writeNil(writer);
+  else writePlain(writer, version === ENVELOPE_VERSION_BEFORE ? tags : Object.entries(tags).flat());
+  writeText(exclude);
+  if (!senderAlone) return;
+  lastFrom = from;
+  lastMeta = Uint8Array.from(writer.written().subarray(start));
+}
+
+function writeText(text: string | undefined): void {
+  if (text === undefined) writeNil(writer);
+  else writeString(writer, text);
 }
 
 /** A positioned envelope up to its positions. */
@@ -96,17 +167,6 @@ export function encodePositionedHead(node: string, openedAtMs: number): Buffer {
   const head = packMessage([POSITIONED_VERSION, node, openedAtMs]);
   head[0] = FIXARRAY + POSITIONED_FIELDS;
   return head;
-}
-
-function metaOf(
-  { from, event, tags }: PublishRequest,
-  exclude: string | undefined,
-  version: EnvelopeVersion,
-): Meta | null {
-  if (from === undefined && event === undefined && tags === undefined && exclude === undefined) return null;
-  const written =
-    tags === undefined ? null : version === ENVELOPE_VERSION_BEFORE ? tags : Object.entries(tags).flat();
-  return [from?.connection ?? null, from?.user ?? null, event ?? null, written, exclude ?? null];
 }
 
 type TagsReader = (value: unknown) => Tags;

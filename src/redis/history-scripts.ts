@@ -36,7 +36,7 @@ export async function runForBytes(
   redis: RedisClient,
   script: Script,
   keys: readonly string[],
-  args: readonly (string | number)[],
+  args: readonly (string | number | Buffer)[],
 ): Promise<unknown> {
   try {
     return await redis.callBuffer("EVALSHA", [script.sha1, keys.length, ...keys, ...args]);

@@ -20,12 +20,12 @@ import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../protocol/errors.js";
 import type { Position } from "../protocol/messages.js";
-import { decodeItem, encodeItem, encodePositionedHead } from "./envelope.js";
+import { decodeItem, encodeItems, encodePositionedHead } from "./envelope.js";
 import { Gate } from "./history-gate.js";
 import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
-import { packMessage } from "./packing.js";
+import { packMessage, unpackMessage } from "./packing.js";
 import { runScript } from "./scripts.js";
 import { shardOf } from "./shard.js";
 
@@ -97,8 +97,14 @@ export class RedisHistory {
     const { requests } = batch;
     try {
       const { names, args } = this.#written(batch);
-      const reply = await this.#link.run((redis) => runScript(redis, APPEND, names, args));
-      return this.#answers(requests.length, reply as [(number | string)[], string, string]);
+      const reply = await this.#link.run((redis) => runForBytes(redis, APPEND, names, args));
+      const [answers, trouble, unpublished] = reply as [Buffer, Buffer, Buffer];
+      return this.#answers(
+        requests.length,
+        unpackMessage(answers),
+        trouble.toString(),
+        unpublished.toString(),
+      );
     } catch (error) {
       const failure =
         error instanceof StarlingError
@@ -120,9 +126,9 @@ export class RedisHistory {
     const onceNames: string[] = [];
     const rules: number[] = [];
     const layout: number[] = [];
-    const items: Buffer[] = [];
-    for (const request of requests) {
-      const { key, history, messageId } = request;
+    const items = encodeItems(requests, openedAtMs);
+    for (let i = 0; i < requests.length; i++) {
+      const { key, history, messageId } = requests[i]!;
       let number = numbers.get(key);
       if (number === undefined) {
         number = numbers.size + 1;
@@ -130,15 +136,13 @@ export class RedisHistory {
         names.push(keys.history(shard, key), keys.meta(shard, key));
         rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS);
       }
-      const item = encodeItem(request, openedAtMs);
-      items.push(item);
-      layout.push(number, item.length, messageId === undefined ? 0 : 1);
+      layout.push(number, items.lengths[i]!, messageId === undefined ? 0 : 1);
       if (messageId !== undefined) onceNames.push(keys.once(shard, key, messageId));
     }
     const args = [
       keys.bus(shard),
       encodePositionedHead(nodeId, openedAtMs),
-      Buffer.concat(items),
+      items.bytes,
       packMessage([numbers.size, ...rules, ...layout]),
       freshEpoch(),
       this.#options.messageIdWindowMs,
@@ -147,10 +151,10 @@ export class RedisHistory {
     return { names: names.concat(onceNames), args };
   }
 
-  #answers(
-    count: number,
-    [positions, trouble, unpublished]: [(number | string)[], string, string],
-  ): Answer[] {
+  #answers(count: number, positions: unknown, trouble: string, unpublished: string): Answer[] {
+    if (!Array.isArray(positions) || positions.length !== count * 2) {
+      throw new Error(`Redis answered ${count} publications with something else`);
+    }
     if (trouble !== "") this.#reportTrouble(trouble);
     if (unpublished !== "") this.#reportTrouble(unpublished);
     const answers = new Array<Answer>(count);

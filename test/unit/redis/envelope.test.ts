@@ -1,4 +1,4 @@
-import { pack } from "msgpackr";
+import { pack, unpack } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 
@@ -10,12 +10,15 @@ import {
   decodeEnvelope,
   decodeItem,
   encodeEnvelope,
-  encodeItem,
+  encodeItems,
   encodePositionedHead,
 } from "../../../src/redis/envelope.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
 
 const NOW = 1_700_000_000_123;
+
+const encodeItem = (one: PublishRequest, publishedAtMs: number): Buffer =>
+  encodeItems([one], publishedAtMs).bytes;
 
 function request(fields: Partial<PublishRequest> = {}): PublishRequest {
   return {
@@ -105,13 +108,12 @@ describe("envelope", () => {
 
   it("writes the version before for nodes that know no other", () => {
     const bytes = encodeEnvelope("n1", NOW, [request({ tags: { a: "b" } })], ENVELOPE_VERSION_BEFORE);
-    const written = pack([
+    expect(unpack(bytes)).toEqual([
       1,
       "n1",
       NOW,
       ["main/room", 0, Buffer.from('"hi"'), [null, null, null, { a: "b" }, null]],
     ]);
-    expect(bytes.equals(written)).toBe(true);
     expect(decodeEnvelope(bytes).publications[0]!.tags).toEqual({ a: "b" });
   });
 
@@ -245,6 +247,13 @@ describe("positioned envelope", () => {
       { ...request(), ...expected, position: { offset: 7, epoch: "e1" } },
       { ...full, ...expected, exclude: undefined, position: { offset: 1, epoch: "e2" } },
     ]);
+  });
+
+  it("tells where each of several items ends", () => {
+    const { bytes, lengths } = encodeItems([request(), full, request()], NOW);
+    const alone = [request(), full, request()].map((one) => encodeItem(one, NOW));
+    expect(lengths).toEqual(alone.map(({ length }) => length));
+    expect(bytes).toEqual(Buffer.concat(alone));
   });
 
   it("reads an item alone as history holds it", () => {
