@@ -22,6 +22,7 @@ export interface NodeProcess {
 
 export interface RedisProcess {
   readonly url: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -94,6 +95,7 @@ export async function startPrivateRedis(): Promise<RedisProcess> {
   });
   return {
     url: `redis://127.0.0.1:${port}`,
+    pid: child.pid!,
     stop: async () => {
       await end(child, "SIGKILL");
       await rm(dir, { recursive: true, force: true });

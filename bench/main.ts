@@ -1,0 +1,94 @@
+/** `npm run bench -- --help` */
+
+import { writeFile } from "node:fs/promises";
+import { CommanderError } from "commander";
+import { parseCommand, type BenchCommand } from "./command.js";
+import { participants, runBench } from "./runner/run.js";
+import { withoutSecrets } from "./runner/secret.js";
+import { printable } from "./runner/table.js";
+import { countText, type Case } from "./scenarios/case.js";
+import { scenarios } from "./scenarios/index.js";
+import type { Peer, WriteReport } from "./types.js";
+
+const REPORT = "./report/index.js";
+
+async function main(argv: readonly string[]): Promise<number> {
+  let command: BenchCommand;
+  try {
+    command = parseCommand(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    throw error;
+  }
+  const { options } = command;
+  const { peerByName } = await import("./peers/index.js");
+  const peers = await Promise.all(command.peers.map(peerByName));
+  const cases = command.scenarios.flatMap((name) => scenarios[name].cases(options));
+  print(planText(command, cases, peers));
+  if (command.planOnly) return 0;
+
+  const interrupted = new AbortController();
+  process.once("SIGINT", () => {
+    print("ending: what was started is being stopped");
+    interrupted.abort();
+  });
+  const result = await runBench({
+    cases,
+    peers,
+    options,
+    command: `npm run bench -- ${withoutSecrets(argv).join(" ")}`.trimEnd(),
+    reference: command.reference,
+    progress,
+    print,
+    signal: interrupted.signal,
+  });
+  progress("");
+  print(printable(result));
+  if (command.jsonFile !== undefined) {
+    await writeFile(command.jsonFile, `${JSON.stringify(result, null, 1)}\n`);
+    print(`result: ${command.jsonFile}`);
+  }
+  if (command.reportFile !== undefined) {
+    const { writeReport } = (await import(REPORT)) as { writeReport: WriteReport };
+    await writeReport(result, command.reportFile);
+    print(`report: ${command.reportFile}`);
+  }
+  if (interrupted.signal.aborted) return 130;
+  return result.runs.length === 0 ? 1 : 0;
+}
+
+function planText({ options }: BenchCommand, cases: readonly Case[], peers: readonly Peer[]): string {
+  let total = 0;
+  const lines = cases.map((each) => {
+    const { running } = participants(each, peers, options);
+    const count = options.attach === undefined ? running.length : 1;
+    const seconds = each.seconds * count * options.runs;
+    total += seconds;
+    const who =
+      options.attach?.urls.join(", ") ?? (running.map(({ name }) => name).join(", ") || "no peer that can");
+    return `  ${`${each.scenario}, ${each.variant}`.padEnd(52)} ${duration(seconds).padStart(7)}  ${who}`;
+  });
+  const runs = `${countText(options.runs)} ${options.runs === 1 ? "run" : "runs"} of each`;
+  const advice = options.runs < 5 && !options.quick ? "; give --runs 5 for a spread worth quoting" : "";
+  return [`Plan, about ${duration(total)}, ${runs}${advice}:`, ...lines, ""].join("\n");
+}
+
+function duration(seconds: number): string {
+  return seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
+}
+
+let shown = 0;
+
+function progress(text: string): void {
+  if (!process.stderr.isTTY) return;
+  const line = text.slice(0, (process.stderr.columns || 80) - 1);
+  process.stderr.write(`\r${line.padEnd(shown)}${text === "" ? "\r" : ""}`);
+  shown = line.length;
+}
+
+function print(line: string): void {
+  progress("");
+  process.stdout.write(`${line}\n`);
+}
+
+process.exitCode = await main(process.argv.slice(2));

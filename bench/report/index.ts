@@ -1,0 +1,1 @@
+export { renderReport, writeReport } from "./report.js";

@@ -1,0 +1,41 @@
+import type { ProtocolName } from "../types.js";
+
+/** What the command line says, with defaults filled in. Where a scenario has its own default, the option is absent. */
+export interface BenchOptions {
+  readonly runs: number;
+  readonly quick: boolean;
+  readonly redis: boolean;
+  readonly pin: boolean;
+  readonly loadProcesses: number;
+  readonly encoding: "json" | "msgpack";
+  readonly acknowledged: boolean;
+  readonly payloadBytes: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+  /** Of the confirmation of a sustained rate. */
+  readonly sustainSeconds: number;
+  readonly sustainP99Ms: number;
+  readonly holdMinutes: number;
+  readonly connectRate: number;
+  readonly workers: number;
+  readonly connections?: number;
+  readonly channels?: number;
+  readonly subscribers?: number;
+  readonly publishers?: number;
+  /** Messages/s; absent: as fast as possible. */
+  readonly rate?: number;
+  readonly inFlight?: number;
+  readonly nodes?: number;
+  readonly profileFolder?: string;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly attach?: AttachOptions;
+}
+
+export interface AttachOptions {
+  readonly urls: readonly string[];
+  readonly protocol: ProtocolName;
+  readonly pids: readonly number[];
+  readonly token?: string;
+  readonly apiUrl?: string;
+  readonly apiKey?: string;
+}

@@ -1,0 +1,199 @@
+/** Runs cases: for each, run by run, one peer after the other, on fresh servers. */
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Case, CaseBench } from "../scenarios/case.js";
+import type { BenchResult, Peer, ProtocolName, ScenarioRun } from "../types.js";
+import { isSecret } from "./secret.js";
+import { LoadFleet } from "./load-fleet.js";
+import { machineInfo, versions } from "./machine.js";
+import type { BenchOptions } from "./options.js";
+import { placementFor } from "./placement.js";
+import { bind } from "./processes.js";
+import { summarizeRuns } from "./summary.js";
+import { attachTarget, startTarget, type Target } from "./target.js";
+
+export interface RunOptions {
+  readonly cases: readonly Case[];
+  /** None where servers are attached to. */
+  readonly peers: readonly Peer[];
+  readonly options: BenchOptions;
+  readonly command: string;
+  readonly reference: string;
+  /** One line that replaces the last. */
+  progress(text: string): void;
+  /** A line that stays. */
+  print(line: string): void;
+  /** Ends the run early, cleanly. */
+  readonly signal: AbortSignal;
+}
+
+/** Who runs a case, or why not. */
+export function participants(
+  { scenario, variant, nodes, needs, needsRedis }: Case,
+  peers: readonly Peer[],
+  { redis }: Pick<BenchOptions, "redis">,
+): { readonly running: readonly Peer[]; readonly skipped: readonly string[] } {
+  const running: Peer[] = [];
+  const reasons = new Map<string, string[]>();
+  for (const peer of peers) {
+    const missing = needs.find((need) => !peer.has.includes(need));
+    const reason =
+      missing !== undefined
+        ? `no ${missing}`
+        : peer.maxNodes < nodes
+          ? `not as ${nodes} nodes`
+          : needsRedis && !redis
+            ? "not without a Redis"
+            : undefined;
+    if (reason === undefined) running.push(peer);
+    else reasons.set(reason, [...(reasons.get(reason) ?? []), peer.name]);
+  }
+  return {
+    running,
+    skipped: [...reasons].map(([reason, names]) => `${scenario}, ${variant}: ${names.join(", ")}: ${reason}`),
+  };
+}
+
+export async function runBench(run: RunOptions): Promise<BenchResult> {
+  const { cases, peers, options, signal } = run;
+  const startedAt = new Date().toISOString();
+  const runs: ScenarioRun[] = [];
+  const skipped: string[] = [];
+  let placementWords = "processes placed by the system";
+  for (const each of cases) {
+    const attach = options.attach;
+    const taking = participants(each, peers, options);
+    if (attach === undefined) skipped.push(...taking.skipped);
+    const names = attach === undefined ? taking.running.map(({ name }) => name) : [attach.urls.join(", ")];
+    for (let number = 1; number <= options.runs; number++) {
+      for (const [index, name] of names.entries()) {
+        if (signal.aborted) break;
+        const label = `${each.scenario}, ${each.variant}, ${name}${options.runs > 1 ? `, run ${number} of ${options.runs}` : ""}`;
+        run.progress(`${label}: starting`);
+        const peer = taking.running[index];
+        const placement = options.pin && attach === undefined ? placementFor(each.nodes) : undefined;
+        if (placement !== undefined) placementWords = placement.words;
+        const startedAt = new Date().toISOString();
+        try {
+          const protocol = protocolOf(peer, options);
+          const measured = await withBench(run, each, peer, number, (text) =>
+            run.progress(`${label}: ${text}`),
+          );
+          runs.push({
+            scenario: each.scenario,
+            variant: each.variant,
+            peer: name,
+            protocol,
+            run: number,
+            startedAt,
+            ...measured,
+          });
+          const [first] = measured.figures;
+          const problems = measured.problems.length === 0 ? "" : `; ${measured.problems.join("; ")}`;
+          run.print(
+            `${label}: ${first === undefined ? "" : describe(first.value, first.unit, first.label)}${problems}`,
+          );
+        } catch (error) {
+          if (signal.aborted) break;
+          const reason = error instanceof Error ? error.message : String(error);
+          skipped.push(`${label}: ${reason}`);
+          run.print(`${label}: failed: ${reason}`);
+        }
+      }
+    }
+  }
+  return {
+    format: 1,
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    command: run.command,
+    machine: machineInfo(placementWords),
+    versions: versions(),
+    options: flatten(options),
+    reference: run.reference,
+    runs,
+    summary: summarizeRuns(runs, run.reference),
+    skipped,
+    profiles: profilesIn(options.profileFolder),
+  };
+}
+
+async function withBench(
+  { options, signal }: RunOptions,
+  each: Case,
+  peer: Peer | undefined,
+  number: number,
+  progress: (text: string) => void,
+) {
+  const placement = options.pin && peer !== undefined ? placementFor(each.nodes) : undefined;
+  let load: LoadFleet | undefined;
+  let target: Target | undefined;
+  // Measured steps are long; on Ctrl-C what they wait for is taken from under them.
+  const abort = (): void => void load?.end();
+  try {
+    load = await LoadFleet.start(options.loadProcesses);
+    signal.addEventListener("abort", abort);
+    if (placement !== undefined) for (const pid of load.pids) bind(pid, placement.loadCores);
+    // One profile of each is enough, and writing it costs.
+    const profiled = options.profileFolder !== undefined && number === 1;
+    target =
+      peer === undefined
+        ? attachTarget(options.attach!)
+        : await startTarget(peer, {
+            nodes: each.nodes,
+            redis: options.redis,
+            placement,
+            features: {
+              ...each.features,
+              // The flags are those of `starling serve`.
+              ...(peer.name === "starling" && { settings: options.settings }),
+              ...(profiled && { profileFolder: options.profileFolder }),
+            },
+          });
+    const bench: CaseBench = {
+      target,
+      load,
+      placement,
+      protocol: protocolOf(peer, options),
+      options,
+      progress,
+    };
+    return await each.run(bench);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    await load?.end();
+    await target?.stop();
+  }
+}
+
+/** --encoding is Starling's own; the other peers speak JSON. */
+function protocolOf(peer: Peer | undefined, { attach, encoding }: BenchOptions): ProtocolName {
+  const protocol = peer?.protocol ?? attach!.protocol;
+  const speaks = peer === undefined || peer.name === "starling";
+  return speaks && protocol === "starling-json" && encoding === "msgpack" ? "starling-msgpack" : protocol;
+}
+
+function describe(value: number, unit: string, label: string): string {
+  const digits = Math.abs(value) >= 100 ? 0 : 3;
+  return `${value.toLocaleString("en-US", { maximumFractionDigits: digits })} ${unit} ${label}`;
+}
+
+function profilesIn(folder: string | undefined): string[] {
+  if (folder === undefined) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".cpuprofile"))
+    .map((name) => join(folder, name));
+}
+
+/** Without what is secret: tokens and keys stay out of results. */
+function flatten({ attach, settings, ...options }: BenchOptions): BenchResult["options"] {
+  const flat: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
+      flat[name] = value;
+  }
+  for (const [name, value] of Object.entries(settings)) flat[`--${name}`] = isSecret(name) ? "..." : value;
+  if (attach !== undefined) flat["attach"] = attach.urls.join(", ");
+  return flat;
+}

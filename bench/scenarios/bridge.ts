@@ -1,0 +1,177 @@
+import { measureTraffic, type TrafficResult } from "../runner/measure.js";
+import type { BenchOptions } from "../runner/options.js";
+import { highestSustained } from "../runner/search.js";
+import { percentileUs } from "../load/histogram.js";
+import {
+  OVERHEAD_SECONDS,
+  countText,
+  figure,
+  hasServerCpu,
+  planOf,
+  trafficFigures,
+  type Case,
+  type CaseBench,
+  type Measured,
+} from "./case.js";
+import { latencyFigures, shapeOf } from "./fanout.js";
+
+const CHANNELS = 100;
+const PUBLISHERS = 20;
+const MODEST_RATE = 20_000;
+const SEARCH = {
+  startRate: 5000,
+  minRate: 250,
+  maxRate: 5_000_000,
+  probeSeconds: 2,
+  precision: 1.08,
+};
+const QUICK_SEARCH = { startRate: 500, minRate: 250, maxRate: 2000, probeSeconds: 0.5, precision: 1.5 };
+/** A probe sends this much of what was due, or the rate was not there. */
+const SENT_SHARE_MIN = 0.98;
+const PROBES_EXPECTED = 11;
+const CONFIRMATIONS_EXPECTED = 2;
+
+/** Publishers on the first node, subscribers on the others: every delivery crosses Redis. */
+export function bridgeCases(options: BenchOptions): Case[] {
+  const nodeCounts = options.nodes === undefined ? (options.quick ? [2] : [2, 3]) : [options.nodes];
+  const fanOuts = options.subscribers === undefined ? [10, 1] : [options.subscribers];
+  return nodeCounts.flatMap((nodes) =>
+    // Of three nodes the common case only: a search takes minutes.
+    (nodes === 3 && options.nodes === undefined ? fanOuts.slice(0, 1) : fanOuts).flatMap((fanOut) => [
+      latencyCase(options, nodes, fanOut),
+      sustainedCase(options, nodes, fanOut),
+    ]),
+  );
+}
+
+function base(
+  options: BenchOptions,
+  nodes: number,
+): Pick<Case, "scenario" | "nodes" | "features" | "needsRedis" | "needs"> {
+  return {
+    scenario: "bridge",
+    nodes: options.attach?.urls.length ?? nodes,
+    features: {},
+    needsRedis: true,
+    needs: [],
+  };
+}
+
+const shape = (options: BenchOptions, fanOut: number) =>
+  ({
+    ...shapeOf(options, {
+      channels: options.quick ? 10 : CHANNELS,
+      subscribersPerChannel: fanOut,
+      publishers: options.quick ? 2 : PUBLISHERS,
+    }),
+    across: true,
+  }) as const;
+
+function latencyCase(options: BenchOptions, nodes: number, fanOut: number): Case {
+  const rate = options.rate ?? (options.quick ? 500 : MODEST_RATE);
+  return {
+    ...base(options, nodes),
+    variant: `${nodes} nodes, fan-out ${fanOut}, ${countText(rate)}/s`,
+    seconds: options.warmUpSeconds + options.seconds + OVERHEAD_SECONDS,
+    async run(bench) {
+      const result = await measureTraffic(
+        bench,
+        planOf(bench, shape(options, fanOut)),
+        { kind: "rate", messagesPerSecond: rate },
+        options,
+      );
+      return measured(bench, result, latencyFigures(result.latency));
+    },
+  };
+}
+
+function sustainedCase(options: BenchOptions, nodes: number, fanOut: number): Case {
+  const search = { ...(options.quick ? QUICK_SEARCH : SEARCH), confirmSeconds: options.sustainSeconds };
+  return {
+    ...base(options, nodes),
+    variant: `${nodes} nodes, fan-out ${fanOut}, sustained`,
+    seconds:
+      PROBES_EXPECTED * (search.probeSeconds + options.warmUpSeconds + 0.5) +
+      CONFIRMATIONS_EXPECTED * (search.confirmSeconds + options.warmUpSeconds) +
+      OVERHEAD_SECONDS,
+    async run(bench) {
+      let last: TrafficResult | undefined;
+      let why = "";
+      const rate = await highestSustained(async (messagesPerSecond, seconds) => {
+        const text = `${countText(messagesPerSecond)} messages/s for ${seconds} s`;
+        bench.progress(text);
+        const quiet = { ...bench, progress: (more: string) => bench.progress(`${text}: ${more}`) };
+        const result = await measureTraffic(
+          quiet,
+          planOf(bench, shape(options, fanOut)),
+          { kind: "rate", messagesPerSecond },
+          { warmUpSeconds: options.warmUpSeconds, seconds },
+        );
+        const failure = failureOf(result, messagesPerSecond, options.sustainP99Ms);
+        if (failure === undefined) {
+          last = result;
+          return true;
+        }
+        why = `${text}: ${failure}${result.limited === "client" ? " (the generator was the limit)" : ""}`;
+        await bench.target.restart();
+        return false;
+      }, search);
+      if (rate === undefined || last === undefined) {
+        throw new Error(`no rate held for ${search.confirmSeconds} s; ${why}`);
+      }
+      const stopped = measured(bench, last, latencyFigures(last.latency));
+      return {
+        ...stopped,
+        figures: [
+          figure("sustainedMessagesPerSecond", "highest sustained, messages", "1/s", "higher", rate),
+          figure(
+            "sustainedDeliveriesPerSecond",
+            "highest sustained, deliveries",
+            "1/s",
+            "higher",
+            rate * fanOut,
+          ),
+          ...stopped.figures,
+        ],
+        problems: [
+          ...stopped.problems,
+          ...(why === "" ? [] : why.includes("generator") ? [`above it: ${why}`] : []),
+        ],
+      };
+    },
+  };
+}
+
+/** @returns why the rate did not hold */
+export function failureOf(
+  result: Pick<TrafficResult, "lost" | "duplicated" | "closed" | "latency"> & {
+    readonly stopped: { readonly sent: number; readonly seconds: number };
+    readonly opened: { readonly failed: number };
+  },
+  messagesPerSecond: number,
+  p99Ms: number,
+): string | undefined {
+  const { lost, duplicated, closed, latency, stopped, opened } = result;
+  if (opened.failed > 0) return `${opened.failed} connections failed`;
+  if (closed > 0) return `${closed} connections closed`;
+  if (lost > 0) return `${lost} deliveries lost`;
+  if (duplicated > 0) return `${duplicated} deliveries duplicated`;
+  const sentShare = stopped.sent / stopped.seconds / messagesPerSecond;
+  if (sentShare < SENT_SHARE_MIN)
+    return `only ${Math.round(sentShare * 100)} % of what was due could be sent`;
+  if (latency === undefined) return "nothing was delivered";
+  const p99 = percentileUs(latency, 99) / 1000;
+  if (p99 >= p99Ms) return `p99 was ${p99.toFixed(1)} ms`;
+  return undefined;
+}
+
+function measured(bench: CaseBench, result: TrafficResult, latency: Measured["figures"]): Measured {
+  return {
+    figures: [...latency, ...trafficFigures(result, hasServerCpu(bench))],
+    ...(result.latency !== undefined && { latency: result.latency }),
+    series: result.series,
+    cpu: result.cpu,
+    limited: result.limited,
+    problems: result.problems,
+  };
+}

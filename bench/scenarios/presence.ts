@@ -1,0 +1,101 @@
+import {
+  measureTraffic,
+  sleep,
+  startMeter,
+  limitOf,
+  limitProblems,
+  problemsOfOpening,
+} from "../runner/measure.js";
+import type { BenchOptions } from "../runner/options.js";
+import type { Figure } from "../types.js";
+import {
+  OVERHEAD_SECONDS,
+  countText,
+  figure,
+  hasServerCpu,
+  planOf,
+  type Case,
+  type CaseBench,
+} from "./case.js";
+import { latencyFigures } from "./fanout.js";
+
+const CHANNELS = 50;
+const MEMBERS = 100;
+const ASKING = 10;
+/** Entries are written behind the subscription's answer. */
+const WRITTEN_MS = 1000;
+
+/** What it costs to join channels that keep presence, against channels that do not; and to ask who is there. */
+export function presenceCases(options: BenchOptions): Case[] {
+  const channels = options.channels ?? (options.quick ? 5 : CHANNELS);
+  const subscribersPerChannel = options.subscribers ?? (options.quick ? 20 : MEMBERS);
+  const shape = { channels, subscribersPerChannel, publishers: 0 };
+  return [
+    {
+      scenario: "presence",
+      variant: `${countText(channels)} x ${countText(subscribersPerChannel)}`,
+      nodes: options.nodes ?? 1,
+      features: { presence: true },
+      needsRedis: true,
+      needs: ["presence"],
+      seconds: options.warmUpSeconds + options.seconds + 6 + OVERHEAD_SECONDS,
+      async run(bench) {
+        const without = await join(bench, shape);
+        const joined = await join(bench, { ...shape, namespace: "presence:" });
+        bench.progress("asking who is there");
+        const plan = planOf(bench, { ...shape, publishers: ASKING, namespace: "presence:" });
+        const asked = await measureTraffic(
+          bench,
+          { ...plan, publishers: Math.max(ASKING, channels) },
+          { kind: "acknowledged", commands: 1, command: "presence" },
+          options,
+        );
+        const figures = [
+          figure("joinsPerSecond", "joins with presence", "1/s", "higher", joined.perSecond),
+          figure(
+            "queriesPerSecond",
+            "presence queries",
+            "1/s",
+            "higher",
+            asked.stopped.replies / asked.stopped.seconds,
+          ),
+          ...latencyFigures(asked.latency),
+        ];
+        if (hasServerCpu(bench)) figures.unshift(...costFigures(joined, without));
+        return {
+          figures,
+          ...(asked.latency !== undefined && { latency: asked.latency }),
+          series: joined.series,
+          cpu: joined.cpu,
+          limited: joined.limited,
+          problems: [...new Set([...without.problems, ...joined.problems, ...asked.problems])],
+        };
+      },
+    },
+  ];
+}
+
+async function join(bench: CaseBench, shape: Parameters<typeof planOf>[1]) {
+  bench.progress("joining");
+  const meter = startMeter(bench);
+  const opened = await bench.load.open(planOf(bench, shape));
+  await sleep(WRITTEN_MS);
+  const { cpu, series } = meter.stop();
+  await bench.load.close();
+  const limited = limitOf(cpu, bench);
+  return {
+    cpu,
+    series,
+    limited,
+    perSecond: opened.connections / opened.seconds,
+    usEach: (cpu.serverSeconds * 1e6) / opened.connections,
+    problems: [...problemsOfOpening(opened), ...limitProblems(limited, cpu)],
+  };
+}
+
+function costFigures(joined: { usEach: number }, without: { usEach: number }): Figure[] {
+  return [
+    figure("joinUs", "server CPU to connect and join, with presence", "us", "lower", joined.usEach),
+    figure("joinUsWithout", "server CPU to connect and join, without", "us", "lower", without.usEach),
+  ];
+}

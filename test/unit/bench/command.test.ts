@@ -1,0 +1,64 @@
+import { describe, expect, it } from "vitest";
+import { parseCommand } from "../../../bench/command.js";
+import { withoutSecrets } from "../../../bench/runner/secret.js";
+import { placeOn } from "../../../bench/runner/placement.js";
+import { scenarios } from "../../../bench/scenarios/index.js";
+
+function refusal(argv: readonly string[]): string {
+  let said = "";
+  try {
+    parseCommand(argv, (program) => program.configureOutput({ writeErr: (text) => (said += text) }));
+  } catch {
+    return said;
+  }
+  throw new Error(`${argv.join(" ")} was taken`);
+}
+
+describe("the command line", () => {
+  it("runs every scenario but idle where none is named", () => {
+    const { scenarios: named, peers, reference } = parseCommand([]);
+    expect(named).toHaveLength(Object.keys(scenarios).length - 1);
+    expect(named).not.toContain("idle");
+    expect([...peers, reference]).toEqual(["starling", "raw", "ws", "raw"]);
+  });
+
+  it("names the nearest scenario, and all where none is near", () => {
+    expect(refusal(["fanot"])).toContain('no scenario "fanot": did you mean fanout?');
+    expect(refusal(["zzzzzzzz"])).toContain("there are connect, fanout");
+  });
+
+  it.each([
+    [["--peers", "starling,wz"], "did you mean ws?"],
+    [["--runs", "0"], "whole number from 1 to 1000"],
+    [["--seconds", "-1"], "above 0"],
+    [["--payload", "31"], "from 32"],
+    [["fanout", "--attach", "http://x"], "ws:// or wss://"],
+    [["--attach", "ws://127.0.0.1:1"], "needs the names of scenarios"],
+    [["--set", "bus shards"], "name=value"],
+    [["--peers", "starling", "--reference", "ws"], "not among"],
+    [["--rats", "1"], "unknown option"],
+  ])("refuses %o", (argv, why) => {
+    expect(refusal(argv)).toContain(why);
+  });
+
+  it("makes the cases small with --quick, and what is said explicitly stands", () => {
+    const { options } = parseCommand(["fanout", "--quick", "--seconds", "3", "--channels", "2"]);
+    expect(options).toMatchObject({ seconds: 3, warmUpSeconds: 0.3 });
+    expect(scenarios.fanout.cases(options).map(({ variant }) => variant)).toEqual(["2 x 1,000"]);
+  });
+
+  it("shows no secret", () => {
+    const argv = ["http", "--api-key", "k1", "--token=t1", "--set", "jwt-secret=s1", "--seconds", "3"];
+    expect(withoutSecrets(argv).join(" ")).toBe(
+      "http --api-key ... --token=... --set jwt-secret=... --seconds 3",
+    );
+  });
+});
+
+describe("placement", () => {
+  it("gives servers and load cores of their own", () => {
+    expect(placeOn(1, 1)).toBeUndefined();
+    expect(placeOn(2, 3)).toMatchObject({ serverCores: [0], loadCores: [1] });
+    expect(placeOn(8, 3)).toMatchObject({ serverCores: [0, 1, 2], loadCores: [3, 4, 5, 6, 7] });
+  });
+});
