@@ -154,6 +154,8 @@ function connectionOptions(options: RedisOptions, target: RedisTarget, role: Red
   return {
     lazyConnect: true,
     connectionName: `starling:${role}`,
+    // One right less to ask for: the name says who we are.
+    disableClientInfo: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     // The link subscribes by itself: it must know when that is done.
@@ -219,6 +221,8 @@ export async function connectRedis(redis: RedisClient, options: RedisOptions): P
   for (const event of ERROR_EVENTS) redis.on(event, remember);
   try {
     await redis.connect();
+    // A database that could not be selected: ioredis would go on in another.
+    if (cause instanceof ReplyError && redis instanceof Redis) throw cause;
   } catch (error) {
     closed.add(redis);
     redis.disconnect();
@@ -258,6 +262,7 @@ function advice(reason: string): string {
   if (/wrong version number|packet length|EPROTO/i.test(reason)) {
     return "that port speaks no TLS: use redis instead of rediss";
   }
+  if (/DB index is out of range/i.test(reason)) return "the URL names a database that it does not have";
   if (/cluster support disabled/i.test(reason)) return "it is no Cluster: use redis://";
   if (/invalid reply/i.test(reason)) return "no Sentinel there knows a master of that name";
   if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";

@@ -2,8 +2,6 @@
 
 import { createHash } from "node:crypto";
 
-import { ReplyError } from "ioredis";
-
 import { mastersOf, type RedisClient } from "./client.js";
 import { loadScript, type Script } from "./scripts.js";
 
@@ -21,14 +19,9 @@ function withStanding(name: string): Script {
  * one could overtake the others while they are sent again in full.
  */
 export async function knowHistoryScripts(redis: RedisClient): Promise<void> {
-  try {
-    await Promise.all(
-      mastersOf(redis).flatMap((master) => [APPEND, READ, TOPS].map(({ lua }) => master.script("LOAD", lua))),
-    );
-  } catch (error) {
-    // A user without scripts: fleets without history work, and who uses it is told then.
-    if (!(error instanceof ReplyError)) throw error;
-  }
+  await Promise.all(
+    mastersOf(redis).flatMap((master) => [APPEND, READ, TOPS].map(({ lua }) => master.script("LOAD", lua))),
+  );
 }
 
 /** As runScript, but strings come back as bytes. */

@@ -9,7 +9,7 @@
  * that has channels of ours, and the link is up if all of them pass.
  */
 
-import { Cluster, ReplyError, type Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
@@ -28,6 +28,7 @@ import { createClusterSubscriber } from "./cluster-subscriber.js";
 import { createKeys, type Keys } from "./keys.js";
 import { Probe } from "./probe.js";
 import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
+import { isRefusal, requireRights, startFailure } from "./rights.js";
 import { hashTag, slotOf } from "./slots.js";
 import { createSubscriber, type Subscriber, type SubscriberOptions, type Wanted } from "./subscriber.js";
 import { address } from "./target.js";
@@ -79,6 +80,7 @@ export interface RedisLink {
 
 /** A step that failed on a good connection is tried again after this. */
 const RETRY_MS = 500;
+const PUBLISHED = [undefined] as const;
 
 export function createRedisLink(options: RedisLinkOptions): RedisLink {
   return new Link(options);
@@ -240,12 +242,13 @@ class Link implements RedisLink {
   }
 
   async #firstSteps(): Promise<void> {
+    const { redis } = this.#options;
     try {
+      if (this.#cluster !== undefined) await connectMasters(this.#cluster);
+      await requireRights(this.#publisher, redis, this.#cluster !== undefined);
       await this.#runSteps();
     } catch (error) {
-      if (!/\bMOVED \d/.test(String(error))) throw error;
-      const message = `Redis at ${address(this.#options.redis.url)} is part of a Cluster: use redis+cluster://`;
-      throw new Error(message, { cause: error });
+      throw startFailure(error, redis.url);
     }
   }
 
@@ -346,15 +349,7 @@ class Link implements RedisLink {
 
   /** Trying again does not help who may not: that ends the first open(). */
   #refused(error: unknown): void {
-    if (this.#opened === undefined || !(error instanceof ReplyError)) return;
-    const { message } = error as Error;
-    if (!message.startsWith("NOPERM")) return;
-    this.#opened(
-      new Error(
-        `Redis at ${address(this.#options.redis.url)} refuses the bus: ${message}; ` +
-          "docs/redis.md has the ACL that the user needs, channels included",
-      ),
-    );
+    if (isRefusal(error)) this.#opened?.(startFailure(error, this.#options.redis.url) as Error);
   }
 
   #probePassed(tookMs: number): void {
@@ -393,11 +388,18 @@ class Link implements RedisLink {
     for (const listener of this.#listeners) listener(false);
   }
 
-  async publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]> {
+  publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]> {
     const down = this.#down;
-    if (down !== undefined) return messages.map(() => down);
-    const errors = await publishAll(this.#publisher, messages);
-    return errors.map((error) => (error === undefined ? undefined : this.#failure(error)));
+    if (down !== undefined) return Promise.resolve(messages.map(() => down));
+    const [first] = messages;
+    // Nearly every flush is one message.
+    if (first !== undefined && messages.length === 1) {
+      return publishOne(this.#publisher, first.channel, first.bytes).then(
+        () => PUBLISHED,
+        (error: unknown) => [this.#failure(error)],
+      );
+    }
+    return publishAll(this.#publisher, messages, (error) => this.#failure(error));
   }
 
   async run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T> {

@@ -16,31 +16,36 @@ export function publishOne(client: RedisClient, channel: string, message: Buffer
   return client instanceof Cluster ? client.spublish(channel, message) : client.publish(channel, message);
 }
 
-/** Never rejects. @returns for each message what the client failed with, or undefined: Redis has it */
-export function publishAll(client: RedisClient, messages: readonly BusMessage[]): Promise<unknown[]> {
-  if (messages.length > 1 && !(client instanceof Cluster)) return pipelined(client, messages);
+/** Never rejects. @returns for each message its failure, or undefined: Redis has it */
+export function publishAll<Failure>(
+  client: RedisClient,
+  messages: readonly BusMessage[],
+  failureOf: (error: unknown) => Failure,
+): Promise<(Failure | undefined)[]> {
+  if (!(client instanceof Cluster)) return pipelined(client, messages, failureOf);
   // A Cluster's pipelines are of one slot.
   return Promise.all(
-    messages.map(({ channel, bytes }) =>
-      publishOne(client, channel, bytes).then(
-        () => undefined,
-        (error: unknown) => error,
-      ),
-    ),
+    messages.map(({ channel, bytes }) => publishOne(client, channel, bytes).then(() => undefined, failureOf)),
   );
 }
 
-async function pipelined(redis: Redis, messages: readonly BusMessage[]): Promise<unknown[]> {
+async function pipelined<Failure>(
+  redis: Redis,
+  messages: readonly BusMessage[],
+  failureOf: (error: unknown) => Failure,
+): Promise<(Failure | undefined)[]> {
   const pipeline = redis.pipeline();
   for (const { channel, bytes } of messages) pipeline.publish(channel, bytes);
   try {
     const results = await pipeline.exec();
     return messages.map((_, i) => {
       const result = results?.[i];
-      return result === undefined ? new Error("a pipeline without a result") : (result[0] ?? undefined);
+      if (result === undefined) return failureOf(new Error("a pipeline without a result"));
+      return result[0] === null ? undefined : failureOf(result[0]);
     });
   } catch (error) {
-    return messages.map(() => error);
+    const failure = failureOf(error);
+    return messages.map(() => failure);
   }
 }
 

@@ -1,5 +1,7 @@
 /** Who is connected where, and sessions that any node can resume, in Redis. */
 
+import { Cluster } from "ioredis";
+
 import type { Log } from "../core/log.js";
 import type {
   ConnectionRegistry,
@@ -22,6 +24,7 @@ import { createKeys } from "./keys.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { createReaper } from "./reaper.js";
+import { requireRights, startFailure } from "./rights.js";
 import { loadScript, runScript } from "./scripts.js";
 import { createSessionStore, hashSecret } from "./sessions.js";
 
@@ -171,12 +174,13 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       handlers = given;
       await connectRedis(redis, options.redis);
       try {
+        await requireRights(redis, options.redis, redis instanceof Cluster);
         await lease.start();
       } catch (error) {
         lease.stop();
         outbox.close();
         await closeRedis(redis);
-        throw error;
+        throw startFailure(error, options.redis.url);
       }
       reaper.start();
       const intervalMs = Math.max(TOUCH_INTERVAL_LEAST_MS, sessionTtlMs / 2 / TOUCH_SHARES);
