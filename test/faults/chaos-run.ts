@@ -73,7 +73,7 @@ const METRICS =
   /^starling_(sessions_|session_faults|slow_closes|drop_reports|bridge_reconnects|envelopes_skipped|gaps?|feed|history|repair|stale|heartbeat_timeouts|presence)/;
 
 /** A process of clients. */
-class Clients {
+export class Clients {
   readonly #child: ChildProcess;
   status: ClientsStatus | undefined;
 
@@ -465,7 +465,7 @@ class PresenceAsker {
   }
 }
 
-async function until(
+export async function until(
   check: () => boolean | Promise<boolean>,
   deadlineMs: number,
   signal?: AbortSignal,

@@ -13,7 +13,7 @@ interface ApiAnswer {
 
 /** Settles with what happened; never repeated. */
 export async function publishByApi(
-  node: FleetNode,
+  node: Pick<FleetNode, "apiUrl">,
   id: string,
   channel: string,
   filler = "",

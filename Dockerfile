@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+
+FROM node:20.20.2-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# `prepare` would build before the sources are here; no dependency needs its install script.
+RUN npm ci --ignore-scripts
+COPY tsconfig.json ./
+COPY scripts/build.mjs scripts/
+COPY src src
+RUN npm run build
+
+FROM node:20.20.2-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# uWebSockets.js brings a binary for each system and version of Node: only this one's stays.
+RUN npm ci --omit=dev --ignore-scripts \
+  && cd node_modules/uWebSockets.js \
+  && keep="$(node -p '`uws_${process.platform}_${process.arch}_${process.versions.modules}.node`')" \
+  && test -f "$keep" \
+  && find . -maxdepth 1 -name 'uws_*.node' ! -name "$keep" -delete
+
+FROM node:20.20.2-bookworm-slim
+WORKDIR /app
+ENV NODE_ENV=production \
+  STARLING_HOST=0.0.0.0 \
+  STARLING_PORT=8000 \
+  STARLING_API_HOST=0.0.0.0 \
+  STARLING_API_PORT=8001
+COPY LICENSE package.json ./
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+USER node
+EXPOSE 8000 8001
+# Alive, not ready: a node that drains or waits for Redis must not be restarted for it.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.STARLING_API_PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "dist/cli.js"]
+CMD ["serve"]

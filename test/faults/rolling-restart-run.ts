@@ -1,0 +1,336 @@
+/** All nodes behind Envoy restarted one after the other, under clients and publications, and the checker's verdict. */
+
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { NodePlace } from "../../scripts/stack/node-place.js";
+import { startStack, type Stack } from "../../scripts/stack/start.js";
+import { Clients, judgeFiles, until } from "./chaos-run.js";
+import type { Evidence, Position, Verdict } from "./checker.js";
+import type { ClientsStatus } from "./client-process.js";
+import { publishByApi } from "./publisher.js";
+import { createRandom } from "./random.js";
+
+export interface RollingRestartOptions {
+  readonly nodes: number;
+  readonly clients: number;
+  readonly processes: number;
+  readonly channels: number;
+  readonly channelsPerClient: number;
+  /** Publications a second, half by clients and half by the server API. */
+  readonly rate: number;
+  /** Of the nodes (docs/configuration.md). */
+  readonly drainNoticeMs: number;
+  readonly drainMs: number;
+  readonly historySize: number;
+  readonly historyTtlMs: number;
+  readonly seed: number;
+  /** Directory of the built package: every second client uses its SDK. */
+  readonly dist: string;
+  readonly keep?: string | undefined;
+  readonly print: (line: string) => void;
+}
+
+/** What the restart of one node was for the clients. */
+export interface Restart {
+  readonly node: string;
+  /** That it had when it was told to go. */
+  readonly clients: number;
+  /** Least share of all clients that were connected and subscribed. */
+  readonly fewestReady: number;
+  /** From SIGTERM until so many connected anew as 99 % of its clients; undefined: they never did. */
+  readonly resumedSeconds: number | undefined;
+  /** Averaged over its clients: how long one was away. */
+  readonly awaySeconds: number;
+  /** Most connects to Envoy within one second. */
+  readonly connectsPerSecond: number;
+  /** What even clients would be: its clients over drainMs. */
+  readonly evenPerSecond: number;
+}
+
+export interface RollingRestartResult {
+  readonly verdict: Verdict;
+  readonly restarts: readonly Restart[];
+  readonly peakConnectsPerSecond: number;
+  /** Answers of Envoy to clients. */
+  readonly answers: { readonly "4xx": number; readonly "5xx": number };
+  readonly troubles: readonly string[];
+  readonly ok: boolean;
+}
+
+const NAMESPACE = "chat";
+const READY_MS = 120_000;
+const SETTLE_MS = 40_000;
+const CATCH_UP_MS = 45_000;
+const SAMPLE_MS = 100;
+/** Between two nodes: what the first one's clients do to the others has come to rest. */
+const PAUSE_MS = 1_000;
+/** Clients of a run spread over nodes by key; many keys a node make the shares even. */
+const KEYS = 1_000;
+const RESUMED_SHARE = 0.99;
+/** Sending away in slices bounds connects: chance and a busy machine bunch them, never as if all went at once. */
+const CONNECTS_FACTOR = 3;
+const CONNECTS_SLACK = 20;
+
+interface Sample {
+  readonly atMs: number;
+  /** Connections that Envoy has had. */
+  readonly connections: number;
+  readonly ready: number;
+  /** That clients have completed. */
+  readonly connects: number;
+}
+
+export async function runRollingRestart(options: RollingRestartOptions): Promise<RollingRestartResult> {
+  const troubles: string[] = [];
+  const trouble = (what: string): void => {
+    troubles.push(what);
+    options.print(`trouble: ${what}`);
+  };
+  const { historySize, historyTtlMs } = options;
+  const rules = { historySize, historyTtlMs, recovery: true };
+  const stack = await startStack({
+    nodes: options.nodes,
+    nodeFlags: [
+      `--namespaces=${JSON.stringify({ [NAMESPACE]: rules })}`,
+      ...["--no-demo", "--log-level=warn"],
+      ...[`--drain-notice-ms=${options.drainNoticeMs}`, `--drain-ms=${options.drainMs}`],
+    ],
+    onExit: trouble,
+  });
+  const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-rolling-")));
+  const processes: Clients[] = [];
+  try {
+    const run = new Run(options, stack, processes, directory, trouble);
+    const restarts = await run.go();
+    const answers = await run.answers();
+    const files = [...processes.map(({ file }) => file), run.file];
+    const verdict = await judgeFiles(files, { historySize, historyTtlMs });
+    const peakConnectsPerSecond = Math.max(0, ...restarts.map(({ connectsPerSecond }) => connectsPerSecond));
+    const ok = verdict.ok && verdict.notRecovered === 0 && troubles.length === 0;
+    return { verdict, restarts, peakConnectsPerSecond, answers, troubles, ok };
+  } finally {
+    await Promise.all(processes.map((process) => process.stop()));
+    await stack.stop();
+    if (options.keep === undefined) await rm(directory, { recursive: true, force: true });
+    else options.print(`evidence in ${directory}`);
+  }
+}
+
+class Run {
+  readonly file: string;
+  readonly #evidence;
+  readonly #random;
+  readonly #channels: readonly string[];
+  readonly #publishing = new Set<Promise<void>>();
+  readonly #samples: Sample[] = [];
+  #count = 0;
+
+  constructor(
+    readonly options: RollingRestartOptions,
+    readonly stack: Stack,
+    readonly processes: Clients[],
+    directory: string,
+    readonly trouble: (what: string) => void,
+  ) {
+    const { clients, processes: count, channelsPerClient, rate, seed } = options;
+    this.file = join(directory, "run.jsonl");
+    this.#evidence = createWriteStream(this.file);
+    this.#random = createRandom(seed);
+    this.#channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
+    const urls = Array.from({ length: KEYS }, (_, index) => `${stack.envoy.wsUrl}/?key=room-${index}`);
+    for (let index = 0; index < count; index++) {
+      const file = join(directory, `clients-${index}.jsonl`);
+      const process = new Clients(file, trouble);
+      processes.push(process);
+      process.send({
+        kind: "start",
+        options: {
+          name: `p${index}`,
+          urls,
+          clients: Math.floor(clients / count) + (index < clients % count ? 1 : 0),
+          dist: options.dist,
+          channels: this.#channels,
+          channelsPerClient: Math.min(channelsPerClient, this.#channels.length),
+          rate: rate / 2 / count,
+          seed: seed + 1 + index,
+          file,
+        },
+      });
+    }
+  }
+
+  async go(): Promise<Restart[]> {
+    const { clients, print, rate } = this.options;
+    if (!(await until(() => this.#sum("ready") === clients, READY_MS))) {
+      this.trouble(`only ${this.#sum("ready")} of ${clients} clients could subscribe`);
+      return [];
+    }
+    print(`${clients} clients are subscribed, through Envoy, to ${this.options.nodes} nodes`);
+    const publishing = setInterval(() => this.#publish(), 2_000 / rate);
+    const stopSampling = this.#sampleAlways();
+    const restarts: Restart[] = [];
+    try {
+      await delay(PAUSE_MS);
+      for (const node of this.stack.nodes) {
+        const restart = await this.#restart(node);
+        restarts.push(restart);
+        print(describeRestart(restart));
+        await delay(PAUSE_MS);
+      }
+    } finally {
+      clearInterval(publishing);
+      await stopSampling();
+    }
+    for (const process of this.processes) process.send({ kind: "quiet" });
+    await this.#settle();
+    await Promise.all(this.processes.map((process) => process.finish()));
+    await new Promise((resolve) => this.#evidence.end(resolve));
+    return restarts;
+  }
+
+  async answers(): Promise<RollingRestartResult["answers"]> {
+    const stats = await this.stack.envoy.stats("^http.edge.downstream_rq_[45]xx$");
+    return {
+      "4xx": stats.get("http.edge.downstream_rq_4xx") ?? 0,
+      "5xx": stats.get("http.edge.downstream_rq_5xx") ?? 0,
+    };
+  }
+
+  async #restart(node: NodePlace): Promise<Restart> {
+    const { clients, drainMs } = this.options;
+    const own = await connectionsOf(node);
+    const from = this.#samples.length;
+    const { connects } = this.#sample(0);
+    const startedAtMs = performance.now();
+    await node.end("SIGTERM");
+    await node.start();
+    const isBack = async (): Promise<boolean> =>
+      (await this.stack.envoy.healthyNodes()) === this.options.nodes &&
+      this.#sum("ready") === clients &&
+      this.#sum("connects") - connects >= own * RESUMED_SHARE;
+    if (!(await until(isBack, READY_MS))) {
+      this.trouble(`after ${node.name} restarted ${this.#sum("ready")} of ${clients} clients are there`);
+    }
+    // Its last window of a second belongs to it, too.
+    await delay(1_000);
+    const samples = this.#samples.slice(from);
+    const resumed = samples.find(
+      (sample) =>
+        sample.connects - connects >= own * RESUMED_SHARE && sample.ready >= clients * RESUMED_SHARE,
+    );
+    const awayMs = samples.reduce(
+      (sum, sample, index) =>
+        sum + (clients - sample.ready) * (sample.atMs - (samples[index - 1]?.atMs ?? startedAtMs)),
+      0,
+    );
+    return {
+      node: node.name,
+      clients: own,
+      fewestReady: Math.min(...samples.map(({ ready }) => ready)) / clients,
+      resumedSeconds: resumed === undefined ? undefined : (resumed.atMs - startedAtMs) / 1_000,
+      awaySeconds: awayMs / 1_000 / Math.max(1, own),
+      connectsPerSecond: peakOf(samples),
+      evenPerSecond: own / (drainMs / 1_000),
+    };
+  }
+
+  #sampleAlways(): () => Promise<void> {
+    let on = true;
+    const sampling = (async () => {
+      const name = "http.edge.downstream_cx_total";
+      while (on) {
+        const stats = await this.stack.envoy.stats(`^${name}$`);
+        this.#samples.push(this.#sample(stats.get(name) ?? 0));
+        await delay(SAMPLE_MS);
+      }
+    })();
+    // Envoy that does not answer is found where this is awaited.
+    sampling.catch(() => undefined);
+    return () => {
+      on = false;
+      return sampling;
+    };
+  }
+
+  #sample(connections: number): Sample {
+    const [ready, connects] = [this.#sum("ready"), this.#sum("connects")];
+    return { atMs: performance.now(), connections, ready, connects };
+  }
+
+  #sum(
+    field: keyof { [Name in keyof ClientsStatus as ClientsStatus[Name] extends number ? Name : never]: 0 },
+  ): number {
+    return this.processes.reduce((sum, { status }) => sum + (status?.[field] ?? 0), 0);
+  }
+
+  #record(evidence: Evidence): void {
+    this.#evidence.write(`${JSON.stringify(evidence)}\n`);
+  }
+
+  /** As an application's backend does: at Envoy's port for it. */
+  #publish(): void {
+    const channel = this.#random.pick(this.#channels);
+    const publishing = publishByApi(this.stack.envoy, `api:${this.#count++}`, channel).then((publication) => {
+      this.#record(publication);
+      this.#publishing.delete(publishing);
+    });
+    this.#publishing.add(publishing);
+  }
+
+  /** Every channel gets a last publication, and every client has the time to be there. */
+  async #settle(): Promise<void> {
+    await Promise.all(this.#publishing);
+    if (!(await until(() => this.#sum("unsettled") === 0, SETTLE_MS))) {
+      this.trouble(`${this.#sum("unsettled")} publications were never settled`);
+    }
+    const tops: Record<string, Position> = {};
+    for (const channel of this.#channels) {
+      const top = await publishByApi(this.stack.envoy, `last:${this.#count++}`, channel);
+      this.#record(top);
+      if (top.position === undefined) this.trouble(`nothing could be published to ${channel} in the end`);
+      else tops[channel] = top.position;
+    }
+    for (const process of this.processes) process.send({ kind: "tops", tops });
+    // The next status counts those that are behind.
+    await delay(1_000);
+    await until(() => this.#sum("behind") === 0, CATCH_UP_MS);
+  }
+}
+
+async function connectionsOf(node: NodePlace): Promise<number> {
+  const text = await (await fetch(`${node.apiUrl}/metrics`)).text();
+  const found = /^starling_connections(?:\{[^}]*\})? (\d+)/m.exec(text)?.[1];
+  if (found === undefined) throw new Error(`${node.name} has no metric starling_connections`);
+  return Number(found);
+}
+
+/** Most new connections in any second. */
+function peakOf(samples: readonly Sample[]): number {
+  let peak = 0;
+  let first = 0;
+  for (const { atMs, connections } of samples) {
+    while (atMs - samples[first]!.atMs > 1_000) first++;
+    // A window is a second or a sample longer.
+    const before = samples[Math.max(0, first - 1)]!;
+    peak = Math.max(peak, ((connections - before.connections) * 1_000) / Math.max(1_000, atMs - before.atMs));
+  }
+  return Math.round(peak);
+}
+
+export function isBounded({ connectsPerSecond, evenPerSecond }: Restart): boolean {
+  return connectsPerSecond <= evenPerSecond * CONNECTS_FACTOR + CONNECTS_SLACK;
+}
+
+export function describeRestart(restart: Restart): string {
+  const { node, clients, fewestReady, resumedSeconds, awaySeconds, connectsPerSecond, evenPerSecond } =
+    restart;
+  const resumed = resumedSeconds === undefined ? "never" : `${resumedSeconds.toFixed(1)} s after SIGTERM`;
+  return (
+    `${node}: ${clients} clients, 99 % of them resumed ${resumed}; each was away ${awaySeconds.toFixed(2)} s on average; ` +
+    `at least ${(fewestReady * 100).toFixed(1)} % of all were served; ` +
+    `peak ${connectsPerSecond} connects/s (even: ${evenPerSecond.toFixed(0)})`
+  );
+}
