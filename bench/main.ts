@@ -28,10 +28,13 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.planOnly) return 0;
 
   const interrupted = new AbortController();
-  process.once("SIGINT", () => {
-    print("ending: what was started is being stopped");
-    interrupted.abort();
-  });
+  // Again and again it stays the same: what was started must not be left running.
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (!interrupted.signal.aborted) print("ending: what was started is being stopped");
+      interrupted.abort();
+    });
+  }
   const result = await runBench({
     cases,
     peers,
@@ -53,7 +56,8 @@ async function main(argv: readonly string[]): Promise<number> {
     await writeReport(result, command.reportFile);
     print(`report: ${command.reportFile}`);
   }
-  if (interrupted.signal.aborted) return 130;
+  // Steps that were left behind still wait for something.
+  if (interrupted.signal.aborted) process.exit(130);
   return result.runs.length === 0 ? 1 : 0;
 }
 

@@ -1,6 +1,6 @@
 /** Runs cases: for each, run by run, one peer after the other, on fresh servers. */
 
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Case, CaseBench } from "../scenarios/case.js";
 import type { BenchResult, Peer, ProtocolName, ScenarioRun } from "../types.js";
@@ -115,7 +115,7 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
     runs,
     summary: summarizeRuns(runs, run.reference),
     skipped,
-    profiles: profilesIn(options.profileFolder),
+    profiles: profilesIn(options.profileFolder, Date.parse(startedAt)),
   };
 }
 
@@ -129,11 +129,15 @@ async function withBench(
   const placement = options.pin && peer !== undefined ? placementFor(each.nodes) : undefined;
   let load: LoadFleet | undefined;
   let target: Target | undefined;
-  // Measured steps are long; on Ctrl-C what they wait for is taken from under them.
-  const abort = (): void => void load?.end();
+  let abort: () => void = () => undefined;
+  // Measured steps are long: on Ctrl-C they are left behind, and what they wait for is stopped.
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(new Error("interrupted"));
+    signal.addEventListener("abort", abort);
+  });
+  aborted.catch(() => undefined);
   try {
     load = await LoadFleet.start(options.loadProcesses);
-    signal.addEventListener("abort", abort);
     if (placement !== undefined) for (const pid of load.pids) bind(pid, placement.loadCores);
     // One profile of each is enough, and writing it costs.
     const profiled = options.profileFolder !== undefined && number === 1;
@@ -159,7 +163,7 @@ async function withBench(
       options,
       progress,
     };
-    return await each.run(bench);
+    return await Promise.race([each.run(bench), aborted]);
   } finally {
     signal.removeEventListener("abort", abort);
     await load?.end();
@@ -179,11 +183,13 @@ function describe(value: number, unit: string, label: string): string {
   return `${value.toLocaleString("en-US", { maximumFractionDigits: digits })} ${unit} ${label}`;
 }
 
-function profilesIn(folder: string | undefined): string[] {
+/** Those of this run; earlier ones may lie beside them. */
+function profilesIn(folder: string | undefined, sinceMs: number): string[] {
   if (folder === undefined) return [];
   return readdirSync(folder)
     .filter((name) => name.endsWith(".cpuprofile"))
-    .map((name) => join(folder, name));
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).mtimeMs >= sinceMs);
 }
 
 /** Without what is secret: tokens and keys stay out of results. */

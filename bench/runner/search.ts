@@ -21,8 +21,14 @@ const CONFIRM_ATTEMPTS_MAX = 8;
  * rate that held, in steps of 7 % down.
  * @returns undefined where not even the least rate was confirmed
  */
-export async function highestSustained(probe: Probe, options: SearchOptions): Promise<number | undefined> {
+export async function highestSustained(
+  probeOnce: Probe,
+  options: SearchOptions,
+): Promise<number | undefined> {
   const { startRate, maxRate, minRate, probeSeconds, confirmSeconds, precision } = options;
+  // A failure counts once it is repeated: a moment in which the machine did something else is no limit of the server.
+  const probe: Probe = async (rate, seconds) =>
+    (await probeOnce(rate, seconds)) || (await probeOnce(rate, seconds));
   let held: number | undefined;
   let failed: number | undefined;
   let rate = Math.min(Math.max(startRate, minRate), maxRate);
