@@ -232,9 +232,9 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     commandTimeoutMs: config.redisCommandTimeoutMs,
     sentinelPassword: config.redisSentinelPassword,
     tls: {
-      ca: readOptional(config.redisTlsCaFile),
-      cert: readOptional(config.redisTlsCertFile),
-      key: readOptional(config.redisTlsKeyFile),
+      ca: readOptional(config, "redisTlsCaFile"),
+      cert: readOptional(config, "redisTlsCertFile"),
+      key: readOptional(config, "redisTlsKeyFile"),
       serverName: config.redisTlsServerName,
     },
   };
@@ -304,8 +304,20 @@ function tlsFiles(config: Config): TlsFiles | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
 }
 
-function readOptional(path: string | undefined): string | undefined {
-  return path === undefined ? undefined : readFileSync(path, "utf8");
+function readOptional(
+  config: Config,
+  option: "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile",
+): string | undefined {
+  const path = config[option];
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new Error(`${option} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  if (!text.includes("-----BEGIN ")) throw new Error(`${option} is no PEM file: ${path}`);
+  return text;
 }
 
 function createAuthorizer(config: Config): Authorizer {

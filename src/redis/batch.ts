@@ -61,7 +61,7 @@ export interface Batch {
 export interface BatchTarget {
   readonly sessions: SessionStore;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
-  writeHash(removed: readonly string[], fields: readonly string[]): Promise<boolean>;
+  writeHash(removed: readonly string[], lines: string): Promise<boolean>;
   saved(saves: readonly LiveSave[], outcomes: readonly Outcome[]): void;
   failed(error: unknown): void;
 }
@@ -106,9 +106,13 @@ export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Bat
   return failed;
 
   function writeFields(fields: readonly Field[]): Promise<boolean> {
-    const removed = fields.filter((field) => field.json === undefined).map((field) => field.id);
-    const kept = fields.flatMap((field) => (field.json === undefined ? [] : [field.id, field.json]));
-    return target.writeHash(removed, kept);
+    const removed: string[] = [];
+    let lines = "";
+    for (const { id, json } of fields) {
+      if (json === undefined) removed.push(id);
+      else lines += `${id} ${json}\n`;
+    }
+    return target.writeHash(removed, lines);
   }
 }
 

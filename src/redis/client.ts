@@ -4,8 +4,10 @@ import { Cluster, Redis, ReplyError, type Command, type RedisOptions as Connecti
 
 import type { Log } from "../core/log.js";
 import { StarlingError } from "../protocol/errors.js";
+import { advice, explain, tells } from "./connect-failure.js";
 import { limited } from "./limited.js";
-import { address, parseTarget, secretsOf, type Endpoint, type RedisTarget } from "./target.js";
+import { sentinelConnector } from "./sentinel-connector.js";
+import { address, parseTarget, type Endpoint, type RedisTarget } from "./target.js";
 
 export interface RedisOptions {
   /**
@@ -84,8 +86,9 @@ function createConnection(options: RedisOptions, target: RedisTarget, role: Redi
   const common = connectionOptions(options, target, role);
   if (target.kind !== "sentinel") return new Redis(options.url, common);
   let wasReady = false;
-  const redis = new Redis({
+  const redis: Redis = new Redis({
     ...common,
+    Connector: sentinelConnector((error) => redis.emit("sentinelError", error)),
     ...userOf(target),
     db: target.db,
     sentinels: [...target.endpoints],
@@ -97,6 +100,7 @@ function createConnection(options: RedisOptions, target: RedisTarget, role: Redi
     // Leaves a master that was replaced although it still answers, or never will again.
     failoverDetector: true,
     // The start reports what is wrong instead of trying forever.
+    sentinelReconnectStrategy: retryDelayMs,
     sentinelRetryStrategy: (attempt) => (wasReady ? retryDelayMs(attempt) : null),
   });
   redis.once("ready", () => (wasReady = true));
@@ -214,25 +218,31 @@ function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, 
  * @throws Error REDIS_UNREACHABLE after the first failure; the client is closed then
  */
 export async function connectRedis(redis: RedisClient, options: RedisOptions): Promise<void> {
-  let cause: Error | undefined;
+  const causes: Error[] = [];
   const remember = (error: Error): void => {
-    cause ??= error;
+    causes.push(error);
   };
   for (const event of ERROR_EVENTS) redis.on(event, remember);
   try {
     await redis.connect();
+    const refused = causes.find(isOfSelect);
     // A database that could not be selected: ioredis would go on in another.
-    if (cause instanceof ReplyError && redis instanceof Redis) throw cause;
+    if (refused !== undefined) throw refused;
   } catch (error) {
     closed.add(redis);
     redis.disconnect();
-    const reason = explain((await diagnose(redis, options)) ?? cause ?? error, options);
-    const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${advice(reason)}`;
+    const cause = (await diagnose(redis, options)) ?? causes.findLast(tells) ?? causes[0] ?? error;
+    const reason = explain(cause, options);
+    const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${advice(reason, options)}`;
     // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
     throw Object.assign(new Error(message, { cause: new Error(reason) }), { code: "REDIS_UNREACHABLE" });
   } finally {
     for (const event of ERROR_EVENTS) redis.off(event, remember);
   }
+}
+
+function isOfSelect(error: Error): boolean {
+  return error instanceof ReplyError && (error as { command?: { name: string } }).command?.name === "select";
 }
 
 /** ioredis keeps to itself why a Cluster's nodes cannot be reached. */
@@ -251,22 +261,6 @@ async function diagnose(redis: RedisClient, options: RedisOptions): Promise<Erro
   }
   single.disconnect();
   return cause;
-}
-
-function advice(reason: string): string {
-  if (/altnames|Hostname\/IP/i.test(reason))
-    return "name it as its certificate does: --redis-tls-server-name";
-  if (/certificate|self.signed/i.test(reason)) {
-    return "name who signed it with --redis-tls-ca-file, or your own certificate with --redis-tls-cert-file";
-  }
-  if (/wrong version number|packet length|EPROTO/i.test(reason)) {
-    return "that port speaks no TLS: use redis instead of rediss";
-  }
-  if (/DB index is out of range/i.test(reason)) return "the URL names a database that it does not have";
-  if (/cluster support disabled/i.test(reason)) return "it is no Cluster: use redis://";
-  if (/invalid reply/i.test(reason)) return "no Sentinel there knows a master of that name";
-  if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";
-  return "start one or omit --redis";
 }
 
 /** Closes the connection for good; what is unanswered fails. Never waits for Redis. */
@@ -316,12 +310,4 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   return new StarlingError("unknown", `Redis did not answer (${why}): it may have happened`, {
     cause: error,
   });
-}
-
-/** An error's text without passwords: old servers repeat a refused HELLO with its arguments. */
-function explain(error: unknown, { url, sentinelPassword }: RedisOptions): string {
-  let text = error instanceof Error ? error.message || error.name : String(error);
-  const secrets = sentinelPassword === undefined ? secretsOf(url) : [...secretsOf(url), sentinelPassword];
-  for (const secret of secrets) text = text.replaceAll(secret, "***");
-  return text;
 }

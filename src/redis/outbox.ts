@@ -15,7 +15,7 @@ import {
   type LiveOwnership,
 } from "./batch.js";
 import { limited } from "./limited.js";
-import { sessionJson, type Outcome, type SessionStore } from "./sessions.js";
+import { isWorthKeeping, sessionJson, sessionText, type Outcome, type SessionStore } from "./sessions.js";
 
 /** Written between two turns of the event loop: building more JSON at once would delay frames. */
 const SLICE = 2_000;
@@ -33,7 +33,7 @@ export interface OutboxOptions {
   /** Whether the hash holds what was written to it: after a lapse it is written anew from empty. */
   hashStands(): boolean;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
-  writeHash(removed: readonly string[], fields: readonly string[]): Promise<boolean>;
+  writeHash(removed: readonly string[], lines: string): Promise<boolean>;
   /** Another connection owns the session of this one, which is forgotten here. */
   superseded(connectionId: string): void;
 }
@@ -64,7 +64,7 @@ export class Outbox {
     });
     this.#target = {
       sessions: options.sessions,
-      writeHash: (removed, fields) => options.writeHash(removed, fields),
+      writeHash: (removed, lines) => options.writeHash(removed, lines),
       saved: (saves, outcomes) => this.#learn(saves, outcomes),
       failed: (error) => this.#reportFailure(error),
     };
@@ -276,8 +276,10 @@ export class Outbox {
     for (const id of drawn(this.#removed)) batch.fields.push({ id, json: undefined, entry: undefined });
     for (const entry of drawn(this.#dirty)) {
       try {
-        batch.fields.push(this.#field(entry));
-        this.#plan(entry, batch);
+        const session = entry.connection.session();
+        const text = sessionText(session);
+        batch.fields.push(this.#field(entry, session, text));
+        this.#plan(entry, session, text, batch);
       } catch (error) {
         // One connection that cannot tell its state must not cost the others theirs.
         const fault = { connection: entry.connection.id, error: String(error) };
@@ -306,25 +308,25 @@ export class Outbox {
   }
 
   /** Read when it is written, not when it changed. */
-  #field(entry: Entry): Field {
+  #field(entry: Entry, { session }: SessionRecord, text: string): Field {
     const { connection } = entry;
-    const { userId, channels, connectedAt, lastActivity } = connection.record();
-    const { session, app } = connection.session();
-    const json = JSON.stringify({ userId, channels, connectedAt, lastActivity, session, app });
+    const { connectedAt, lastActivity } = connection.record();
+    // The session's own fields and some more: making JSON of them once is enough.
+    const json =
+      `${text.slice(0, -1)},"connectedAt":${connectedAt},"lastActivity":${lastActivity},` +
+      `"session":${JSON.stringify(session)}}`;
     entry.written = true;
     return { id: connection.id, json, entry };
   }
 
-  #plan(entry: Entry, { saves, ends }: Batch): void {
-    const session = entry.connection.session();
+  #plan(entry: Entry, session: SessionRecord, text: string, { saves, ends }: Batch): void {
     if (!this.#settle(entry, session)) return;
-    const json = sessionJson(session);
-    if (json !== undefined) {
+    if (isWorthKeeping(session)) {
       entry.stored = session.session;
       const save = {
         ...owned(entry, session.session),
         secretHash: secretHashOf(entry),
-        json,
+        json: text,
         released: false,
       };
       saves.push({ ...save, entry });

@@ -91,8 +91,8 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     log,
     canWrite: () => isReady(redis) && lease.claimed,
     hashStands: () => lease.claimed,
-    async writeHash(removed, fields) {
-      const args = [lease.value, lease.hashTtlMs, removed.length, ...removed, ...fields];
+    async writeHash(removed, lines) {
+      const args = [lease.value, lease.hashTtlMs, lines, ...removed];
       const names = [keys.node(nodeId), keys.connections(nodeId)];
       if ((await runScript(redis, WRITE, names, args)) === 1) return true;
       // A write of a former registration says nothing about the present one.

@@ -1,6 +1,6 @@
 /** Sessions in Redis: one key each, changed only by who owns it (lua/session-save.lua has the layout). */
 
-import { createHash } from "node:crypto";
+import crypto, { createHash } from "node:crypto";
 
 import type { SessionRecord } from "../core/registry.js";
 import { chunks } from "./chunks.js";
@@ -44,13 +44,25 @@ export type Taken =
   | "wrong_secret";
 
 export function hashSecret(secret: string): string {
-  return createHash("sha256").update(secret).digest("base64url");
+  // In one call it takes a third of the time, from Node 20.12 on.
+  return hash === undefined
+    ? createHash("sha256").update(secret).digest("base64url")
+    : hash("sha256", secret, "base64url");
+}
+const hash = crypto.hash as typeof crypto.hash | undefined;
+
+/** What is kept of a session. */
+export function sessionText({ app, userId, channels }: SessionRecord): string {
+  return JSON.stringify({ app, userId, channels });
 }
 
-/** What is kept of a session, or undefined where nothing would be given back. */
+/** As sessionText, or undefined where nothing would be given back. */
 export function sessionJson(record: SessionRecord): string | undefined {
-  if (record.userId === null && record.channels.length === 0) return undefined;
-  return JSON.stringify({ app: record.app, userId: record.userId, channels: record.channels });
+  return isWorthKeeping(record) ? sessionText(record) : undefined;
+}
+
+export function isWorthKeeping({ userId, channels }: SessionRecord): boolean {
+  return userId !== null || channels.length > 0;
 }
 
 /** All of it rejects as ioredis does; each call is one script per bucket and chunk. */
@@ -70,17 +82,16 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
       return [...buckets.values()].flatMap((of) => chunks(of, CHUNK_SESSIONS, CHUNK_CHARACTERS, size));
     },
 
-    /** @param group  of one bucket */
+    /** @param group  of one bucket, all released or none */
     async save(group: readonly SessionSave[]): Promise<Outcome[]> {
-      const args = group.flatMap((item) => [
-        item.owner,
-        item.generation,
-        item.released ? "-" : item.owner,
-        item.secretHash,
-        item.released ? sessionTtlMs : liveTtlMs,
-        item.json,
-      ]);
-      return outcomes(await runScript(redis, SAVE, names(group), args));
+      // One argument: each of its own would cost half a microsecond.
+      let lines = "";
+      for (const { owner, generation, released, secretHash, json } of group) {
+        lines += `${owner} ${generation} ${released ? "-" : owner} ${generation} ${secretHash} ${json}\n`;
+      }
+      const ttlMs = group[0]?.released === true ? sessionTtlMs : liveTtlMs;
+      const reply = (await runScript(redis, SAVE, names(group), [ttlMs, lines])) as string;
+      return Array.from(reply, (result) => (result === "1" ? "done" : "superseded"));
     },
 
     /** @param group  of one bucket */

@@ -3,24 +3,21 @@
 -- owns it ("-" once released), how often it was taken, the SHA-256 of the secret that
 -- takes it next, and the SessionRecord without its id.
 -- KEYS[i] session, all in one slot
--- ARGV[6i-5] owner that it must have   ARGV[6i-4] generation that it must have
--- ARGV[6i-3] owner from now on         ARGV[6i-2] secret
--- ARGV[6i-1] ttl, ms                   ARGV[6i]   json
--- Returns per session 1 saved, 0 superseded.
+-- ARGV[1] ttl, ms
+-- ARGV[2] a line for each key, in their order: owner and generation that it must have,
+--         then what it is from now on
+-- Returns a text with a digit for each: 1 saved, 0 superseded.
 local results = {}
-for i, key in ipairs(KEYS) do
-  local at = 6 * i - 5
-  local held = redis.call("GET", key)
-  local owner, generation
-  if held then
-    owner, generation = string.match(held, "^(%S+) (%d+) ")
-  end
-  if not held or (owner == ARGV[at] and generation == ARGV[at + 1]) then
-    local value = ARGV[at + 2] .. " " .. ARGV[at + 1] .. " " .. ARGV[at + 3] .. " " .. ARGV[at + 5]
-    redis.call("SET", key, value, "PX", ARGV[at + 4])
-    results[i] = 1
+for line in string.gmatch(ARGV[2], "[^\n]+") do
+  local at = #results + 1
+  local owner, generation, value = string.match(line, "^(%S+ )(%d+ )(.*)$")
+  local must = owner .. generation
+  local held = redis.call("GET", KEYS[at])
+  if not held or string.sub(held, 1, #must) == must then
+    redis.call("SET", KEYS[at], value, "PX", ARGV[1])
+    results[at] = "1"
   else
-    results[i] = 0
+    results[at] = "0"
   end
 end
-return results
+return table.concat(results)
