@@ -31,7 +31,7 @@ interface Flags {
   reference?: string;
   runs: number;
   quick?: true;
-  redis: boolean;
+  redis?: boolean;
   pin: boolean;
   loadProcesses: number;
   encoding: "json" | "msgpack";
@@ -93,7 +93,6 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
     options: {
       runs: flags.runs,
       quick,
-      redis: flags.redis,
       pin: flags.pin,
       loadProcesses: flags.loadProcesses,
       encoding: flags.encoding,
@@ -107,7 +106,16 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       connectRate: flags.connectRate,
       workers: flags.workers,
       settings: flags.set,
-      ...given(flags, ["connections", "channels", "subscribers", "publishers", "rate", "inFlight", "nodes"]),
+      ...given(flags, [
+        "redis",
+        "connections",
+        "channels",
+        "subscribers",
+        "publishers",
+        "rate",
+        "inFlight",
+        "nodes",
+      ]),
       ...(profileFolder !== undefined && { profileFolder }),
       ...(attach !== undefined && {
         attach: {
@@ -208,7 +216,11 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
   program
     .option("--nodes <n>", "nodes (bridge 2 and 3, history 2, others 1)", whole(1, 16))
     .option("--workers <n>", "idle: processes that share a port (starling)", whole(1, 64), 1)
-    .option("--no-redis", "single nodes without a Redis: all in memory")
+    .option(
+      "--redis",
+      "fanout, ingest and http with a Redis too (default: a single node in memory, as `npm start`)",
+    )
+    .option("--no-redis", "every scenario of a single node without a Redis")
     .option("--no-pin", "do not bind servers and load to cores of their own")
     .option(
       "--set <name=value>",

@@ -4,7 +4,6 @@ import type { ProtocolName } from "../types.js";
 export interface BenchOptions {
   readonly runs: number;
   readonly quick: boolean;
-  readonly redis: boolean;
   readonly pin: boolean;
   readonly loadProcesses: number;
   readonly encoding: "json" | "msgpack";
@@ -18,6 +17,8 @@ export interface BenchOptions {
   readonly holdMinutes: number;
   readonly connectRate: number;
   readonly workers: number;
+  /** Absent: as the scenario says. */
+  readonly redis?: boolean;
   readonly connections?: number;
   readonly channels?: number;
   readonly subscribers?: number;

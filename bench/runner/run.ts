@@ -2,7 +2,7 @@
 
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { Case, CaseBench } from "../scenarios/case.js";
+import { usesRedis, type Case, type CaseBench } from "../scenarios/case.js";
 import type { BenchResult, Peer, ProtocolName, ScenarioRun } from "../types.js";
 import { isSecret } from "./secret.js";
 import { LoadFleet } from "./load-fleet.js";
@@ -30,7 +30,7 @@ export interface RunOptions {
 
 /** Who runs a case, or why not. */
 export function participants(
-  { scenario, variant, nodes, needs, needsRedis }: Case,
+  { scenario, variant, nodes, needs, redis: use }: Case,
   peers: readonly Peer[],
   { redis }: Pick<BenchOptions, "redis">,
 ): { readonly running: readonly Peer[]; readonly skipped: readonly string[] } {
@@ -43,7 +43,7 @@ export function participants(
         ? `no ${missing}`
         : peer.maxNodes < nodes
           ? `not as ${nodes} nodes`
-          : needsRedis && !redis
+          : use === "needed" && redis === false
             ? "not without a Redis"
             : undefined;
     if (reason === undefined) running.push(peer);
@@ -146,7 +146,7 @@ async function withBench(
         ? attachTarget(options.attach!)
         : await startTarget(peer, {
             nodes: each.nodes,
-            redis: options.redis,
+            redis: usesRedis(each, options.redis),
             placement,
             features: {
               ...each.features,

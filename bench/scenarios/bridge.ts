@@ -48,12 +48,12 @@ export function bridgeCases(options: BenchOptions): Case[] {
 function base(
   options: BenchOptions,
   nodes: number,
-): Pick<Case, "scenario" | "nodes" | "features" | "needsRedis" | "needs"> {
+): Pick<Case, "scenario" | "nodes" | "features" | "redis" | "needs"> {
   return {
     scenario: "bridge",
     nodes: options.attach?.urls.length ?? nodes,
     features: {},
-    needsRedis: true,
+    redis: "needed",
     needs: [],
   };
 }

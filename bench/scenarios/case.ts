@@ -12,13 +12,21 @@ export interface CaseBench extends Bench {
   readonly options: BenchOptions;
 }
 
+/** @param asked  what the command line says, if anything */
+export function usesRedis({ redis }: Pick<Case, "redis">, asked: boolean | undefined): boolean {
+  return asked ?? redis !== "on demand";
+}
+
 export interface Case {
   readonly scenario: ScenarioName;
   readonly variant: string;
   readonly nodes: number;
   readonly features: PeerFeatures;
-  /** Whether it means nothing without a Redis. */
-  readonly needsRedis: boolean;
+  /**
+   * needed: it means nothing without. usual: connections have state that is shared. on demand: what is
+   * measured is one node, which a user runs in memory.
+   */
+  readonly redis: "needed" | "usual" | "on demand";
   /** What a peer must have. */
   readonly needs: readonly ("history" | "presence" | "api")[];
   /** One peer, once: for the plan that is printed first. */

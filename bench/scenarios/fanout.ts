@@ -94,7 +94,7 @@ function trafficCase(scenario: ScenarioName, shape: Shape, options: BenchOptions
     variant: `${countText(shape.channels)} x ${countText(shape.subscribersPerChannel)}${how}`,
     nodes: options.nodes ?? 1,
     features: {},
-    needsRedis: false,
+    redis: "on demand",
     needs: [],
     seconds: options.warmUpSeconds + options.seconds + OVERHEAD_SECONDS,
     async run(bench) {

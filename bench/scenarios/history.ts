@@ -27,7 +27,7 @@ function historyCase(options: BenchOptions, fanOut: number): Case {
     variant: `${nodes} nodes, fan-out ${fanOut}`,
     nodes,
     features: { history: true },
-    needsRedis: true,
+    redis: "needed",
     needs: ["history"],
     seconds: 2 * (options.warmUpSeconds + options.seconds) + OVERHEAD_SECONDS,
     async run(bench) {

@@ -23,7 +23,7 @@ function httpCase(options: BenchOptions, operation: "publish" | "publish-many", 
     variant: `${operation}${publications > 1 ? `, ${publications} each` : ""}, ${countText(connections)} connections`,
     nodes: options.nodes ?? 1,
     features: { api: true },
-    needsRedis: false,
+    redis: "on demand",
     needs: ["api"],
     seconds: options.warmUpSeconds + options.seconds + OVERHEAD_SECONDS,
     async run(bench) {

@@ -28,7 +28,7 @@ export function idleCases(options: BenchOptions): Case[] {
       variant: `${countText(connections)} connections, ${minutes} min${workers}`,
       nodes,
       features: { workers: options.workers },
-      needsRedis: options.workers > 1,
+      redis: options.workers > 1 ? "needed" : "usual",
       needs: [],
       seconds: connections / EXPECTED_PER_SECOND + minutes * 60 + OVERHEAD_SECONDS,
       async run(bench) {

@@ -36,7 +36,7 @@ export function presenceCases(options: BenchOptions): Case[] {
       variant: `${countText(channels)} x ${countText(subscribersPerChannel)}`,
       nodes: options.nodes ?? 1,
       features: { presence: true },
-      needsRedis: true,
+      redis: "needed",
       needs: ["presence"],
       seconds: options.warmUpSeconds + options.seconds + 9 + OVERHEAD_SECONDS,
       async run(bench) {

@@ -24,7 +24,7 @@ export function reconnectCases(options: BenchOptions): Case[] {
       variant: `${countText(connections)} connections`,
       nodes: options.nodes ?? 1,
       features: {},
-      needsRedis: false,
+      redis: "usual",
       needs: [],
       seconds: (3 * connections) / EXPECTED_PER_SECOND + OVERHEAD_SECONDS,
       async run(bench) {
