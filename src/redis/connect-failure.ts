@@ -8,7 +8,8 @@ export function explain(error: unknown, { url, sentinelPassword }: RedisOptions)
   let text = error instanceof Error ? error.message || error.name : String(error);
   const secrets = sentinelPassword === undefined ? secretsOf(url) : [...secretsOf(url), sentinelPassword];
   for (const secret of secrets) text = text.replaceAll(secret, "***");
-  return text;
+  // OpenSSL ends its errors with a line end.
+  return text.trim();
 }
 
 /** Not that a connection closed, which comes after what closed it. */
@@ -24,6 +25,9 @@ export function advice(reason: string, { url, tls }: RedisOptions): string {
   if (/ECONNRESET|EPIPE|Connection is closed|socket hang up/i.test(reason)) {
     if (!secure) return "it hung up: use rediss instead of redis if that port speaks TLS";
     if (tls?.cert === undefined) return "it hung up: if it asks for a certificate, --redis-tls-cert-file";
+  }
+  if (/alert certificate required/i.test(reason)) {
+    return "it asks for this node's own certificate: --redis-tls-cert-file and --redis-tls-key-file";
   }
   if (/altnames|Hostname\/IP/i.test(reason))
     return "name it as its certificate does: --redis-tls-server-name";

@@ -38,6 +38,8 @@ export class Lease {
   readonly #incarnation = randomUUID();
   #registration = 0;
   #value = "";
+  /** Of the server, when the lease was claimed. */
+  #serverIncarnation = "";
   readonly hashTtlMs: number;
   readonly #options: LeaseOptions;
   readonly #names: readonly [lease: string, connections: string];
@@ -164,7 +166,9 @@ export class Lease {
       registration: this.#registration,
     });
     const reply = await runScript(redis, CLAIM, this.#names, [this.#value, leaseTtlMs]);
-    if (reply !== -1) return reply as number;
+    const [remainingMs, serverIncarnation] = reply as [number, string];
+    if (remainingMs !== -1) return remainingMs;
+    this.#serverIncarnation = serverIncarnation;
     this.#renewedMs = sentMs;
     this.#state = "claimed";
     return undefined;
@@ -198,9 +202,12 @@ export class Lease {
     const { redis, leaseTtlMs, log, nodeId } = this.#options;
     try {
       const sentMs = performance.now();
-      const args = [this.#value, leaseTtlMs, this.hashTtlMs];
-      if ((await runScript(redis, RENEW, this.#names, args)) !== 1) {
-        this.lapse("it is gone from Redis");
+      const args = [this.#value, leaseTtlMs, this.hashTtlMs, this.#serverIncarnation];
+      const reply = await runScript(redis, RENEW, this.#names, args);
+      // Of a registration that was made meanwhile it says nothing.
+      if (args[0] !== this.#value) return;
+      if (reply !== 1) {
+        this.lapse(reply === 0 ? "it is gone from Redis" : "Redis restarted, or another server took over");
         return;
       }
       this.#renewedMs = Math.max(this.#renewedMs, sentMs);

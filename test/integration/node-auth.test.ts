@@ -172,7 +172,7 @@ describe("a token that runs out", () => {
   });
 });
 
-it("clients that leave while their token is checked leave nothing behind", async () => {
+it("fault 24: clients that leave while their token is checked leave nothing behind", async () => {
   const nodes = await startFleet(1, redis, WITH_KEY);
   const node = nodes[0]!;
   const good = await token({ sub: "ann" });

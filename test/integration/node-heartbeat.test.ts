@@ -12,7 +12,7 @@ afterEach(cleanUp);
 const FAST = { heartbeatIntervalMs: 200, heartbeatTimeoutMs: 100 };
 
 describe("a heartbeat", () => {
-  it("that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
+  it("fault 20: that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
     const nodes = await startFleet(1, redis, FAST);
     const node = nodes[0]!;
     const [dead, alive] = [await node.client({ autoPong: false }), await node.client()];
@@ -68,7 +68,7 @@ describe("a heartbeat", () => {
     expect(metrics.get('starling_disconnects_total{code="1006"}')).toBe(1);
   });
 
-  it("behind a backlog does not close a client that still reads", async () => {
+  it("fault 20: behind a backlog does not close a client that still reads", async () => {
     // In a process of its own: how slowly this one reads must not slow it down.
     const node = await spawnNode({
       heartbeatIntervalMs: 2000,

@@ -80,7 +80,7 @@ describe.each([
     expect(await reader.contents("chat:1", 6)).toEqual([2, 3, 4, 5, 6, 7]);
   });
 
-  it("says recovered false where history does not reach back, or the epoch is another", async () => {
+  it("fault 11: says recovered false where history does not reach back, or the epoch is another", async () => {
     await nodes();
     const [sender, reader] = [await here.client(), await there.client()];
     const [first] = await publish(sender, "chat:1", 30);

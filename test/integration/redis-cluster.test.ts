@@ -10,17 +10,23 @@ import { createRedisRegistry } from "../../src/redis/registry.js";
 import { slotOf } from "../../src/redis/slots.js";
 import { describeBrokerContract } from "../contract/broker.js";
 import { describeControlContract } from "../contract/control.js";
-import { describeHistoryContract } from "../contract/history.js";
+import { describeHistoryContract, keep } from "../contract/history.js";
 import { presenceContract } from "../contract/presence.js";
 import { registryContract } from "../contract/registry.js";
+import { startTestNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
+import { RULE, refusals, setUser, withUser } from "../support/redis-acl.js";
 import { startCluster, type RedisCluster } from "../support/redis-cluster.js";
 import { createRedisNode } from "../support/redis-node.js";
 
 let cluster: RedisCluster;
+/** With the user of docs/redis.md: on a Cluster, too, its rights are enough. */
+let url = "";
 let run = 0;
 beforeAll(async () => {
   cluster = await startCluster();
+  for (const master of cluster.masters) await setUser(master, "starling");
+  url = withUser(cluster.url, "starling");
 });
 afterAll(() => cluster.stop());
 
@@ -28,9 +34,8 @@ afterAll(() => cluster.stop());
 const SHARDS = 4;
 
 describeBrokerContract("Cluster", (bounds) => {
-  const prefix = `broker${run++}:`;
-  return createRedisNode({ nodeId: "n1", url: cluster.url, prefix, broker: { shards: SHARDS, ...bounds } })
-    .broker;
+  const prefix = `ws:broker${run++}:`;
+  return createRedisNode({ nodeId: "n1", url, prefix, broker: { shards: SHARDS, ...bounds } }).broker;
 });
 
 describeHistoryContract("Cluster", {
@@ -38,8 +43,8 @@ describeHistoryContract("Cluster", {
   create: (bus, options) =>
     createRedisNode({
       nodeId: `n${run++}`,
-      url: cluster.url,
-      prefix: `${bus}:`,
+      url,
+      prefix: `ws:${bus}:`,
       broker: { shards: SHARDS, ...options },
     }).broker,
 });
@@ -47,8 +52,8 @@ describeHistoryContract("Cluster", {
 describeControlContract("Cluster", () => {
   const { link, stats, log } = createRedisNode({
     nodeId: "n1",
-    url: cluster.url,
-    prefix: `control${run++}:`,
+    url,
+    prefix: `ws:control${run++}:`,
   });
   return createRedisControl({ link, askTimeoutMs: 2_000, nodes: () => Promise.resolve(["n1"]), stats, log });
 });
@@ -60,7 +65,7 @@ presenceContract("Cluster", {
       nodeId: "a",
       link: createRedisLink({
         nodeId: "a",
-        redis: { url: cluster.url, prefix: `presence${run++}:`, commandTimeoutMs: 2_000 },
+        redis: { url, prefix: `ws:presence${run++}:`, commandTimeoutMs: 2_000 },
         probeIntervalMs: 1_000,
         probeTimeoutMs: 1_000,
         stats: options.stats,
@@ -76,7 +81,7 @@ registryContract("Cluster", {
   create: (options) =>
     createRedisRegistry({
       ...options,
-      redis: { url: cluster.url, prefix: `registry${run++}:`, commandTimeoutMs: 2_000 },
+      redis: { url, prefix: `ws:registry${run++}:`, commandTimeoutMs: 2_000 },
       leaseTtlMs: 3_000,
       log: silentLog,
       notifySuperseded: (node, connection) => {
@@ -102,9 +107,53 @@ describe("names and slots", () => {
   });
 });
 
+describe("the user of docs/redis.md", () => {
+  it("needs no other right on a Cluster than those that it has", async () => {
+    for (const master of cluster.masters) expect(await refusals(master)).toEqual([]);
+  });
+
+  it("may follow a slot that is on its way to another master", async () => {
+    const node = createRedisNode({ nodeId: "a", url, prefix: `ws:asking${run++}:` });
+    await node.broker.start(createRecorder());
+    onTestFinished(() => node.broker.stop());
+    const slot = slotOf("{h0}");
+    const owner = await cluster.ownerOf(slot);
+    const target = cluster.masters.find((master) => master !== owner)!;
+    const [from, to] = [owner.client(), target.client()];
+    await to.call("CLUSTER", "SETSLOT", slot, "IMPORTING", await from.cluster("MYID"));
+    await from.call("CLUSTER", "SETSLOT", slot, "MIGRATING", await to.cluster("MYID"));
+    onTestFinished(async () => {
+      for (const key of (await to.call("CLUSTER", "GETKEYSINSLOT", slot, 1_000)) as string[]) {
+        await to.pipeline([["asking"], ["del", key]]).exec();
+      }
+      for (const client of [from, to]) await client.call("CLUSTER", "SETSLOT", slot, "STABLE");
+    });
+    await keep(node.broker, "x", { key: "main/new" });
+    expect(await to.info("commandstats")).toContain("cmdstat_asking:");
+    for (const master of cluster.masters) expect(await refusals(master)).toEqual([]);
+  });
+
+  it.each(["spublish", "ssubscribe"])("without %s is refused at the start", async (command) => {
+    for (const master of cluster.masters) await setUser(master, "poor", [...RULE, `-${command}`]);
+    const poor = withUser(cluster.url, "poor");
+    await expect(startTestNode({ redis: poor, redisPrefix: "ws:poor:" })).rejects.toThrow(
+      new RegExp(`NOPERM: it may not use ${command.toUpperCase()}; docs/redis.md`),
+    );
+  });
+
+  it("missing on one master is told at the start", async () => {
+    for (const master of cluster.masters) await setUser(master, "some");
+    await setUser(cluster.masters[1]!, "some", [...RULE, "-xadd"]);
+    const some = withUser(cluster.url, "some");
+    await expect(startTestNode({ redis: some, redisPrefix: "ws:some:" })).rejects.toThrow(
+      /NOPERM: it may not use XADD; docs\/redis\.md/,
+    );
+  });
+});
+
 describe("traffic on a Cluster", () => {
   it("stays with the master whose slot it is: nothing is broadcast", async () => {
-    const node = createRedisNode({ nodeId: "a", url: cluster.url, prefix: `traffic${run++}:` });
+    const node = createRedisNode({ nodeId: "a", url, prefix: `ws:traffic${run++}:` });
     const recorder = createRecorder();
     await node.broker.start(recorder);
     onTestFinished(() => node.broker.stop());
@@ -124,11 +173,12 @@ describe("traffic on a Cluster", () => {
   });
 
   it("of applications may be published at any node with PUBLISH", async () => {
-    const channel = `orders${run++}`;
+    // Within the user's pattern, and not the fleet's own prefix.
+    const channel = `ws:orders${run++}`;
     const node = createRedisNode({
       nodeId: "a",
-      url: cluster.url,
-      prefix: `ingest${run++}:`,
+      url,
+      prefix: `ws:ingest${run++}:`,
       broker: { ingest: { channel, app: "main", maxBytes: 1_000 } },
     });
     const recorder = createRecorder();
@@ -143,7 +193,7 @@ describe("traffic on a Cluster", () => {
 
 describe("a start that cannot work", () => {
   const start = (url: string): Promise<void> =>
-    createRedisNode({ nodeId: "a", url, prefix: `start${run++}:` }).broker.start(createRecorder());
+    createRedisNode({ nodeId: "a", url, prefix: `ws:start${run++}:` }).broker.start(createRecorder());
 
   it("says that nobody is there, and ends", async () => {
     await expect(start("redis+cluster://127.0.0.1:1")).rejects.toThrow(

@@ -4,6 +4,7 @@ import { once } from "node:events";
 
 import { vi } from "vitest";
 
+import { tlsArgs, type Certificates } from "./redis-certificates.js";
 import { freePort, startRedis, type RedisServer } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 
@@ -26,18 +27,26 @@ export interface RedisCluster {
 }
 
 export interface Member extends RedisServer {
+  /** Where it speaks TLS, if it does. */
+  readonly tlsPort: number | undefined;
   /** What clients and other members reach it through, where that was asked for. */
   readonly proxy: TcpProxy | undefined;
 }
 
+interface ClusterOptions {
+  readonly masters?: number;
+  readonly replicas?: number;
+  readonly proxied?: boolean;
+  /** Of the name alone: nodes of a Cluster are known by address. */
+  readonly tls?: Certificates;
+}
+
 type SlotRange = [from: number, to: number, master: [host: string, port: number]];
 
-export async function startCluster(
-  options: { masters?: number; replicas?: number; proxied?: boolean } = {},
-): Promise<RedisCluster> {
-  const { masters: masterCount = 3, replicas: replicaCount = 0, proxied = false } = options;
+export async function startCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
+  const { masters: masterCount = 3, replicas: replicaCount = 0, proxied = false, tls } = options;
   const servers = await Promise.all(
-    Array.from({ length: masterCount + replicaCount }, () => startMember(proxied)),
+    Array.from({ length: masterCount + replicaCount }, () => startMember(proxied, tls)),
   );
   const masters = servers.slice(0, masterCount);
   const replicas = servers.slice(masterCount);
@@ -67,7 +76,9 @@ export async function startCluster(
     throw error;
   }
   return {
-    url: `redis+cluster://${servers.map((server) => `127.0.0.1:${portOf(server)}`).join(",")}`,
+    url:
+      (tls === undefined ? "redis+cluster://" : "rediss+cluster://") +
+      servers.map((server) => `127.0.0.1:${server.tlsPort ?? portOf(server)}`).join(","),
     masters,
     replicas,
     ownerOf,
@@ -88,11 +99,13 @@ export async function startCluster(
   };
 }
 
-async function startMember(proxied: boolean): Promise<Member> {
+async function startMember(proxied: boolean, tls: Certificates | undefined): Promise<Member> {
   const busPort = await freePort();
   const proxy = proxied ? await startTcpProxy(0) : undefined;
+  const tlsPort = tls === undefined ? undefined : await freePort();
   const server = await startRedis({
     args: [
+      ...(tls === undefined ? [] : [...tlsArgs(tlsPort!, tls, tls.byName), "--tls-cluster", "yes"]),
       ...["--cluster-enabled", "yes", "--cluster-port", `${busPort}`],
       ...["--cluster-node-timeout", `${NODE_TIMEOUT_MS}`, "--cluster-replica-validity-factor", "0"],
       ...["--repl-diskless-sync-delay", "0"],
@@ -100,7 +113,7 @@ async function startMember(proxied: boolean): Promise<Member> {
     ],
   });
   proxy?.retarget(server.port);
-  return Object.assign(server, { proxy });
+  return Object.assign(server, { proxy, tlsPort });
 }
 
 async function join(

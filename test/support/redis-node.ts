@@ -4,6 +4,7 @@ import type { Broker } from "../../src/core/broker.js";
 import type { Log } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
 import { createRedisBroker, type RedisBrokerOptions } from "../../src/redis/broker.js";
+import type { RedisOptions } from "../../src/redis/client.js";
 import { createRedisLink, type RedisLink, type RedisLinkOptions } from "../../src/redis/link.js";
 
 export interface LoggedLine {
@@ -25,6 +26,7 @@ export interface RedisNodeOptions {
   readonly url: string;
   readonly prefix?: string;
   readonly commandTimeoutMs?: number;
+  readonly redis?: Pick<RedisOptions, "tls" | "sentinelPassword">;
   readonly link?: Partial<Pick<RedisLinkOptions, "probeIntervalMs" | "probeTimeoutMs">>;
   readonly broker?: Partial<RedisBrokerOptions>;
 }
@@ -44,6 +46,7 @@ export function createRedisNode(options: RedisNodeOptions): RedisNode {
       url: options.url,
       prefix: options.prefix ?? "ws:",
       commandTimeoutMs: options.commandTimeoutMs ?? 1_000,
+      ...options.redis,
     },
     probeIntervalMs: 100,
     probeTimeoutMs: 500,

@@ -122,6 +122,16 @@ describe("bad values", () => {
     ["nodeId", "x".repeat(65)],
     ["redis", "http://127.0.0.1"],
     ["redis", "redis://"],
+    ["redis", "redis+sentinel://a,b"],
+    ["redis", "redis+sentinel://a/m/x"],
+    ["redis", "redis+sentinel://a,,b/m"],
+    ["redis", "redis+sentinel://a:0/m"],
+    ["redis", "redis+cluster://a:65536"],
+    ["redis", "redis+cluster://a/0"],
+    ["redis", "redis+cluster://me:p@w@a"],
+    ["redis", "redis+cluster://me:100%@a"],
+    ["redis", "redis+other://a"],
+    ["redisTlsServerName", "redis.example:6379"],
     ["redisPrefix", "{a}"],
     ["busShards", "0"],
     ["heartbeatIntervalMs", "-1"],
@@ -145,6 +155,9 @@ describe("bad values", () => {
     ["host", "::1"],
     ["host", "0.0.0.0"],
     ["redis", "rediss://user:pass@redis.example:6380/1"],
+    ["redis", "redis+sentinel://user:p%40ss@a,b:26380,[::1]:7/mymaster"],
+    ["redis", "redis+sentinel://a/mymaster/3"],
+    ["redis", "rediss+cluster://:pass@a,10.0.0.1:7000"],
     ["origins", "http://localhost:3000,capacitor://localhost"],
     ["port", "0"],
     ["demo", "false"],
@@ -156,6 +169,8 @@ describe("bad values", () => {
     expect(refusal({ flags: { apiKeys: "hush hush" } })).not.toContain("hush");
     expect(refusal({ flags: { redis: "http://user:hush@host" } })).not.toContain("hush");
     expect(refusal({ flags: { redis: "user:hu@sh@host" } })).not.toMatch(/hu|sh@/);
+    expect(refusal({ flags: { redis: "redis+cluster://user:hush@host/0" } })).not.toContain("hush");
+    expect(refusal({ flags: { redisSentinelPassword: "hush" } })).not.toContain("hush");
     expect(refusal({ flags: { jwtSecret: "hush", jwtJwksUrl: "https://k.example" } })).not.toContain("hush");
   });
 
@@ -178,6 +193,10 @@ describe("rules between options", () => {
     [{ maxBufferedBytes: "2000" }, /maxBufferedBytes/],
     [{ maxPendingBytes: "2000" }, /maxPendingBytes/],
     [{ ingestChannel: "ws:bus" }, /ingestChannel/],
+    [{ redisTlsCaFile: "f" }, /redisTlsCaFile .* need TLS: let redis.* begin with rediss/],
+    [{ redis: "redis://h", redisTlsServerName: "n" }, /redisTlsServerName .* need TLS/],
+    [{ redis: "rediss://h", redisTlsCertFile: "f" }, /redisTlsCertFile and redisTlsKeyFile are a pair/],
+    [{ redis: "redis://h", redisSentinelPassword: "p" }, /redisSentinelPassword .* has no Sentinels/],
     [{ apiHost: "0.0.0.0" }, /no key guards it. Set apiKeys, or allowOpen \(--allow-open\)/],
   ])("%j is refused", (flags, message) => {
     expect(refusal({ flags })).toMatch(message);
