@@ -606,7 +606,8 @@ export const options = {
     group: "Running",
     default: 10_000,
     unit: "ms",
-    description: "then, the time over which clients are sent away, in random slices; less where there are few",
+    description:
+      "then, the time over which clients are sent away, in random slices; less where there are few",
     reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
   demo: option({
