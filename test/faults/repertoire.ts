@@ -90,7 +90,7 @@ export const FAULTS = {
       meaning: "only a node's subscriber link carries nothing, for 2 to 12 s",
     },
     async run(context, node) {
-      node.proxy.blackhole((sent) => /subscribe/i.test(sent));
+      node.proxy.blackhole((sent) => sent.includes("starling:subscribe"));
       await pause(context, 2_000, 12_000);
       node.proxy.restore();
       node.proxy.cut();

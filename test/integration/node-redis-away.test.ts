@@ -140,7 +140,7 @@ describe("a node whose Redis stops answering", () => {
       const node = await startTestNode({ ...FAST, redis: `redis://127.0.0.1:${proxy.port}` });
       const client = await node.client();
       await client.do("subscribe", { channel: "a" });
-      proxy.blackhole((sent) => sent.includes("subscribe"));
+      proxy.blackhole((sent) => sent.includes("starling:subscribe"));
       await notReady(node);
       proxy.restore();
       proxy.cut();
