@@ -312,6 +312,8 @@ describe("the SDK on two nodes", () => {
     await client.subscribe("chat:1", ({ content }) => heard.push(content)).ready;
     const writer = open(here.wsUrl).client;
     await writer.publish("chat:1", 0);
+    // It is in Redis: a session without subscriptions is not kept.
+    await vi.waitFor(async () => expect(await redis.client().keys("*session:*")).toHaveLength(1), 5_000);
     const copy = new WebSocket(here.wsUrl);
     cleanups.push(() => copy.terminate());
     const replies: { resumed?: boolean }[] = [];
@@ -320,7 +322,8 @@ describe("the SDK on two nodes", () => {
       if (frame.type === "welcome") copy.send(JSON.stringify({ action: "connect", id: 1, resume }));
       if (frame.type === "reply") replies.push(frame);
     });
-    await until(() => client.state === "waiting");
+    // Not a look at the state: the wait may be over before the look.
+    await until(() => changes.some(({ state }) => state === "waiting"));
     await writer.publish("chat:1", 1);
     await until(() => client.state === "connected");
     await writer.publish("chat:1", 2);
