@@ -2,10 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { FromWorker, ToWorker } from "./worker-messages.js";
-
-/** By name, in the order in which `starling serve` prints them. */
-export type Urls = Readonly<Record<string, string>>;
+import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 export interface NodeProcess {
   readonly id: string;

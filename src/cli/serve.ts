@@ -4,9 +4,9 @@ import { loadConfig } from "../config/load.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
 import { onStopSignals } from "./signals.js";
-import type { Urls } from "./node-process.js";
 import { startError } from "./start-error.js";
 import { linkWorker } from "./worker.js";
+import type { Urls } from "./worker-messages.js";
 import { serveWorkers } from "./workers.js";
 
 interface ServeFlags {

@@ -1,6 +1,7 @@
 /** What `starling serve --workers` and its workers say to each other over IPC. */
 
-import type { Urls } from "./node-process.js";
+/** By name, in the order in which `starling serve` prints them. */
+export type Urls = Readonly<Record<string, string>>;
 
 export type FromWorker =
   | { readonly kind: "ready"; readonly urls: Urls }

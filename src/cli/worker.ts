@@ -1,8 +1,7 @@
 /** A worker's side of `starling serve --workers`: what it tells the process that started it. */
 
 import type { StarlingNode } from "../node.js";
-import type { Urls } from "./node-process.js";
-import type { FromWorker, ToWorker } from "./worker-messages.js";
+import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 /** Longer than the starting process waits for a worker that does not answer. */
 const ANSWER_TIMEOUT_MS = 2000;

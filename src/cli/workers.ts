@@ -5,10 +5,10 @@ import type { LoadedConfig } from "../config/load.js";
 import { envName } from "../config/options.js";
 import type { Log } from "../core/log.js";
 import { environmentOf } from "./environment.js";
-import { startNodeProcess, type NodeProcess, type Urls } from "./node-process.js";
+import { startNodeProcess, type NodeProcess } from "./node-process.js";
 import { onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
-import type { FromWorker, ToWorker } from "./worker-messages.js";
+import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 /** Longer than a drain, so that only a worker that hangs is killed. */
 const KILL_AFTER_DRAIN_MS = 5000;
