@@ -37,14 +37,15 @@ describe("a fleet under load and faults", () => {
     try {
       const log: string[] = [];
       const { results, faults, table } = await verify(fleet, {
-        phaseMs: 2000,
+        phaseMs: 3000,
         clients: 30,
         rateInterval: "6s",
         report: (line) => log.push(line),
       });
       expect(faults, `${log.join("\n")}\n${table}`).toEqual([]);
       expect(results.length).toBeGreaterThan(100);
-      // What was done to the fleet is seen where whoever is on call looks.
+      // What was done to the fleet is seen where whoever is on call looks. Not what a node says only in its
+      // last second, which may fall between two scrapes: that it drains, and how many it sent away.
       const highest = (where: string, legend: string): number =>
         results.find((result) => result.where === where && result.legend === legend)?.highest ?? 0;
       const seen: readonly (readonly [string, string])[] = [
@@ -52,10 +53,8 @@ describe("a fleet under load and faults", () => {
         ["State: Losses told, a minute", "losses"],
         ["State: Refusals, a second", "refusals"],
         ["State: Connections lost, a second", "lost"],
-        ["Fleet: Ready and draining", "{{instance}} draining"],
         ["Connection life cycle: Upgrades refused, by reason", "{{reason}}"],
         ["Connection life cycle: Sessions resumed, drained, taken over", "resumed"],
-        ["Connection life cycle: Sessions resumed, drained, taken over", "drained"],
         ["Recovery and gaps: Recovery of those who came back", "recovered"],
         ["Recovery and gaps: Recovery of those who came back", "not recovered"],
         ["Bridge to Redis: Publications failed", "{{instance}}"],
