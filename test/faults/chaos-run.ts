@@ -1,6 +1,5 @@
 /** One run: a fleet, clients in processes of their own, faults by a seed, and the checker's verdict. */
 
-import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,7 +9,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { Checker, type Evidence, type Position, type Verdict } from "./checker.js";
-import type { ClientsRequest, ClientsStatus } from "./client-process.js";
+import { startClients, sumOf, until, type Clients, type StatusNumber } from "./clients.js";
 import { startFleet, type Fleet, type FleetNode } from "./fleet.js";
 import { publishByApi } from "./publisher.js";
 import { createRandom } from "./random.js";
@@ -71,44 +70,6 @@ const FLOOD = { publications: 120, fillerBytes: 60_000 } as const;
 /** What a node counts that says what it went through; printed at the end. */
 const METRICS =
   /^starling_(sessions_|session_faults|slow_closes|drop_reports|bridge_reconnects|envelopes_skipped|gaps?|feed|history|repair|stale|heartbeat_timeouts|presence)/;
-
-/** A process of clients. */
-export class Clients {
-  readonly #child: ChildProcess;
-  status: ClientsStatus | undefined;
-
-  constructor(
-    readonly file: string,
-    onTrouble: (what: string) => void,
-  ) {
-    this.#child = fork(new URL("./client-process.ts", import.meta.url), {
-      execArgv: ["--import", "tsx"],
-      env: { ...process.env, NODE_OPTIONS: "" },
-    });
-    this.#child.on("message", (status: ClientsStatus) => {
-      this.status = status;
-      status.troubles.forEach(onTrouble);
-    });
-    this.#child.on("exit", (code, signal) => {
-      if (this.status?.finished !== true) onTrouble(`a process of clients ended by ${signal ?? code}`);
-    });
-  }
-
-  send(request: ClientsRequest): void {
-    if (this.#child.connected) this.#child.send(request);
-  }
-
-  async finish(): Promise<void> {
-    this.send({ kind: "finish" });
-    await until(() => this.status?.finished === true || this.#child.exitCode !== null, 15_000);
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill("SIGKILL");
-    await once(this.#child, "exit");
-  }
-}
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { print, seed } = options;
@@ -189,26 +150,18 @@ class Run {
     this.#random = createRandom(options.seed);
     this.#channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
     this.#look = fleet.redis.client();
-    const { clients, processes: count, channelsPerClient, rate, seed } = options;
-    for (let index = 0; index < count; index++) {
-      const file = join(directory, `clients-${index}.jsonl`);
-      const process = new Clients(file, trouble);
-      processes.push(process);
-      process.send({
-        kind: "start",
-        options: {
-          name: `p${index}`,
+    processes.push(
+      ...startClients(
+        {
+          ...options,
           urls: fleet.nodes.map(({ wsUrl }) => wsUrl),
-          clients: Math.floor(clients / count) + (index < clients % count ? 1 : 0),
-          dist: options.withSdk ? (options.dist ?? DIST) : undefined,
           channels: this.#channels,
-          channelsPerClient: Math.min(channelsPerClient, this.#channels.length),
-          rate: rate / 2 / count,
-          seed: seed + 1 + index,
-          file,
+          dist: options.withSdk ? (options.dist ?? DIST) : undefined,
         },
-      });
-    }
+        directory,
+        trouble,
+      ),
+    );
   }
 
   async go(): Promise<Record<string, number>> {
@@ -241,10 +194,8 @@ class Run {
     this.#evidence.write(`${JSON.stringify(evidence)}\n`);
   }
 
-  #sum(
-    field: "ready" | "unsettled" | "published" | "received" | "behind" | "connects" | "superseded",
-  ): number {
-    return this.processes.reduce((sum, { status }) => sum + (status?.[field] ?? 0), 0);
+  #sum(field: StatusNumber): number {
+    return sumOf(this.processes, field);
   }
 
   #seconds(): string {
@@ -462,18 +413,5 @@ class PresenceAsker {
   #answerAll(): void {
     for (const answer of this.#waiting.values()) answer(undefined);
     this.#waiting.clear();
-  }
-}
-
-export async function until(
-  check: () => boolean | Promise<boolean>,
-  deadlineMs: number,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  const deadline = performance.now() + deadlineMs;
-  for (;;) {
-    if (await check()) return true;
-    if (performance.now() > deadline || signal?.aborted === true) return false;
-    await delay(100);
   }
 }

@@ -1,4 +1,4 @@
-/** A process full of recovering clients for chaos-run.ts, which forks it and talks to it over IPC. */
+/** A process full of recovering clients for clients.ts, which forks it and talks to it over IPC. */
 
 import { createWriteStream } from "node:fs";
 import type { Evidence, Position } from "./checker.js";

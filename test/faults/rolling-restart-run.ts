@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { NodePlace } from "../../scripts/stack/node-place.js";
 import { startStack, type Stack } from "../../scripts/stack/start.js";
-import { Clients, judgeFiles, until } from "./chaos-run.js";
+import { judgeFiles } from "./chaos-run.js";
 import type { Evidence, Position, Verdict } from "./checker.js";
-import type { ClientsStatus } from "./client-process.js";
+import { startClients, sumOf, until, type Clients, type StatusNumber } from "./clients.js";
 import { publishByApi } from "./publisher.js";
 import { createRandom } from "./random.js";
 
@@ -135,31 +135,12 @@ class Run {
     directory: string,
     readonly trouble: (what: string) => void,
   ) {
-    const { clients, processes: count, channelsPerClient, rate, seed } = options;
     this.file = join(directory, "run.jsonl");
     this.#evidence = createWriteStream(this.file);
-    this.#random = createRandom(seed);
+    this.#random = createRandom(options.seed);
     this.#channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
     const urls = Array.from({ length: KEYS }, (_, index) => `${stack.envoy.wsUrl}/?key=room-${index}`);
-    for (let index = 0; index < count; index++) {
-      const file = join(directory, `clients-${index}.jsonl`);
-      const process = new Clients(file, trouble);
-      processes.push(process);
-      process.send({
-        kind: "start",
-        options: {
-          name: `p${index}`,
-          urls,
-          clients: Math.floor(clients / count) + (index < clients % count ? 1 : 0),
-          dist: options.dist,
-          channels: this.#channels,
-          channelsPerClient: Math.min(channelsPerClient, this.#channels.length),
-          rate: rate / 2 / count,
-          seed: seed + 1 + index,
-          file,
-        },
-      });
-    }
+    processes.push(...startClients({ ...options, urls, channels: this.#channels }, directory, trouble));
   }
 
   async go(): Promise<Restart[]> {
@@ -260,10 +241,8 @@ class Run {
     return { atMs: performance.now(), connections, ready, connects };
   }
 
-  #sum(
-    field: keyof { [Name in keyof ClientsStatus as ClientsStatus[Name] extends number ? Name : never]: 0 },
-  ): number {
-    return this.processes.reduce((sum, { status }) => sum + (status?.[field] ?? 0), 0);
+  #sum(field: StatusNumber): number {
+    return sumOf(this.processes, field);
   }
 
   #record(evidence: Evidence): void {
