@@ -7,7 +7,7 @@ import type { Position } from "../../src/protocol/messages.js";
 import { shardOf } from "../../src/redis/shard.js";
 import { slotOf } from "../../src/redis/slots.js";
 import { RULE, keep } from "../contract/history.js";
-import { cleanUp, startTestNode, until } from "../support/nodes.js";
+import { CHAT_RULES, cleanUp, startTestNode, until } from "../support/nodes.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { startCluster, type Member, type RedisCluster } from "../support/redis-cluster.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
@@ -191,17 +191,7 @@ describe("a master that goes", { timeout: 60_000 }, () => {
       busProbeIntervalMs: 100,
       busProbeTimeoutMs: 1_000,
       leaseTtlMs: 3_000,
-      namespaces: {
-        chat: {
-          history: { size: 100, ttlMs: 60_000 },
-          recovery: true,
-          presence: true,
-          joinLeave: false,
-          publish: "anyone",
-          replayLast: false,
-          slowReader: "repair",
-        },
-      },
+      namespaces: { chat: CHAT_RULES },
     };
     const nodes = [await startTestNode(options), await startTestNode(options)];
     const [reader, writer] = [await nodes[0]!.client(), await nodes[1]!.client()];

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, v
 import type { Config } from "../../src/config.js";
 import { describeBrokerContract } from "../contract/broker.js";
 import { describeHistoryContract, keep } from "../contract/history.js";
-import { cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
+import { CHAT_RULES, cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import type { Frame } from "../support/raw-client.js";
 import { refusals, setUser, withUser } from "../support/redis-acl.js";
@@ -26,17 +26,7 @@ const fleet = (url: string): Partial<Config> => ({
   busProbeTimeoutMs: 1_000,
   leaseTtlMs: 3_000,
   positionCheckIntervalMs: 200,
-  namespaces: {
-    chat: {
-      history: { size: 100, ttlMs: 60_000 },
-      recovery: true,
-      presence: true,
-      joinLeave: false,
-      publish: "anyone",
-      replayLast: false,
-      slowReader: "repair",
-    },
-  },
+  namespaces: { chat: CHAT_RULES },
 });
 
 const ready = async (nodes: readonly InProcessNode[]): Promise<void> => {

@@ -83,6 +83,17 @@ export async function startTestNode(options: Partial<Config> = {}): Promise<InPr
   return { ...talkTo(node), stop: () => node.stop(), drain: () => node.drain() };
 }
 
+/** Rules of a namespace whose channels remember, and whose readers are repaired. */
+export const CHAT_RULES: Config["namespaces"][string] = {
+  history: { size: 100, ttlMs: 60_000 },
+  recovery: true,
+  presence: true,
+  joinLeave: false,
+  publish: "anyone",
+  replayLast: false,
+  slowReader: "repair",
+};
+
 export const JWT_SECRET = "a secret of the tests, 32 bytes long";
 
 export function token(
