@@ -10,7 +10,8 @@ import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
-import { startNodeProcess, startPrivateRedis, type NodeProcess } from "./support/processes.js";
+import { startRedis } from "../scripts/stack/redis.js";
+import { startNodeProcess, type NodeProcess } from "./support/processes.js";
 import type { ClientReport, ClientRequest, ResumeSummary } from "./failover-clients.js";
 
 const HELP = `Usage: npm run bench:failover -- [options]
@@ -163,7 +164,7 @@ async function main(): Promise<void> {
     `${everyone} clients on two nodes; ${cpus().length} x ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}, ` +
       `npm run bench:failover -- --connections ${perNode} --rate ${rate}`,
   );
-  const redis = await startPrivateRedis();
+  const redis = await startRedis();
   const look = new Redis(redis.url);
   const nodes: NodeProcess[] = [];
   const sides: Clients[] = [];

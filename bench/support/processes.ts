@@ -1,11 +1,7 @@
-/** Real nodes and a private Redis as processes of their own, for benchmarks. */
+/** Real nodes as processes of their own, for benchmarks. */
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -17,12 +13,6 @@ export interface NodeProcess {
   readonly wsUrl: string;
   readonly apiUrl: string;
   kill(signal: NodeJS.Signals): void;
-  stop(): Promise<void>;
-}
-
-export interface RedisProcess {
-  readonly url: string;
-  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -63,42 +53,5 @@ export async function startNodeProcess(flags: readonly string[]): Promise<NodePr
     apiUrl: found.get("api")!,
     kill: (signal) => child.kill(signal),
     stop: () => end(child, "SIGKILL"),
-  };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-/** A redis-server of this benchmark's own, without persistence. */
-export async function startPrivateRedis(): Promise<RedisProcess> {
-  const dir = await mkdtemp(join(tmpdir(), "starling-bench-"));
-  const port = await freePort();
-  const child = spawn(
-    "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  await new Promise<void>((resolve, reject) => {
-    child.once("error", (cause) =>
-      reject(new Error("redis-server was not found: apt-get install redis-server", { cause })),
-    );
-    child.once("exit", (code) => reject(new Error(`redis-server ended with ${code}`)));
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      if (line.includes("Ready to accept connections")) resolve();
-    });
-  });
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    pid: child.pid!,
-    stop: async () => {
-      await end(child, "SIGKILL");
-      await rm(dir, { recursive: true, force: true });
-    },
   };
 }

@@ -1,4 +1,4 @@
-/** A redis-server of the stack's own, without persistence. */
+/** A redis-server of the stack's or a benchmark's own, without persistence. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { freePort, requireProgram, startProgram } from "./programs.js";
 
 export interface Redis {
   readonly url: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -27,6 +28,7 @@ export async function startRedis(onExit?: (what: string) => void): Promise<Redis
     });
     return {
       url: `redis://127.0.0.1:${port}`,
+      pid: running.pid,
       async stop() {
         await running.end("SIGKILL");
         await remove();
