@@ -3,7 +3,7 @@
 import { loadConfig, ConfigError, type LoadedConfig } from "../config/load.js";
 import { envName } from "../config/options.js";
 import { environmentOf } from "./environment.js";
-import { startNodeProcess, type NodeProcess } from "./node-process.js";
+import { killAfterMs, startNodeProcess, type NodeProcess } from "./node-process.js";
 import { startPrivateRedis, type PrivateRedis } from "./private-redis.js";
 import { onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
@@ -11,8 +11,6 @@ import { StartError } from "./start-error.js";
 const MAX_NODES = 64;
 /** Where nodes put their APIs unless told: the clients' ports begin at 8000. */
 const API_PORT = 9000;
-/** Longer than a drain, so that only a node that hangs is killed. */
-const KILL_AFTER_DRAIN_MS = 5000;
 
 interface ClusterFlags {
   readonly nodes: string;
@@ -32,8 +30,6 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
     throw new ConfigError("--workers is for `starling serve`: here --nodes says how many processes run");
   }
   const ports = portsOf(loaded, count);
-  const { drainNoticeMs, drainMs } = loaded.config;
-  const killAfterMs = drainNoticeMs + drainMs + KILL_AFTER_DRAIN_MS;
 
   let redis: PrivateRedis | undefined;
   const running: NodeProcess[] = [];
@@ -42,7 +38,7 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
       // Redis goes last: the nodes still clear their state in it.
-      await Promise.all(running.map((node) => node.stop(killAfterMs)));
+      await Promise.all(running.map((node) => node.stop(killAfterMs(loaded.config))));
       await redis?.stop();
     })());
   // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.

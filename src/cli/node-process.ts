@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { Config } from "../config/options.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 export interface NodeProcess {
@@ -15,6 +16,14 @@ export interface NodeProcess {
   stop(killAfterMs: number): Promise<void>;
   kill(): void;
   send(message: ToWorker): void;
+}
+
+/** Longer than a drain, so that only a node that hangs is killed. */
+const KILL_AFTER_DRAIN_MS = 5000;
+
+/** How long a node may take to stop: what NodeProcess.stop wants. */
+export function killAfterMs({ drainNoticeMs, drainMs }: Pick<Config, "drainNoticeMs" | "drainMs">): number {
+  return drainNoticeMs + drainMs + KILL_AFTER_DRAIN_MS;
 }
 
 export interface NodeProcessOptions {

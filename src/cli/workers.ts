@@ -5,13 +5,11 @@ import type { LoadedConfig } from "../config/load.js";
 import { envName } from "../config/options.js";
 import type { Log } from "../core/log.js";
 import { environmentOf } from "./environment.js";
-import { startNodeProcess, type NodeProcess } from "./node-process.js";
+import { killAfterMs, startNodeProcess, type NodeProcess } from "./node-process.js";
 import { onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
-/** Longer than a drain, so that only a worker that hangs is killed. */
-const KILL_AFTER_DRAIN_MS = 5000;
 const METRICS_TIMEOUT_MS = 1000;
 /** A worker that ended is started again after 1, 2, 4 ... 30 s; from 1 s again if it stood for a minute. */
 const RESTART_FIRST_MS = 1000;
@@ -49,8 +47,7 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
 
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
-      const killAfterMs = config.drainNoticeMs + config.drainMs + KILL_AFTER_DRAIN_MS;
-      await Promise.all(workers.map(async (worker) => worker.process?.stop(killAfterMs)));
+      await Promise.all(workers.map(async (worker) => worker.process?.stop(killAfterMs(config))));
     })());
   // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.
   process.on("exit", () => workers.forEach((worker) => worker.process?.kill()));
