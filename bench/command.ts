@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { closest, distance } from "fastest-levenshtein";
 import type { BenchOptions } from "./runner/options.js";
+import { unsuitable } from "./protocols/suitability.js";
 import { scenarios } from "./scenarios/index.js";
 import {
   PEER_NAMES,
@@ -57,6 +58,7 @@ interface Flags {
   protocol: ProtocolName;
   attachPids: number[];
   token?: string;
+  secret?: string;
   apiUrl?: string;
   apiKey?: string;
   json?: string;
@@ -80,6 +82,17 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
   }
   if (attach !== undefined && named.length === 0) {
     program.error(`error: --attach needs the names of scenarios: ${SCENARIO_NAMES.join(", ")}`);
+  }
+  const { protocol, secret, ack } = flags;
+  if (program.getOptionValueSource("secret") === "cli" && protocol !== "pusher") {
+    program.error(`error: --secret is for --protocol pusher; --protocol ${protocol} takes a --token`);
+  }
+  if (attach !== undefined) {
+    const why = unsuitable({
+      ...{ protocol, urls: attach, scenarios: named, acknowledged: ack === true },
+      ...(secret !== undefined && { secret }),
+    });
+    if (why !== undefined) program.error(`error: ${why}`);
   }
   const profileFolder = flags.profile;
   if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
@@ -122,7 +135,7 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
           urls: attach,
           protocol: flags.protocol,
           pids: flags.attachPids,
-          ...given(flags, ["token", "apiUrl", "apiKey"]),
+          ...given(flags, ["token", "secret", "apiUrl", "apiKey"]),
         },
       }),
     },
@@ -249,6 +262,11 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
       "--token <jwt>",
       "presented by every connection (also STARLING_BENCH_TOKEN)",
       process.env["STARLING_BENCH_TOKEN"],
+    )
+    .option(
+      "--secret <secret>",
+      "pusher: the app's, to subscribe to private channels and publish in them (also STARLING_BENCH_SECRET)",
+      process.env["STARLING_BENCH_SECRET"],
     )
     .option("--api-url <url>", "http: of the server API")
     .option(

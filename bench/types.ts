@@ -30,8 +30,17 @@ export type PeerName = (typeof PEER_NAMES)[number];
  * - `socket.io`: Engine.IO 4 on the websocket transport, default namespace, at /socket.io/. C emits
  *   `subscribe` (channel) with an acknowledgement callback; `publish` (channel, content), with a callback only where
  *   acknowledgements are asked for; the server emits `message` (channel, content) to the room.
+ * - `centrifugo`: Centrifuge protocol v2 as JSON, at /connection/websocket. The client speaks first.
+ * - `pusher`: Pusher protocol 7 (Soketi, Sockudo, Laravel Reverb), at /app/KEY. Publishes client events, in private
+ *   channels that the app's secret opens; without it only public channels are subscribed to.
  */
-export const PROTOCOL_NAMES = ["starling-json", "starling-msgpack", "socket.io"] as const;
+export const PROTOCOL_NAMES = [
+  "starling-json",
+  "starling-msgpack",
+  "socket.io",
+  "centrifugo",
+  "pusher",
+] as const;
 export type ProtocolName = (typeof PROTOCOL_NAMES)[number];
 
 /** What a scenario needs of the servers; a peer ignores what it does not have. */

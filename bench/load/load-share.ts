@@ -16,7 +16,7 @@ import type {
 import { clientFrame, OPCODE } from "./framing.js";
 import { Publisher, createStream, type Stream } from "./publisher.js";
 import { channelName, shareOf, streamCount, type Share, type SubscriberSpec } from "./share.js";
-import { LoadSocket, type SocketEvents } from "./socket.js";
+import { LoadSocket, type SocketEvents, type Subscription } from "./socket.js";
 
 const ERRORS_MAX = 5;
 const OPEN_TICK_MS = 5;
@@ -37,6 +37,7 @@ export class LoadShare {
   readonly #latency = new LatencyRecorder();
   readonly #ledger: Ledger;
   readonly #slotsEach: number;
+  readonly #streamCount: number;
   readonly #subscribers: LoadSocket[] = [];
   readonly #publishers: LoadSocket[] = [];
   /** By stream id, as the witness needs it. */
@@ -64,9 +65,10 @@ export class LoadShare {
   constructor(plan: LoadPlan, index: number, processes: number) {
     this.#plan = plan;
     this.#processes = processes;
-    this.#protocol = protocolByName(plan.protocol);
+    this.#protocol = protocolByName(plan.protocol, plan);
     this.#share = shareOf(plan, index, processes);
     this.#slotsEach = Math.max(1, this.#share.streamsPerChannel);
+    this.#streamCount = streamCount(plan);
     this.#ledger = new Ledger(this.#share.subscribers.length * this.#slotsEach);
   }
 
@@ -92,7 +94,7 @@ export class LoadShare {
   }
 
   start(traffic: Traffic): void {
-    const total = streamCount(this.#plan);
+    const total = this.#streamCount;
     const requests =
       this.#protocol.presence === undefined
         ? []
@@ -208,7 +210,8 @@ export class LoadShare {
       const { channels } = this.#plan;
       const sequence = readSequence(buffer, markerAt);
       this.#deliveries++;
-      if (stream % channels !== socket.channel) {
+      // The second: of another generator on the same server.
+      if (stream % channels !== socket.channel || stream >= this.#streamCount) {
         this.#misdelivered++;
         return;
       }
@@ -226,7 +229,11 @@ export class LoadShare {
       this.#live++;
       this.#pending--;
     },
-    onDelivery: () => void this.#misdelivered++,
+    onDelivery: (socket, buffer, markerAt) => {
+      // Who has to subscribe in order to publish hears the other publishers of its channels, which is not counted.
+      const own = this.#streams.get(readStream(buffer, markerAt))?.publisher === socket.channel;
+      if (own || this.#protocol.publishersSubscribe !== true) this.#misdelivered++;
+    },
     onReply: (socket) => {
       this.#replies++;
       this.#publisher?.replied(socket.channel, nowUs());
@@ -250,12 +257,7 @@ export class LoadShare {
   }
 
   #subscriber(spec: SubscriberSpec, index: number): LoadSocket {
-    const socket = this.#connect(
-      spec.url,
-      index,
-      this.#subscriberEvents,
-      this.#protocol.subscribe(channelName(this.#plan, spec.channel)),
-    );
+    const socket = this.#connect(spec.url, index, this.#subscriberEvents, [spec.channel]);
     socket.channel = spec.channel;
     socket.slot = spec.slot;
     socket.witness = spec.witness;
@@ -267,8 +269,14 @@ export class LoadShare {
 
   async #openPublishers(): Promise<void> {
     const { publisherUrls, streams } = this.#share;
+    const channels = publisherUrls.map(() => new Set<number>());
+    if (this.#protocol.publishersSubscribe === true) {
+      for (const { channel, publisher } of streams) channels[publisher]!.add(channel);
+    }
     await this.#openAll(publisherUrls.length, (index) => {
-      const socket = this.#connect(publisherUrls[index]!, index, this.#publisherEvents);
+      const socket = this.#connect(publisherUrls[index]!, index, this.#publisherEvents, [
+        ...channels[index]!,
+      ]);
       // Its own index, by which its replies are counted.
       socket.channel = index;
       this.#publishers.push(socket);
@@ -286,7 +294,7 @@ export class LoadShare {
     );
   }
 
-  #connect(url: string, index: number, events: SocketEvents, subscribe?: Buffer): LoadSocket {
+  #connect(url: string, index: number, events: SocketEvents, channels: readonly number[]): LoadSocket {
     let parsed = this.#urls.get(url);
     if (parsed === undefined) this.#urls.set(url, (parsed = new URL(url)));
     const { sources, token, headers } = this.#plan;
@@ -297,11 +305,18 @@ export class LoadShare {
         protocol: this.#protocol,
         headers,
         ...(token !== undefined && { token }),
-        ...(subscribe !== undefined && { subscribe }),
+        subscriptions: channels.map((channel) => this.#subscription(channel, parsed)),
         ...(sources > 1 && { localAddress: `127.0.0.${1 + (index % sources)}` }),
       },
       events,
     );
+  }
+
+  #subscription(channel: number, url: URL): Subscription {
+    const name = channelName(this.#plan, channel);
+    const protocol = this.#protocol;
+    if (protocol.subscribeGreeted === undefined) return protocol.subscribe(name);
+    return (greeting) => protocol.subscribeGreeted!(name, greeting, url);
   }
 
   /** Opens `count` at the plan's rate, and waits for each to be live or refused. */

@@ -20,6 +20,8 @@ export interface LoadPlan {
   /** Publications ask for a reply. */
   readonly acknowledged: boolean;
   readonly token?: string;
+  /** Of the app, where the protocol signs subscriptions. */
+  readonly secret?: string;
   /** Addresses 127.0.0.1 and up that connections are made from; one has 28,000 ports. */
   readonly sources: number;
   /** Further headers of the upgrade request. */

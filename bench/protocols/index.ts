@@ -1,13 +1,18 @@
 import type { ProtocolName } from "../types.js";
-import type { Protocol } from "./protocol.js";
+import { centrifugo } from "./centrifugo.js";
+import type { Credentials, Protocol } from "./protocol.js";
+import { createPusher } from "./pusher.js";
 import { socketIo } from "./socket-io.js";
 import { starlingJson } from "./starling-json.js";
 import { starlingMsgpack } from "./starling-msgpack.js";
 
-const protocols: Readonly<Record<ProtocolName, Protocol>> = {
-  "starling-json": starlingJson,
-  "starling-msgpack": starlingMsgpack,
-  "socket.io": socketIo,
+const protocols: Readonly<Record<ProtocolName, (credentials: Credentials) => Protocol>> = {
+  "starling-json": () => starlingJson,
+  "starling-msgpack": () => starlingMsgpack,
+  "socket.io": () => socketIo,
+  centrifugo: () => centrifugo,
+  pusher: createPusher,
 };
 
-export const protocolByName = (name: ProtocolName): Protocol => protocols[name];
+export const protocolByName = (name: ProtocolName, credentials: Credentials = {}): Protocol =>
+  protocols[name](credentials);

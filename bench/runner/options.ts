@@ -37,6 +37,8 @@ export interface AttachOptions {
   readonly protocol: ProtocolName;
   readonly pids: readonly number[];
   readonly token?: string;
+  /** Of the app, with which pusher signs subscriptions to private channels. */
+  readonly secret?: string;
   readonly apiUrl?: string;
   readonly apiKey?: string;
 }

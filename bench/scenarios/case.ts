@@ -50,7 +50,8 @@ export function figure(
   return { name, label, unit, better, value };
 }
 
-let prefix = 0;
+/** Of three digits; where it begins differs, as two benches may load one server. */
+let prefix = Math.floor(Math.random() * 20_000);
 
 /** A prefix that no earlier plan had: what an overloaded server still delivers is not taken for the next load's. */
 export function freshPrefix(namespace = ""): string {
@@ -83,6 +84,7 @@ export function planOf({ target, protocol, options }: CaseBench, shape: Shape): 
     payloadBytes: options.payloadBytes,
     acknowledged: options.acknowledged,
     ...(options.attach?.token !== undefined && { token: options.attach.token }),
+    ...(options.attach?.secret !== undefined && { secret: options.attach.secret }),
     sources: 1,
     headers: {},
   };

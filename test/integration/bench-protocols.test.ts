@@ -1,0 +1,270 @@
+/** The generator against servers of other protocols, strict ones. Nothing here says how fast anything is. */
+
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { LoadShare } from "../../bench/load/load-share.js";
+import type { LoadPlan, OpenedReport, SettledReport, Traffic } from "../../bench/load/messages.js";
+import type { BenchResult } from "../../bench/types.js";
+import { root } from "../support/program.js";
+import {
+  startStrictCentrifugo,
+  type StrictCentrifugo,
+  type StrictCentrifugoOptions,
+} from "../support/strict-centrifugo.js";
+import {
+  APP,
+  startStrictPusher,
+  type StrictPusher,
+  type StrictPusherOptions,
+} from "../support/strict-pusher.js";
+
+const run = promisify(execFile);
+const DEADLINE = { timeout: 10_000, interval: 20 };
+const MESSAGES = 200;
+const CLEAN = { lost: 0, duplicated: 0, reordered: 0, misdelivered: 0, closed: 0, errors: [] };
+
+let folder: string;
+const cleanUps: (() => Promise<void> | void)[] = [];
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "starling-bench-protocols-"));
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function centrifugo(options?: StrictCentrifugoOptions): Promise<StrictCentrifugo> {
+  const server = await startStrictCentrifugo(options);
+  cleanUps.push(() => server.stop());
+  return server;
+}
+
+async function pusher(options?: StrictPusherOptions): Promise<StrictPusher> {
+  const server = await startStrictPusher(options);
+  cleanUps.push(() => server.stop());
+  return server;
+}
+
+interface Loaded {
+  readonly opened: OpenedReport;
+  readonly settled: SettledReport;
+  readonly sent: number;
+  readonly deliveries: number;
+  readonly replies: number;
+}
+
+function shareOf(url: string, shape: Partial<LoadPlan>): LoadShare {
+  const share = new LoadShare(
+    {
+      protocol: "starling-json",
+      subscriberUrls: [url],
+      publisherUrls: [url],
+      channelPrefix: "test-",
+      channels: 1,
+      subscribersPerChannel: 1,
+      publishers: 1,
+      connectRate: 0,
+      connecting: 64,
+      payloadBytes: 100,
+      acknowledged: false,
+      sources: 1,
+      headers: {},
+      ...shape,
+    },
+    0,
+    1,
+  );
+  cleanUps.push(() => share.close());
+  return share;
+}
+
+/** What was sent since it began: the first messages go out before the counters start. */
+const total = (sentByStream: readonly (readonly [number, number])[]): number =>
+  sentByStream.reduce((sum, [, sent]) => sum + sent, 0);
+
+/** Sends until enough was sent, and waits for all of it. */
+async function load(url: string, shape: Partial<LoadPlan>, traffic: Traffic): Promise<Loaded> {
+  const share = shareOf(url, shape);
+  const opened = await share.open();
+  share.start(traffic);
+  await vi.waitFor(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES), DEADLINE);
+  const { sentByStream } = share.stop();
+  const settled = await share.settle(new Map(sentByStream), 1000);
+  return { opened, settled, ...share.counters(), sent: total(sentByStream) };
+}
+
+const WINDOW: Traffic = { kind: "window", messages: 16 };
+
+describe("the generator on Centrifugo", () => {
+  const shape = { protocol: "centrifugo", channels: 3, subscribersPerChannel: 4, publishers: 6 } as const;
+
+  it("counts each of the messages that share a frame, and no reply that it did not ask for", async () => {
+    const server = await centrifugo();
+    const { opened, settled, sent, deliveries, replies } = await load(server.url, shape, WINDOW);
+    expect(opened).toMatchObject({ connections: 12, failed: 0 });
+    expect(settled).toMatchObject(CLEAN);
+    expect(server.mostInOneFrame).toBeGreaterThan(1);
+    expect(deliveries).toBe(4 * sent);
+    expect(server.published).toBe(sent);
+    expect(replies).toBe(0);
+  });
+
+  it("counts every acknowledgement where they are asked for, several to a frame", async () => {
+    const server = await centrifugo();
+    const acknowledged: Traffic = { kind: "acknowledged", commands: 8, command: "publish" };
+    const share = shareOf(server.url, { ...shape, acknowledged: true });
+    await share.open();
+    share.start(acknowledged);
+    await vi.waitFor(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES), DEADLINE);
+    const sent = total(share.stop().sentByStream);
+    await vi.waitFor(() => expect(share.counters().replies).toBe(sent), DEADLINE);
+    expect(server.published).toBe(sent);
+    expect(server.closed).toEqual([]);
+  });
+
+  it("answers pings, and leaves alone those of a server that wants no answer", async () => {
+    for (const pong of [true, false]) {
+      const server = await centrifugo({ pong });
+      const share = shareOf(server.url, { protocol: "centrifugo", subscribersPerChannel: 5, publishers: 0 });
+      await share.open();
+      await vi.waitFor(() => expect(server.pings).toBeGreaterThan(10), DEADLINE);
+      if (pong) await vi.waitFor(() => expect(server.pongs).toBeGreaterThan(10), DEADLINE);
+      else expect(server.pongs).toBe(0);
+      expect(server.closed).toEqual([]);
+      expect(share.counters().live).toBe(5);
+    }
+  });
+
+  it("counts what another generator publishes in its channels, and stays", async () => {
+    const server = await centrifugo();
+    const share = shareOf(server.url, { protocol: "centrifugo" });
+    await share.open();
+    const other = shareOf(server.url, { protocol: "centrifugo", publishers: 3 });
+    await other.open();
+    other.start({ kind: "rate", messagesPerSecond: 1000 });
+    await vi.waitFor(() => expect(share.counters().deliveries).toBeGreaterThan(30), DEADLINE);
+    const { misdelivered, errors } = await share.settle(new Map(), 1000);
+    expect(misdelivered).toBeGreaterThanOrEqual(20);
+    expect(errors).toEqual([]);
+    expect(share.counters().live).toBe(2);
+  });
+
+  it("presents its token, and tells that another was refused", async () => {
+    const server = await centrifugo({ token: "right" });
+    const good = await shareOf(server.url, { ...shape, token: "right" }).open();
+    expect(good).toMatchObject({ connections: 12, failed: 0 });
+    const bad = await shareOf(server.url, { ...shape, token: "wrong" }).open();
+    expect(bad).toMatchObject({
+      connections: 0,
+      errors: ["closed by the server: 3500 invalid token (18 times)"],
+    });
+  });
+});
+
+describe("the generator on a Pusher server", () => {
+  const shape = { protocol: "pusher", channels: 3, subscribersPerChannel: 4, publishers: 6 } as const;
+
+  it("signs its way into private channels and publishes client events there", async () => {
+    const server = await pusher();
+    const { opened, settled, sent, deliveries } = await load(
+      server.url,
+      { ...shape, secret: APP.secret },
+      WINDOW,
+    );
+    expect(opened).toMatchObject({ connections: 12, failed: 0 });
+    expect(settled).toMatchObject(CLEAN);
+    expect(deliveries).toBe(4 * sent);
+    expect([...server.channels].sort()).toEqual([
+      "private-test-00000",
+      "private-test-00001",
+      "private-test-00002",
+    ]);
+  });
+
+  it("subscribes to public channels without a secret, and stays where only it can break the silence", async () => {
+    const server = await pusher({ pings: false });
+    const share = shareOf(server.url, { ...shape, publishers: 0 });
+    expect(await share.open()).toMatchObject({ connections: 12, failed: 0, errors: [] });
+    expect([...server.channels].sort()).toEqual(["test-00000", "test-00001", "test-00002"]);
+    // Longer than the server waits for a word.
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    expect(share.counters().live).toBe(12);
+    expect(server.closed).toEqual([]);
+  });
+
+  it("answers pings", async () => {
+    const server = await pusher();
+    await shareOf(server.url, { ...shape, publishers: 0 }).open();
+    await vi.waitFor(() => expect(server.pongs).toBeGreaterThan(12), DEADLINE);
+  });
+
+  it("tells of a wrong secret, of a key that no app has, and of refused events what the server said", async () => {
+    const server = await pusher({ clientEventsMax: 10 });
+    const wrong = await shareOf(server.url, { ...shape, secret: "wrong" }).open();
+    expect(wrong).toMatchObject({
+      connections: 0,
+      errors: [
+        "pusher:subscription_error 401 The connection is unauthorized. (is --secret that of the app?) (18 times)",
+      ],
+    });
+    const unknown = await shareOf(server.url.replace(APP.key, "other"), { ...shape, publishers: 0 }).open();
+    expect(unknown).toMatchObject({
+      connections: 0,
+      errors: ["pusher:error 4001 no app has the key other (12 times)"],
+    });
+    const { settled } = await load(
+      server.url,
+      { protocol: "pusher", secret: APP.secret },
+      { kind: "rate", messagesPerSecond: 1000 },
+    );
+    expect(settled.lost).toBeGreaterThan(0);
+    expect(settled.errors).toEqual([expect.stringMatching(/^pusher:error 4301 too many client events/)]);
+  });
+});
+
+describe("the bench attached to", () => {
+  async function bench(...argv: string[]): Promise<{ result: BenchResult; stdout: string; json: string }> {
+    const file = join(folder, "result.json");
+    const fast = ["--quick", "--seconds", "0.5", "--no-pin", "--json", file];
+    const { stdout } = await run(process.execPath, ["--import", "tsx", "bench/main.ts", ...argv, ...fast], {
+      cwd: root,
+    });
+    const json = readFileSync(file, "utf8");
+    return { result: JSON.parse(json) as BenchResult, stdout, json };
+  }
+  /** What depends on how busy this machine is, and is not what is tested. */
+  const isLimit = (problem: string): boolean =>
+    /^the (generator was the limit|machine was busy)/.test(problem);
+
+  function expectClean({ runs, skipped }: BenchResult, scenarios: readonly string[]): void {
+    expect(skipped).toEqual([]);
+    expect(runs.map(({ scenario }) => scenario)).toEqual(scenarios);
+    for (const { problems } of runs) expect(problems.filter((problem) => !isLimit(problem))).toEqual([]);
+  }
+
+  it("Centrifugo runs its scenarios by URL", { timeout: 60_000 }, async () => {
+    const server = await centrifugo({ token: "right" });
+    const { result, json } = await bench(
+      ...["fanout", "ingest", "--attach", server.url, "--protocol", "centrifugo", "--token", "right"],
+    );
+    expectClean(result, ["fanout", "fanout", "ingest"]);
+    expect(result.runs[0]?.protocol).toBe("centrifugo");
+    expect(server.closed).toEqual([]);
+    expect(json).not.toContain("right");
+  });
+
+  it("a Pusher server runs its scenarios by URL, and shows no secret", { timeout: 60_000 }, async () => {
+    const server = await pusher();
+    const { result, stdout, json } = await bench(
+      ...["fanout", "ingest", "--attach", server.url, "--protocol", "pusher", "--secret", APP.secret],
+    );
+    expectClean(result, ["fanout", "fanout", "ingest"]);
+    expect(server.closed).toEqual([]);
+    expect(stdout).toContain("--secret ...");
+    expect(stdout + json).not.toContain(APP.secret);
+  });
+});
