@@ -59,9 +59,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   /** A command of it is waiting: later frames wait too. */
   #busy = false;
   #pending: Pending | undefined;
-  #lastActivity: number;
+  lastActivity: number;
   #token: string | undefined;
-  readonly #connectedAt: number;
+  readonly connectedAt: number;
 
   constructor(options: {
     edge: EdgeContext;
@@ -80,8 +80,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     this.codecIndex = options.codecIndex;
     this.#token = options.token;
     this.identity = options.edge.authorizer.anonymous;
-    this.#connectedAt = Math.floor(Date.now() / 1000);
-    this.#lastActivity = this.#connectedAt;
+    this.connectedAt = Math.floor(Date.now() / 1000);
+    this.lastActivity = this.connectedAt;
   }
 
   get codec(): Codec {
@@ -102,8 +102,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
       connection: this.id,
       userId: this.userId,
       channels: this.#channelNames(),
-      connectedAt: this.#connectedAt,
-      lastActivity: this.#lastActivity,
+      connectedAt: this.connectedAt,
+      lastActivity: this.lastActivity,
     };
   }
 
@@ -265,8 +265,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   #noteActivity(nowMs: number): void {
     const nowSeconds = Math.floor((performance.timeOrigin + nowMs) / 1000);
-    if (nowSeconds - this.#lastActivity < ACTIVITY_SECONDS) return;
-    this.#lastActivity = nowSeconds;
+    if (nowSeconds - this.lastActivity < ACTIVITY_SECONDS) return;
+    this.lastActivity = nowSeconds;
     this.#edge.registry.put(this);
   }
 

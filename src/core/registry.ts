@@ -30,7 +30,12 @@ export interface RegisteredConnection {
   readonly id: string;
   /** Proof that a client may resume this session. */
   readonly resumeSecret: string;
-  record(): ConnectionRecord;
+  /** Of the session that it goes on with. */
+  readonly sessionId: string;
+  /** Unix seconds. */
+  readonly connectedAt: number;
+  /** Unix seconds, at most a minute old. */
+  readonly lastActivity: number;
   session(): SessionRecord;
 }
 

@@ -67,7 +67,7 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
   function put(connection: RegisteredConnection): Live {
     let held = live.get(connection.id);
     if (held === undefined) {
-      held = { connection, session: connection.session().session, taken: undefined };
+      held = { connection, session: connection.sessionId, taken: undefined };
       live.set(connection.id, held);
       holders.set(held.session, held);
     }
@@ -104,7 +104,7 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
   function settle(held: Live): void {
     const { taken } = held;
     if (taken === undefined) return;
-    const own = held.connection.session().session;
+    const own = held.connection.sessionId;
     if (own !== held.session) {
       if (!taken.settled) return;
       holders.delete(held.session);

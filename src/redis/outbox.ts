@@ -310,7 +310,7 @@ export class Outbox {
   /** Read when it is written, not when it changed. */
   #field(entry: Entry, { session }: SessionRecord, text: string): Field {
     const { connection } = entry;
-    const { connectedAt, lastActivity } = connection.record();
+    const { connectedAt, lastActivity } = connection;
     // The session's own fields and some more: making JSON of them once is enough.
     const json =
       `${text.slice(0, -1)},"connectedAt":${connectedAt},"lastActivity":${lastActivity},` +
@@ -323,13 +323,15 @@ export class Outbox {
     if (!this.#settle(entry, session)) return;
     if (isWorthKeeping(session)) {
       entry.stored = session.session;
-      const save = {
-        ...owned(entry, session.session),
+      saves.push({
+        session: session.session,
+        owner: entry.connection.id,
+        generation: entry.generation,
         secretHash: secretHashOf(entry),
         json: text,
         released: false,
-      };
-      saves.push({ ...save, entry });
+        entry,
+      });
     } else if (entry.stored !== undefined) {
       ends.push({ ...owned(entry, entry.stored), entry });
       entry.stored = undefined;

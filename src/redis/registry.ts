@@ -32,7 +32,8 @@ const WRITE = loadScript("connections-write");
 
 const SESSION_TTL_MS = 120_000;
 const LEASE_TTL_MS = 10_000;
-const FLUSH_INTERVAL_MS = 20;
+/** A client mostly subscribes within this time of its connecting: then both are one write. */
+const FLUSH_INTERVAL_MS = 50;
 /** A live session is refreshed each half of its time-to-live, in this many shares. */
 const TOUCH_SHARES = 60;
 const TOUCH_INTERVAL_LEAST_MS = 50;

@@ -2,6 +2,8 @@
 
 import crypto, { createHash } from "node:crypto";
 
+import { Cluster } from "ioredis";
+
 import type { SessionRecord } from "../core/registry.js";
 import { chunks } from "./chunks.js";
 import type { RedisClient } from "./client.js";
@@ -65,13 +67,16 @@ export function isWorthKeeping({ userId, channels }: SessionRecord): boolean {
   return userId !== null || channels.length > 0;
 }
 
-/** All of it rejects as ioredis does; each call is one script per bucket and chunk. */
+/** All of it rejects as ioredis does; each call is one script. */
 export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs: number) {
   const liveTtlMs = Math.ceil(sessionTtlMs * LIVE_TTLS);
+  /** A single Redis takes any keys in one call: a call for each bucket would be sixteen small ones. */
+  const bucketed = redis instanceof Cluster;
 
   return {
     /** Groups that one call each can write. */
     group: <T extends Ownership>(items: readonly T[], size: (item: T) => number = () => 0): T[][] => {
+      if (!bucketed) return chunks(items, CHUNK_SESSIONS, CHUNK_CHARACTERS, size);
       const buckets = new Map<string, T[]>();
       for (const item of items) {
         const bucket = sessionBucket(item.session);
@@ -82,7 +87,7 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
       return [...buckets.values()].flatMap((of) => chunks(of, CHUNK_SESSIONS, CHUNK_CHARACTERS, size));
     },
 
-    /** @param group  of one bucket, all released or none */
+    /** @param group  as `group` made it, all released or none */
     async save(group: readonly SessionSave[]): Promise<Outcome[]> {
       // One argument: each of its own would cost half a microsecond.
       let lines = "";
@@ -90,17 +95,17 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
         lines += `${owner} ${generation} ${released ? "-" : owner} ${generation} ${secretHash} ${json}\n`;
       }
       const ttlMs = group[0]?.released === true ? sessionTtlMs : liveTtlMs;
-      const reply = (await runScript(redis, SAVE, names(group), [ttlMs, lines])) as string;
-      return Array.from(reply, (result) => (result === "1" ? "done" : "superseded"));
+      return outcomes(await runScript(redis, SAVE, names(group), [ttlMs, lines]));
     },
 
-    /** @param group  of one bucket */
+    /** @param group  as `group` made it */
     async touch(group: readonly Ownership[]): Promise<Outcome[]> {
-      const args = group.flatMap((item) => [item.owner, item.generation]);
-      return outcomes(await runScript(redis, TOUCH, names(group), [liveTtlMs, ...args]));
+      let lines = "";
+      for (const { owner, generation } of group) lines += `${owner} ${generation} \n`;
+      return outcomes(await runScript(redis, TOUCH, names(group), [liveTtlMs, lines]));
     },
 
-    /** @param group  of one bucket */
+    /** @param group  as `group` made it */
     async end(group: readonly Ownership[]): Promise<void> {
       const args = group.flatMap((item) => [item.owner, item.generation]);
       await runScript(redis, END, names(group), args);
@@ -131,6 +136,9 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
 
 export type SessionStore = ReturnType<typeof createSessionStore>;
 
+/** @param reply  a digit for each session */
 function outcomes(reply: unknown): Outcome[] {
-  return (reply as number[]).map((value) => (value === 1 ? "done" : value === 0 ? "superseded" : "gone"));
+  return Array.from(reply as string, (digit) =>
+    digit === "1" ? "done" : digit === "0" ? "superseded" : "gone",
+  );
 }

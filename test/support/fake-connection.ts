@@ -1,7 +1,6 @@
 /** The two sides of a registry as core shows them, for tests of registries alone. */
 
 import type {
-  ConnectionRecord,
   ConnectionRegistry,
   RegisteredConnection,
   RegistryHandlers,
@@ -14,6 +13,8 @@ export class FakeConnection implements RegisteredConnection {
   readonly resumeSecret: string;
   userId: string | null = null;
   channels: string[] = [];
+  readonly connectedAt = 1700000000;
+  readonly lastActivity = 1700000060;
 
   constructor(
     readonly id: string,
@@ -22,17 +23,6 @@ export class FakeConnection implements RegisteredConnection {
     this.sessionId = `s-${id}`;
     this.resumeSecret = `secret of ${id}`;
     this.channels = channels;
-  }
-
-  record(): ConnectionRecord {
-    const { id, userId, channels } = this;
-    return {
-      connection: id,
-      userId,
-      channels: [...channels],
-      connectedAt: 1700000000,
-      lastActivity: 1700000060,
-    };
   }
 
   session(): SessionRecord {

@@ -1,21 +1,19 @@
 -- Extends the lives of sessions, each only if its owner and generation are the caller's.
 -- KEYS[i] session, all in one slot (session-save.lua says what it holds)
 -- ARGV[1] ttl, ms
--- ARGV[2i] owner   ARGV[2i+1] generation
--- Returns per session 1 extended, 0 superseded, -1 gone.
+-- ARGV[2] a line for each key, in their order: owner and generation that it must have, and a space
+-- Returns a text with a digit for each: 1 extended, 0 superseded, 2 gone.
 local results = {}
-for i, key in ipairs(KEYS) do
-  local held = redis.call("GET", key)
+for must in string.gmatch(ARGV[2], "[^\n]+") do
+  local at = #results + 1
+  local held = redis.call("GET", KEYS[at])
   if not held then
-    results[i] = -1
+    results[at] = "2"
+  elseif string.sub(held, 1, #must) == must then
+    redis.call("PEXPIRE", KEYS[at], ARGV[1])
+    results[at] = "1"
   else
-    local owner, generation = string.match(held, "^(%S+) (%d+) ")
-    if owner == ARGV[2 * i] and generation == ARGV[2 * i + 1] then
-      redis.call("PEXPIRE", key, ARGV[1])
-      results[i] = 1
-    else
-      results[i] = 0
-    end
+    results[at] = "0"
   end
 end
-return results
+return table.concat(results)
