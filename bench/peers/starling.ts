@@ -16,7 +16,7 @@ const NODES_MAX = 16;
 /** One publisher here stands for hundreds of users, and all connections come at once from one address. */
 const RAISED_LIMITS = {
   "messages-per-second": "1000000",
-  "messages-burst": "10000000",
+  "messages-burst": "2000000",
   "bytes-per-second": "1073741824",
   "bytes-burst": "1073741824",
   "upgrade-rate": "0",

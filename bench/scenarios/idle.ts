@@ -8,11 +8,9 @@ import {
 } from "../runner/measure.js";
 import { pssBytesOf } from "../runner/processes.js";
 import type { BenchOptions } from "../runner/options.js";
-import { OVERHEAD_SECONDS, countText, figure, hasServerCpu, planOf, type Case } from "./case.js";
+import { OVERHEAD_SECONDS, countText, figure, hasServerCpu, planOf, sourcesFor, type Case } from "./case.js";
 
 const CONNECTIONS = 10_000;
-/** From one address to one port: 28,232 ports by default, some of them taken. */
-const PER_SOURCE = 20_000;
 const SETTLE_MS = 3000;
 const EXPECTED_PER_SECOND = 2500;
 
@@ -35,9 +33,7 @@ export function idleCases(options: BenchOptions): Case[] {
         bench.progress("connecting");
         const rssBefore = rssOf(bench.target.pids);
         const plan = planOf(bench, { channels: 1, subscribersPerChannel: connections, publishers: 0 });
-        const ports = Math.max(1, new Set(bench.target.urls).size);
-        const sources = Math.ceil(connections / PER_SOURCE / ports);
-        const opened = await bench.load.open({ ...plan, sources });
+        const opened = await bench.load.open({ ...plan, sources: sourcesFor(connections, options) });
         try {
           requireConnections(opened);
           await sleep(SETTLE_MS);

@@ -41,26 +41,26 @@ export class Admissions {
   /** Counts the address of an admitted request until `left` is called with it. */
   check(request: UpgradeRequest): Admission | UpgradeRefusal {
     const { origins, maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = this.#options;
-    if (request.upgrade.toLowerCase() !== "websocket") {
-      return this.#refuse(
-        "upgrade",
-        400,
-        `the Upgrade header must be "websocket", not ${quote(request.upgrade)}`,
-      );
+    const { upgrade, method, version } = request;
+    if (upgrade.toLowerCase() !== "websocket") {
+      return this.#refuse("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(upgrade)}`);
     }
-    if (request.method !== "GET") {
-      return this.#refuse("upgrade", 400, `a WebSocket is asked for by GET, not by ${quote(request.method)}`);
+    if (method !== "GET") {
+      return this.#refuse("upgrade", 400, `a WebSocket is asked for by GET, not by ${quote(method)}`);
     }
-    if (request.version !== "13") {
-      return this.#refuse("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(request.version)}`, {
+    if (version !== "13") {
+      return this.#refuse("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(version)}`, {
         "sec-websocket-version": "13",
       });
     }
     if (!isHandshakeKey(request.key)) {
       return this.#refuse("key", 400, "Sec-WebSocket-Key must be 16 bytes in base64");
     }
-    if (origins.length > 0 && (request.origin === undefined || !origins.includes(request.origin))) {
-      return this.#refuse("origin", 403, `origin ${quote(request.origin ?? "")} is not allowed here`);
+    if (origins.length > 0) {
+      const { origin } = request;
+      if (origin === undefined || !origins.includes(origin)) {
+        return this.#refuse("origin", 403, `origin ${quote(origin ?? "")} is not allowed here`);
+      }
     }
     const { subprotocols } = request;
     const codecIndex = subprotocols.length === 0 ? 0 : indexOfOffered(subprotocols);

@@ -122,7 +122,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
 
   opened(socket: Socket): void {
     this.#socket = socket;
-    const { options, hub, heartbeat, registry, stats, authorizer, expiry } = this.#edge;
+    const { options, hub, heartbeat, registry, stats, expiry, terms } = this.#edge;
     stats.connects++;
     stats.connections++;
     hub.add(this);
@@ -133,18 +133,13 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     }
     this.send({
       type: "welcome",
-      node: options.nodeId,
+      node: terms.node,
       connection: this.id,
       session: this.sessionId,
       resume: this.resumeToken,
-      heartbeat: { intervalMs: options.heartbeatIntervalMs, timeoutMs: options.heartbeatTimeoutMs },
-      limits: {
-        frameBytes: options.maxFrameBytes,
-        channels: options.maxChannelsPerConnection,
-        messagesPerSecond: options.rate.messagesPerSecond,
-        bytesPerSecond: options.rate.bytesPerSecond,
-      },
-      authenticate: authorizer.required,
+      heartbeat: terms.heartbeat,
+      limits: terms.limits,
+      authenticate: terms.authenticate,
     });
     if (this.#token !== undefined) {
       const token = this.#token;

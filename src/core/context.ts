@@ -1,3 +1,4 @@
+import type { WelcomeMessage } from "../protocol/messages.js";
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
 import type { RulesOf } from "./channel-rules.js";
@@ -11,6 +12,8 @@ import type { PresenceStore } from "./presence.js";
 import type { ConnectionRegistry } from "./registry.js";
 import type { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
+
+export type Terms = Pick<WelcomeMessage, "node" | "heartbeat" | "limits" | "authenticate">;
 
 /** What every connection of a node shares. */
 export interface EdgeContext {
@@ -27,6 +30,8 @@ export interface EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
+  /** What every welcome says. */
+  readonly terms: Terms;
   /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */
   registrationGate(nowMs: number): Promise<void> | undefined;
   /** A connection's socket closed. */

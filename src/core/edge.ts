@@ -11,7 +11,7 @@ import { DEFAULT_APP } from "./channel.js";
 import type { RulesOf } from "./channel-rules.js";
 import { adopt, takeAway } from "./connect.js";
 import { Connection } from "./connection.js";
-import type { EdgeContext } from "./context.js";
+import type { EdgeContext, Terms } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
 import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
@@ -58,6 +58,7 @@ export class Edge implements EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
+  readonly terms: Terms;
   readonly #admissions: Admissions;
   readonly #nextId: () => string;
   /** Addresses of connections, kept only where they are limited. */
@@ -107,6 +108,7 @@ export class Edge implements EdgeContext {
     this.expiry = new Expiry((connection) => connection.expired());
     this.#admissions = new Admissions(parts.options, parts.stats);
     this.#nextId = connectionIds(parts.options.nodeId);
+    this.terms = termsOf(parts.options, parts.authorizer.required);
   }
 
   /** Resolves once the bus is subscribed and this node is registered. */
@@ -170,20 +172,21 @@ export class Edge implements EdgeContext {
   admit(request: UpgradeRequest): UpgradeAcceptance | UpgradeRefusal {
     const admission = this.#admissions.check(request);
     if ("status" in admission) return admission;
+    const { query } = request;
     const connection = new Connection({
       edge: this,
       id: this.#nextId(),
       app: DEFAULT_APP,
       resumeSecret: randomSecret(),
       codecIndex: admission.codecIndex,
-      token:
-        request.query === "" ? undefined : (new URLSearchParams(request.query).get("token") ?? undefined),
+      token: query === "" ? undefined : (new URLSearchParams(query).get("token") ?? undefined),
     });
     if (this.options.maxConnectionsPerIp > 0) this.#addresses.set(connection.id, request.ip);
     return { handler: connection, subprotocol: admission.subprotocol };
   }
 
   forget(connection: Connection): void {
+    if (this.#addresses.size === 0) return;
     const address = this.#addresses.get(connection.id);
     if (address === undefined) return;
     this.#addresses.delete(connection.id);
@@ -324,4 +327,19 @@ export class Edge implements EdgeContext {
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();
   }
+}
+
+function termsOf(options: EdgeOptions, authenticate: boolean): Terms {
+  const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, rate } = options;
+  return {
+    node: nodeId,
+    heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
+    limits: {
+      frameBytes: options.maxFrameBytes,
+      channels: options.maxChannelsPerConnection,
+      messagesPerSecond: rate.messagesPerSecond,
+      bytesPerSecond: rate.bytesPerSecond,
+    },
+    authenticate,
+  };
 }

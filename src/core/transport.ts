@@ -27,7 +27,7 @@ export interface Topics {
   publish(topic: string, frame: Uint8Array, binary: boolean): void;
 }
 
-/** What is known of a client when it asks to upgrade. */
+/** What is known of a client when it asks to upgrade; read during the decision only. */
 export interface UpgradeRequest {
   /** As the client wrote it. */
   readonly method: string;
@@ -35,7 +35,7 @@ export interface UpgradeRequest {
   /** The raw query string, without `?`. */
   readonly query: string;
   readonly origin: string | undefined;
-  /** The client's address as text: the peer's, or what trusted proxies say; read during the decision only. */
+  /** The client's address as text: the peer's, or what trusted proxies say. */
   readonly ip: string;
   /** As the client offered them, in order. */
   readonly subprotocols: readonly string[];

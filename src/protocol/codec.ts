@@ -15,7 +15,8 @@ export interface Codec {
   readonly encoding: Encoding;
   /** @throws StarlingError bad_frame, bad_request or too_large */
   decode(frame: Uint8Array): Command;
-  encode(message: ServerMessage): Uint8Array;
   /** The result is only valid until the next call: hand it on in the same turn. */
+  encode(message: ServerMessage): Uint8Array;
+  /** As encode. */
   encodePublication(publication: Publication): Uint8Array;
 }

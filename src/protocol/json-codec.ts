@@ -21,6 +21,7 @@ import {
   type Publication,
   type Sender,
   type ServerMessage,
+  type WelcomeMessage,
 } from "./messages.js";
 import { isMapByte } from "./msgpack-scan.js";
 import { bufferAt, shortTextAt, textAt } from "./text-cache.js";
@@ -267,6 +268,35 @@ function keepTail({ connection, user }: Sender): void {
   tailUser = user;
 }
 
+const control = new FrameWriter();
+
+function encode(message: ServerMessage): Uint8Array {
+  control.restart(0);
+  control.utf8(message.type === "welcome" ? welcomeText(message) : JSON.stringify(message));
+  return control.written();
+}
+
+/** The last welcome, and how it goes on behind what is its connection's own. */
+let lastWelcome: WelcomeMessage | undefined;
+let welcomeHead = "";
+let welcomeTail = "";
+
+/** Those of a node differ in three texts, of which none has anything that JSON escapes. */
+function welcomeText(message: WelcomeMessage): string {
+  const { type, node, connection, session, resume, heartbeat, limits, authenticate } = message;
+  if (
+    lastWelcome?.limits !== limits ||
+    lastWelcome.heartbeat !== heartbeat ||
+    lastWelcome.node !== node ||
+    lastWelcome.authenticate !== authenticate
+  ) {
+    lastWelcome = message;
+    welcomeHead = JSON.stringify({ type, node }).slice(0, -1);
+    welcomeTail = JSON.stringify({ heartbeat, limits, authenticate }).slice(1);
+  }
+  return `${welcomeHead},"connection":"${connection}","session":"${session}","resume":"${resume}",${welcomeTail}`;
+}
+
 export const jsonCodec: Codec = {
   name: "json",
   topicPrefix: "j",
@@ -274,6 +304,6 @@ export const jsonCodec: Codec = {
   binary: false,
   encoding: Encoding.json,
   decode,
-  encode: (message: ServerMessage) => Buffer.from(JSON.stringify(message)),
+  encode,
   encodePublication,
 };

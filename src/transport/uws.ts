@@ -2,23 +2,13 @@
 
 import "./uws-environment.js";
 import { STATUS_CODES } from "node:http";
-import uWS, {
-  type HttpRequest,
-  type HttpResponse,
-  type TemplatedApp,
-  type us_listen_socket,
-} from "uWebSockets.js";
-import type {
-  HttpHandler,
-  Topics,
-  UpgradeDecision,
-  UpgradeRefusal,
-  UpgradeRequest,
-} from "../core/transport.js";
+import uWS, { type HttpResponse, type TemplatedApp, type us_listen_socket } from "uWebSockets.js";
+import type { HttpHandler, Topics, UpgradeDecision, UpgradeRefusal } from "../core/transport.js";
 import type { ClientAddressOf } from "../core/client-address.js";
 import type { TlsFiles } from "./tls.js";
 import { serveHttp } from "./uws-http.js";
 import { UwsSocket } from "./uws-socket.js";
+import { UwsUpgrade } from "./uws-upgrade.js";
 
 export interface WebSocketListener extends Topics {
   /** The port in use, the one that was asked for or the one the kernel chose for 0. */
@@ -77,7 +67,8 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     idleTimeout,
     sendPingsAutomatically: false,
     upgrade: (res, req, context) => {
-      const request = readUpgrade(res, req, options.clientAddress);
+      // uWebSockets.js comes here with GET alone.
+      const request = new UwsUpgrade(res, req, options.clientAddress, "GET");
       const decision = options.decide(request);
       if (!("handler" in decision)) {
         refuse(res, decision);
@@ -106,7 +97,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
       serveHttp(res, req, options.http, 0);
       return;
     }
-    const decision = options.decide(readUpgrade(res, req, options.clientAddress));
+    const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));
     refuse(
       res,
       "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
@@ -119,39 +110,6 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     stopListening: stop,
     close: () => void app.close(),
   };
-}
-
-/** Everything is read now: req is gone once the handler returns. */
-function readUpgrade(
-  res: HttpResponse,
-  req: HttpRequest,
-  clientAddress: ClientAddressOf | undefined,
-): UpgradeRequest {
-  const offered = req.getHeader("sec-websocket-protocol");
-  const origin = req.getHeader("origin");
-  return {
-    method: req.getCaseSensitiveMethod(),
-    path: req.getUrl(),
-    query: req.getQuery() ?? "",
-    origin: origin === "" ? undefined : origin,
-    get ip() {
-      const peer = Buffer.from(res.getRemoteAddressAsText()).toString();
-      return clientAddress === undefined ? peer : clientAddress(peer, allOf(req, "x-forwarded-for"));
-    },
-    subprotocols: offered === "" ? [] : offered.split(",").map((name) => name.trim()),
-    upgrade: req.getHeader("upgrade"),
-    version: req.getHeader("sec-websocket-version"),
-    key: req.getHeader("sec-websocket-key"),
-  };
-}
-
-/** getHeader gives one of several headers of a name: a proxy may add its own behind the client's. */
-function allOf(req: HttpRequest, wanted: string): string {
-  const values: string[] = [];
-  req.forEach((name, value) => {
-    if (name === wanted) values.push(value);
-  });
-  return values.join(",");
 }
 
 /**
