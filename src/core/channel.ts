@@ -6,18 +6,24 @@ import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
 /** The application of every channel and connection, as long as a node serves one. */
 export const DEFAULT_APP = "main";
 
-/** The last key and what it was made of: its hash is known, where a new string's would be computed. */
-let lastKey: ChannelKey = "/";
-let lastApp = "";
-let lastName = "";
+/** Keys of one application: their hashes are known, where a new string's would be computed. */
+const keys = new Map<string, ChannelKey>();
+let keysApp = "";
+const KEYS_KEPT = 4_096;
 
 export function channelKey(app: string, name: string): ChannelKey {
-  if (name !== lastName || app !== lastApp) {
-    lastKey = `${app}/${name}`;
-    lastApp = app;
-    lastName = name;
+  if (app !== keysApp) {
+    keys.clear();
+    keysApp = app;
   }
-  return lastKey;
+  return keys.get(name) ?? keepKey(app, name);
+}
+
+function keepKey(app: string, name: string): ChannelKey {
+  const key = `${app}/${name}`;
+  if (keys.size >= KEYS_KEPT) keys.delete(keys.keys().next().value!);
+  keys.set(name, key);
+  return key;
 }
 
 /** @returns the application and the name that a key was made of */
@@ -35,6 +41,9 @@ export class LocalChannel {
   readonly topics: readonly string[];
   /** Subscribers by codec, in the order of CODECS. */
   readonly subscribers: number[];
+  /** Handed to its topics since everyone was last looked at, as of that look; fan-out's own. */
+  unsweptBytes = 0;
+  unsweptSince = 0;
   /** Delivers in order and fills holes, where the channel keeps history. */
   feed: ChannelFeed | undefined;
   /** Connections that join, or were skipped and will again: they keep the channel alive. */

@@ -17,18 +17,31 @@ export class FanOut {
   readonly #stats: Stats;
   readonly #codecStats: readonly CodecStats[];
   readonly #bytesDue: number;
+  readonly #mostChannels: () => number;
   readonly #due: () => void;
+  /** Handed to topics since everyone was last looked at: of all channels, and of the one that had most. */
   #bytes = 0;
+  #mostBytes = 0;
+  /** Counts the looks: a channel's own count is of the one that it names. */
+  #sweeps = 0;
   /** 0: not known in this turn. */
   #nowMs = 0;
   readonly #forgetNow = (): void => void (this.#nowMs = 0);
 
-  /** `due` is called after every `bytesDue` bytes handed to topics. */
-  constructor(options: { topics: Topics; stats: Stats; bytesDue: number; due: () => void }) {
+  /** `due` is called before any connection can have been sent more than `bytesDue` bytes by topics since the last call. */
+  constructor(options: {
+    topics: Topics;
+    stats: Stats;
+    bytesDue: number;
+    /** At least as many as any connection hears. */
+    mostChannels: () => number;
+    due: () => void;
+  }) {
     this.#topics = options.topics;
     this.#stats = options.stats;
     this.#codecStats = options.stats.codecs;
     this.#bytesDue = options.bytesDue;
+    this.#mostChannels = options.mostChannels;
     this.#due = options.due;
   }
 
@@ -82,8 +95,17 @@ export class FanOut {
     stats.messagesOut += subscribers;
     stats.bytesOut += subscribers * frameBytes;
     this.#bytes += frameBytes;
-    if (this.#bytes < this.#bytesDue) return;
+    if (channel.unsweptSince !== this.#sweeps) {
+      channel.unsweptSince = this.#sweeps;
+      channel.unsweptBytes = 0;
+    }
+    channel.unsweptBytes += frameBytes;
+    if (channel.unsweptBytes > this.#mostBytes) this.#mostBytes = channel.unsweptBytes;
+    // Nobody can have got more than all channels together, nor more than its channels had of the one that had most.
+    if (this.#bytes < this.#bytesDue || this.#mostBytes * this.#mostChannels() < this.#bytesDue) return;
     this.#bytes = 0;
+    this.#mostBytes = 0;
+    this.#sweeps++;
     this.#due();
   }
 }

@@ -24,7 +24,7 @@ export interface HubOptions {
   readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
-  /** After this many bytes handed to topics all connections are looked at. */
+  /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
   readonly sweepBytes: number;
   readonly repair: boolean;
 }
@@ -39,6 +39,9 @@ export interface JoinRequest {
   answer(outcome: JoinOutcome | undefined): void;
 }
 
+/** A connection also hears what is sent to its user. */
+const USER_CHANNEL = 1;
+
 export class Hub {
   readonly connections = new Map<string, Connection>();
   readonly channels = new Map<ChannelKey, LocalChannel>();
@@ -50,6 +53,8 @@ export class Hub {
   readonly #fanOut: FanOut;
   readonly #feeds: Feeds;
   #sweepDue: NodeJS.Immediate | undefined;
+  /** At least as many as any connection hears. */
+  #mostChannels = USER_CHANNEL;
   /** Connections that lost frames: closed by the next sweep. */
   readonly #lossy = new Set<Connection>();
 
@@ -63,6 +68,7 @@ export class Hub {
       topics,
       stats,
       bytesDue: options.sweepBytes,
+      mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
     this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair });
@@ -139,6 +145,7 @@ export class Hub {
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     connection.channels.add(channel);
+    this.#mostChannels = Math.max(this.#mostChannels, connection.channels.size + USER_CHANNEL);
     this.#stats.subscriptions++;
     this.hear(connection, channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
@@ -167,6 +174,8 @@ export class Hub {
     const channel = this.channels.get(channelKey(connection.app, name));
     if (channel === undefined || !connection.channels.delete(channel)) return false;
     this.#detach(connection, channel);
+    // Who goes from channel to channel hears more of them between two sweeps than it holds.
+    connection.checkBuffered();
     return true;
   }
 
@@ -290,15 +299,19 @@ export class Hub {
   }
 
   /**
-   * Native fan-out does not tell who falls behind. But nobody can have fallen
-   * behind by more than was published: so it is enough to look at everyone after
-   * every so many bytes, well before the transport's hard limit would drop.
+   * Native fan-out does not tell who falls behind. But nobody can have fallen behind by more than its
+   * channels published: so it is enough to look at everyone when that may be half of what a reader may
+   * leave waiting, well before the transport's hard limit would drop.
    */
   #sweep(): void {
     this.#sweepDue = undefined;
     for (const connection of this.#lossy) connection.closeSlow();
     this.#lossy.clear();
-    for (const connection of this.connections.values()) connection.checkBuffered();
+    this.#mostChannels = USER_CHANNEL;
+    for (const connection of this.connections.values()) {
+      this.#mostChannels = Math.max(this.#mostChannels, connection.channels.size + USER_CHANNEL);
+      connection.checkBuffered();
+    }
   }
 }
 

@@ -30,6 +30,7 @@ import { writeMsgpackAsJson } from "./transcode.js";
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
+const SPACE = 0x20;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
@@ -144,10 +145,13 @@ const fields = new JsonFields();
 /** Longer beginnings are not kept. */
 const LEAD_BYTES_MAX = 384;
 /**
- * A sender's frames mostly begin alike, `{"action":"send","channel":"room","content":`, and end with
- * the content. What stands before it is then read once: comparing it takes a fifth of the time.
+ * Frames mostly begin alike, `{"action":"send","channel":"room","content":`, and end with the content. What stands
+ * around the name of the channel is then read once: comparing it takes a fifth of the time.
  */
 const lead = new Uint8Array(LEAD_BYTES_MAX);
+/** Up to and with the quote before the channel's name. */
+let leadHeadLength = 0;
+/** From the quote behind the name up to the content. */
 let leadLength = 0;
 let leadCommand: Command | undefined;
 const LEAD_FIELDS = (1 << Field.action) | (1 << Field.channel) | (1 << Field.content);
@@ -159,17 +163,28 @@ function decode(frame: Uint8Array): Command {
 /** @returns undefined unless the frame begins as the last one that was kept, and nothing but content follows */
 function decodeAlike(frame: Uint8Array): Command | undefined {
   if (leadCommand === undefined || frame.length <= leadLength) return undefined;
-  for (let i = leadLength - 1; i >= 0; i--) if (frame[i] !== lead[i]) return undefined;
+  for (let i = leadHeadLength - 1; i >= 0; i--) if (frame[i] !== lead[i]) return undefined;
   const end = frame.length - 1;
+  let at = leadHeadLength;
+  for (; frame[at] !== QUOTE; at++) {
+    // An escape, or what no string may hold, is for decodeAnew, as is a name without an end.
+    if (frame[at] === BACKSLASH || frame[at]! < SPACE || at === end) return undefined;
+  }
+  const nameEnd = at;
+  for (let i = leadHeadLength; i < leadLength; i++, at++) if (frame[at] !== lead[i]) return undefined;
   if (frame[end] !== CLOSE_BRACE) return undefined;
   try {
-    if (skipValue(frame, leadLength) !== end) return undefined;
+    if (skipValue(frame, at) !== end) return undefined;
   } catch (error) {
     // Told by decodeAnew.
     if (error instanceof ScanError) return undefined;
     throw error;
   }
-  return { ...leadCommand, content: { bytes: frame.subarray(leadLength, end), encoding: Encoding.json } };
+  return {
+    ...leadCommand,
+    channel: shortTextAt(frame, leadHeadLength, nameEnd),
+    content: { bytes: frame.subarray(at, end), encoding: Encoding.json },
+  };
 }
 
 function decodeAnew(frame: Uint8Array): Command {
@@ -192,10 +207,14 @@ function decodeAnew(frame: Uint8Array): Command {
 function keepLead(frame: Uint8Array, command: Command): void {
   if (found !== LEAD_FIELDS || command.action !== "send") return;
   const start = starts[Field.content]!;
-  if (start > LEAD_BYTES_MAX || ends[Field.content] !== frame.length - 1) return;
-  for (let i = 0; i < start; i++) lead[i] = frame[i]!;
-  leadLength = start;
-  leadCommand = { ...command, content: undefined };
+  const nameStart = starts[Field.channel]! + 1;
+  const nameEnd = ends[Field.channel]! - 1;
+  if (start > LEAD_BYTES_MAX || start < nameEnd || ends[Field.content] !== frame.length - 1) return;
+  lead.set(frame.subarray(0, nameStart));
+  lead.set(frame.subarray(nameEnd, start), nameStart);
+  leadHeadLength = nameStart;
+  leadLength = nameStart + start - nameEnd;
+  leadCommand = { ...command, channel: undefined, content: undefined };
 }
 
 const writer = new FrameWriter();

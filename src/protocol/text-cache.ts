@@ -4,7 +4,7 @@
  * hands out the string whose hash is known already.
  */
 
-const SLOTS = 512;
+const SLOTS = 4_096;
 /** Longer texts are not kept: at most SLOTS times this many characters stay in memory. */
 const KEPT_BYTES_MAX = 64;
 

@@ -391,6 +391,39 @@ describe("a slow reader", () => {
     expect(fast.of("message")).toHaveLength(30);
   });
 
+  it("is found by what all its channels were sent together", async () => {
+    test = await startEdge();
+    const slow = test.connect();
+    for (const channel of ["a", "b", "c"]) slow.type({ action: "subscribe", channel });
+    slow.buffered = 10_001;
+    for (let i = 0; i < 30; i++) test.broker.deliver({ key: `main/${"abc"[i % 3]}`, text: "x".repeat(300) });
+    await turn();
+    expect(slow.closedWith).toMatchObject({ code: 4001 });
+  });
+
+  it("is not looked for while no channel was sent enough, however much all were", async () => {
+    test = await startEdge();
+    const sockets = Array.from({ length: 30 }, (_, at) => {
+      const socket = test.connect();
+      socket.type({ action: "subscribe", channel: `room-${at}` });
+      return socket;
+    });
+    // Not so: it shows that nobody looked.
+    for (const socket of sockets) socket.buffered = 10_001;
+    for (let at = 0; at < 30; at++) test.broker.deliver({ key: `main/room-${at}`, text: "x".repeat(300) });
+    await turn();
+    expect(sockets.every(({ open }) => open)).toBe(true);
+  });
+
+  it("is found when it goes from channel to channel without asking for an answer", async () => {
+    test = await startEdge();
+    const slow = test.connect();
+    slow.type({ action: "subscribe", channel: "a" });
+    slow.buffered = 10_001;
+    slow.type({ action: "unsubscribe", channel: "a" });
+    expect(slow.closedWith).toMatchObject({ code: 4001 });
+  });
+
   it("that lost frames is closed after the turn, not amid the fan-out that reports it", async () => {
     test = await startEdge();
     const socket = test.connect();

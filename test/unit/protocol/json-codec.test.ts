@@ -392,11 +392,33 @@ describe("encoding", () => {
     expect(Buffer.from(first).toString()).toContain('"two"');
   });
 
-  it("does not reuse the buffer for messages to one socket", () => {
+  it("keeps messages to one socket out of the buffer of publications", () => {
     const first = jsonCodec.encode({ type: "reply", id: 1 });
-    jsonCodec.encode({ type: "reply", id: 2 });
     published({});
     expect(Buffer.from(first).toString()).toBe('{"type":"reply","id":1}');
+  });
+
+  it("says in each welcome what its connection and its node say", () => {
+    const welcome = {
+      type: "welcome",
+      node: "n1",
+      connection: "n1.a",
+      session: "n1.a",
+      resume: "n1.a.secret",
+      heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
+      limits: { frameBytes: 1, channels: 2, messagesPerSecond: 3, bytesPerSecond: 4 },
+      authenticate: false,
+    } as const;
+    const others = [
+      { ...welcome, connection: "n1.b", session: "n1.b", resume: "n1.b.other" },
+      { ...welcome, node: "n2" },
+      { ...welcome, heartbeat: { intervalMs: 1000, timeoutMs: 500 } },
+      { ...welcome, limits: { ...welcome.limits, channels: 9 } },
+      { ...welcome, authenticate: true },
+    ];
+    for (const message of [welcome, ...others, welcome]) {
+      expect(Buffer.from(jsonCodec.encode(message)).toString()).toBe(JSON.stringify(message));
+    }
   });
 
   it("writes every kind of message", () => {
