@@ -221,7 +221,11 @@ function readPosition(offset: unknown, epoch: unknown): Position {
   return { offset: offset as number, epoch };
 }
 
-function readItem(item: unknown, position: Position): BusPublication {
+/**
+ * The payload is a view into what was unpacked.
+ * @throws Error saying what is wrong
+ */
+export function readItem(item: unknown, position: Position): BusPublication {
   if (!Array.isArray(item) || item.length !== ITEM_FIELDS) throw wrong("an item", item);
   const publishedAtMs: unknown = item[STRIDE];
   if (typeof publishedAtMs !== "number" || !(publishedAtMs >= 0)) throw wrong("the time", publishedAtMs);
@@ -229,11 +233,15 @@ function readItem(item: unknown, position: Position): BusPublication {
 }
 
 /**
- * Reads what history holds; the payload is a view into `bytes`.
+ * The items of an entry of history, which holds one as it is or a list of several.
  * @throws Error saying what is wrong
  */
-export function decodeItem(bytes: Buffer, position: Position): BusPublication {
-  return readItem(unpackMessage(bytes), position);
+export function readEntry(bytes: Buffer, count: number): readonly unknown[] {
+  const value = unpackMessage(bytes);
+  if (!Array.isArray(value)) throw wrong("an entry of history", value);
+  const items = Array.isArray(value[0]) ? (value as unknown[]) : [value];
+  if (items.length !== count) throw wrong(`an entry of ${count}`, items.length);
+  return items;
 }
 
 function readPublication(

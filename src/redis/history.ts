@@ -20,7 +20,7 @@ import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../protocol/errors.js";
 import type { Position } from "../protocol/messages.js";
-import { decodeItem, encodeItems, encodePositionedHead } from "./envelope.js";
+import { encodeItems, encodePositionedHead, readEntry, readItem } from "./envelope.js";
 import { Gate } from "./history-gate.js";
 import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
 import { limited } from "./limited.js";
@@ -217,21 +217,35 @@ export class RedisHistory {
     const reply = await this.#link.run((redis) => runForBytes(redis, READ, names, args));
     const [epochBytes, top, cut, ...entries] = reply as [Buffer, number, number, ...(number | Buffer)[]];
     const epoch = epochBytes.toString();
+    // As the script reckons: its first and its last entry may hold more than was asked for.
+    const low = Math.max(1, top - rule.size + 1, reverse || since === undefined ? 1 : since.offset + 1);
+    const high = reverse && since !== undefined ? Math.min(top, since.offset - 1) : top;
     let reached = since?.offset ?? 0;
+    let count = 0;
     let bytes = 0;
-    for (let i = 0; i < entries.length; i += 2) {
-      reached = entries[i] as number;
-      const item = entries[i + 1] as Buffer;
-      bytes += item.length;
+    for (let i = 0; i < entries.length; i += 3) {
+      const last = entries[i] as number;
+      const first = last - (entries[i + 1] as number) + 1;
+      const entry = entries[i + 2] as Buffer;
+      const from = Math.max(low, first);
+      const to = Math.min(high, last);
+      const taken = Math.min(to - from + 1, limit - count);
+      bytes += entry.length;
+      count += taken;
+      reached = reverse ? to - taken + 1 : from + taken - 1;
       try {
-        into.push(owned(decodeItem(item, { offset: reached, epoch })));
+        const items = readEntry(entry, last - first + 1);
+        for (let n = 0; n < taken; n++) {
+          const offset = reverse ? to - n : from + n;
+          into.push(owned(readItem(items[offset - first], { offset, epoch })));
+        }
       } catch (error) {
-        // Its offset is missing in the page: whoever reads it sees the gap.
+        // Offsets are missing in the page: whoever reads it sees the gap.
         this.#options.stats.envelopesSkipped++;
         this.#reportSkipped(error, key);
       }
     }
-    return { top: { offset: top, epoch }, cut: cut === 1, reached, count: entries.length / 2, bytes };
+    return { top: { offset: top, epoch }, cut: cut === 1, reached, count, bytes };
   }
 
   /** @throws StarlingError unavailable, unknown */

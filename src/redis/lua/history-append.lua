@@ -42,72 +42,116 @@ local function try(...)
   note(failure(redis.pcall(...)))
 end
 
-local opened, answers, positions, bodies = {}, {}, {}, {}
--- By key: what this very batch published under a message id.
+-- Publications of a channel that stand in one entry, at most; and its bytes, but for the last of them.
+local ENTRY_ITEMS, ENTRY_BYTES = 64, 32768
+
+-- Where each channel stands: by its number, and in the order in which the items name them.
+local standings, opened = {}, {}
+local count = (#layout - itemsAt) / 3
+-- By item: its answer, and for a repetition the item whose answer it has; its own, if that was in an earlier batch.
+local offsets, epochs, sameAs = {}, {}, {}
+-- By key: the item of this very batch that has this message id.
 local made = {}
 
-local function answer(offset, epoch)
-  answers[#answers + 1] = offset
-  answers[#answers + 1] = epoch
+-- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
+local function write(channel)
+  local items = channel.items
+  if #items == 0 then
+    return
+  end
+  local bytes = channel.from and string.sub(blob, channel.from, channel.to) or table.concat(channel.parts)
+  if #items > 1 then
+    -- 0xdd: an array whose length follows in four bytes.
+    bytes = "\221" .. struct.pack(">I4", #items) .. bytes
+  end
+  local err = channel.err
+  if not err then
+    local function add()
+      local last = channel.top + #items
+      local oldest = math.max(1, last - channel.size + 1)
+      return failure(
+        redis.pcall("XADD", channel.stream, "MINID", "~", "0-" .. oldest, "0-" .. last, "d", bytes)
+      )
+    end
+    err = add()
+    if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
+      -- The stream is ahead of its meta: they are not of one piece.
+      renew(channel, fresh)
+      err = channel.err or add()
+    end
+  end
+  for i, item in ipairs(items) do
+    if err then
+      offsets[item], epochs[item] = -1, err
+    else
+      offsets[item], epochs[item] = channel.top + i, channel.epoch
+    end
+  end
+  if not err then
+    channel.top = channel.top + #items
+    channel.appended = true
+  end
+  channel.items, channel.parts, channel.from, channel.bytes = {}, {}, nil, 0
 end
 
-local function append(channel, size, bytes)
-  return failure(
-    redis.pcall("XADD", channel.stream, "MAXLEN", "~", size, "0-" .. channel.top + 1, "d", bytes)
-  )
+local function gather(channel, item, from, to)
+  if channel.bytes >= ENTRY_BYTES or #channel.items >= ENTRY_ITEMS then
+    write(channel)
+  end
+  if #channel.items == 0 then
+    channel.from = from
+  elseif channel.from and channel.to + 1 ~= from then
+    -- Other channels' stand between them.
+    channel.parts[1] = string.sub(blob, channel.from, channel.to)
+    channel.from = nil
+  end
+  if not channel.from then
+    channel.parts[#channel.parts + 1] = string.sub(blob, from, to)
+  end
+  channel.to = to
+  channel.bytes = channel.bytes + to - from + 1
+  channel.items[#channel.items + 1] = item
 end
 
 local onceAt = channels * 2
 local byteAt = 1
-for at = itemsAt + 1, #layout, 3 do
+-- By item: the key that remembers it, and where its bytes end.
+local onces, ends = {}, {}
+for item = 1, count do
+  local at = itemsAt + item * 3 - 2
   local number = layout[at]
-  local bytes = string.sub(blob, byteAt, byteAt + layout[at + 1] - 1)
-  byteAt = byteAt + layout[at + 1]
-  local once, offset, epoch
+  local to = byteAt + layout[at + 1] - 1
   if layout[at + 2] == 1 then
     onceAt = onceAt + 1
-    once = KEYS[onceAt]
-    local known = made[once] or first[onceAt]
-    if known then
-      offset, epoch = string.match(known, "^(%d+) (.+)$")
+    local once = KEYS[onceAt]
+    local offset, epoch = string.match(first[onceAt] or "", "^(%d+) (.+)$")
+    if epoch then
+      sameAs[item], offsets[item], epochs[item] = item, tonumber(offset), epoch
+    elseif made[once] then
+      sameAs[item] = made[once]
+    else
+      made[once] = item
+      onces[item] = once
     end
   end
-  if epoch then
-    answer(tonumber(offset), epoch)
-  else
-    local channel = opened[number]
+  if not sameAs[item] then
+    local channel = standings[number]
     if not channel then
       channel = standing(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
-      opened[number] = channel
+      channel.number, channel.size = number, layout[number * 3 - 1]
+      channel.items, channel.parts, channel.bytes = {}, {}, 0
+      standings[number] = channel
+      opened[#opened + 1] = channel
     end
-    local size = layout[number * 3 - 1]
-    local err = channel.err
-    if not err then
-      err = append(channel, size, bytes)
-      if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
-        -- The stream is ahead of its meta: they are not of one piece.
-        renew(channel, fresh)
-        err = channel.err or append(channel, size, bytes)
-      end
-    end
-    if err then
-      answer(-1, err)
-    else
-      channel.top = channel.top + 1
-      channel.appended = true
-      answer(channel.top, channel.epoch)
-      positions[#positions + 1] = channel.top
-      positions[#positions + 1] = channel.epoch
-      bodies[#bodies + 1] = bytes
-      if once then
-        made[once] = channel.top .. " " .. channel.epoch
-        try("SET", once, made[once], "PX", windowMs)
-      end
-    end
+    gather(channel, item, byteAt, to)
   end
+  ends[item] = to
+  byteAt = to + 1
 end
 
-for number, channel in pairs(opened) do
+for _, channel in ipairs(opened) do
+  write(channel)
+  local number = channel.number
   if channel.appended then
     try("HSET", channel.meta, "top", channel.top)
     try("PEXPIRE", channel.stream, layout[number * 3])
@@ -117,13 +161,37 @@ for number, channel in pairs(opened) do
   end
 end
 
+local answers, positions = {}, {}
+for item = 1, count do
+  local same = sameAs[item] or item
+  local offset, epoch = offsets[same], epochs[same]
+  answers[item * 2 - 1] = offset
+  answers[item * 2] = epoch
+  if not sameAs[item] and offset ~= -1 then
+    positions[#positions + 1] = offset
+    positions[#positions + 1] = epoch
+    if onces[item] then
+      try("SET", onces[item], offset .. " " .. epoch, "PX", windowMs)
+    end
+  end
+end
+
 local unpublished, packed = "", nil
-if #bodies > 0 then
-  local all = #bodies * 2 == #answers
+if #positions > 0 then
+  local all = #positions == #answers
   local packedPositions = cmsgpack.pack(positions)
   packed = all and packedPositions
-  -- 0xdd: an array whose length follows in four bytes.
-  local list = "\221" .. struct.pack(">I4", #bodies) .. (all and blob or table.concat(bodies))
+  local bodies = blob
+  if not all then
+    local pieces = {}
+    for item = 1, count do
+      if not sameAs[item] and offsets[item] ~= -1 then
+        pieces[#pieces + 1] = string.sub(blob, (ends[item - 1] or 0) + 1, ends[item])
+      end
+    end
+    bodies = table.concat(pieces)
+  end
+  local list = "\221" .. struct.pack(">I4", #positions / 2) .. bodies
   unpublished = failure(redis.pcall(publish, bus, head .. packedPositions .. list)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.

@@ -10,7 +10,8 @@
 -- ARGV[6] "1": newest first, what stands before the position; else oldest first, what follows it
 -- ARGV[7] most publications
 -- ARGV[8] bytes after which to stop
--- Returns {epoch, top, 1 if it stopped by bytes, then offset and item of each publication}.
+-- Returns {epoch, top, 1 if it stopped by bytes, then last offset, count and bytes of each entry}. The first and
+-- the last entry may hold more than was asked for.
 local STEP = 32
 local channel = standing(KEYS[1], KEYS[2], ARGV[1])
 local err = channel.err or keep(channel, tonumber(ARGV[2]))
@@ -32,6 +33,43 @@ if sinceEpoch ~= "" then
   end
 end
 local bytes, count = 0, 0
+local maxBytes = tonumber(ARGV[8])
+
+-- @return whether to go on
+local function tell(entry)
+  local last = tonumber(string.sub(entry[1], 3))
+  local data = entry[2][2]
+  -- As history-append.lua writes several: an array whose length stands in four bytes.
+  local items = #data > 4 and string.byte(data) == 221 and struct.unpack(">I4", data, 2) or 1
+  local from, to = math.max(low, last - items + 1), math.min(high, last)
+  if from > to then
+    return true
+  end
+  page[#page + 1] = last
+  page[#page + 1] = items
+  page[#page + 1] = data
+  bytes = bytes + #data
+  count = count + to - from + 1
+  if reverse then
+    high = from - 1
+  else
+    low = to + 1
+  end
+  if bytes >= maxBytes and low <= high and count < limit then
+    page[3] = 1
+    return false
+  end
+  return true
+end
+
+if reverse and low <= high and high < channel.top then
+  -- The entry that holds the newest wanted may be named after a later one.
+  local entries = redis.call("XRANGE", channel.stream, "0-" .. high, "0-" .. channel.top, "COUNT", 1)
+  local entry = entries[1]
+  if entry and not tell(entry) then
+    return page
+  end
+end
 while low <= high and count < limit do
   local step = math.min(STEP, limit - count)
   local entries
@@ -41,19 +79,7 @@ while low <= high and count < limit do
     entries = redis.call("XRANGE", channel.stream, "0-" .. low, "0-" .. high, "COUNT", step)
   end
   for _, entry in ipairs(entries) do
-    local offset = tonumber(string.sub(entry[1], 3))
-    local item = entry[2][2]
-    page[#page + 1] = offset
-    page[#page + 1] = item
-    bytes = bytes + #item
-    count = count + 1
-    if reverse then
-      high = offset - 1
-    else
-      low = offset + 1
-    end
-    if bytes >= tonumber(ARGV[8]) and low <= high and count < limit then
-      page[3] = 1
+    if not tell(entry) then
       return page
     end
   end

@@ -8,10 +8,11 @@ import {
   ENVELOPE_VERSION_BEFORE,
   POSITIONED_VERSION,
   decodeEnvelope,
-  decodeItem,
   encodeEnvelope,
   encodeItems,
   encodePositionedHead,
+  readEntry,
+  readItem,
 } from "../../../src/redis/envelope.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
 
@@ -258,7 +259,7 @@ describe("positioned envelope", () => {
 
   it("reads an item alone as history holds it", () => {
     const at = { offset: 3, epoch: "e1" };
-    expect(decodeItem(encodeItem(full, NOW), at)).toEqual({
+    expect(readItem(readEntry(encodeItem(full, NOW), 1)[0], at)).toEqual({
       ...full,
       settle: undefined,
       exclude: undefined,
