@@ -159,6 +159,7 @@ async function withBench(
       target,
       load,
       placement,
+      peer: peer?.name ?? options.attach!.urls.join(", "),
       protocol: protocolOf(peer, options),
       options,
       progress,

@@ -2,6 +2,8 @@
 
 export interface SearchOptions {
   readonly startRate: number;
+  /** From one probe to the next while all hold, or all fail; 2 unless something is known about where the rate is. */
+  readonly step: number;
   readonly maxRate: number;
   readonly minRate: number;
   readonly probeSeconds: number;
@@ -17,7 +19,7 @@ const CONFIRM_STEP = 0.93;
 const CONFIRM_ATTEMPTS_MAX = 8;
 
 /**
- * Doubles until a short probe fails, halves the bracket in ratio, then confirms over the full time, from the highest
+ * Rises in steps until a short probe fails, halves the bracket in ratio, then confirms over the full time, from the highest
  * rate that held, in steps of 7 % down.
  * @returns undefined where not even the least rate was confirmed
  */
@@ -25,7 +27,7 @@ export async function highestSustained(
   probeOnce: Probe,
   options: SearchOptions,
 ): Promise<number | undefined> {
-  const { startRate, maxRate, minRate, probeSeconds, confirmSeconds, precision } = options;
+  const { startRate, step, maxRate, minRate, probeSeconds, confirmSeconds, precision } = options;
   // A failure counts once it is repeated: a moment in which the machine did something else is no limit of the server.
   const probe: Probe = async (rate, seconds) =>
     (await probeOnce(rate, seconds)) || (await probeOnce(rate, seconds));
@@ -36,11 +38,11 @@ export async function highestSustained(
     if (await probe(rate, probeSeconds)) {
       held = rate;
       if (rate >= maxRate) break;
-      rate = failed === undefined ? Math.min(rate * 2, maxRate) : rate;
+      rate = failed === undefined ? Math.min(Math.round(rate * step), maxRate) : rate;
     } else {
       failed = rate;
       if (rate <= minRate) return undefined;
-      rate = held === undefined ? Math.max(rate / 2, minRate) : rate;
+      rate = held === undefined ? Math.max(Math.round(rate / step), minRate) : rate;
     }
   }
   while (failed !== undefined && failed / held > precision) {

@@ -1,6 +1,6 @@
 import { measureTraffic, type TrafficResult } from "../runner/measure.js";
 import type { BenchOptions } from "../runner/options.js";
-import { highestSustained } from "../runner/search.js";
+import { highestSustained, type SearchOptions } from "../runner/search.js";
 import { percentileUs } from "../load/histogram.js";
 import {
   OVERHEAD_SECONDS,
@@ -20,12 +20,22 @@ const PUBLISHERS = 20;
 const MODEST_RATE = 20_000;
 const SEARCH = {
   startRate: 5000,
+  step: 2,
   minRate: 250,
   maxRate: 5_000_000,
   probeSeconds: 2,
   precision: 1.08,
 };
-const QUICK_SEARCH = { startRate: 500, minRate: 250, maxRate: 2000, probeSeconds: 0.5, precision: 1.5 };
+/** From one run to the next a peer's rate changes by less. */
+const NEXT_RUN_STEP = 1.25;
+const QUICK_SEARCH = {
+  startRate: 500,
+  step: 2,
+  minRate: 250,
+  maxRate: 2000,
+  probeSeconds: 0.5,
+  precision: 1.5,
+};
 /** A probe sends this much of what was due, or the rate was not there. */
 const SENT_SHARE_MIN = 0.98;
 const PROBE_WARM_UP_SECONDS_MAX = 1;
@@ -90,6 +100,8 @@ function sustainedCase(options: BenchOptions, nodes: number, fanOut: number): Ca
   // The nodes stay over the probes that hold, and are warm.
   const warmUpSeconds = Math.min(options.warmUpSeconds, PROBE_WARM_UP_SECONDS_MAX);
   const search = { ...(options.quick ? QUICK_SEARCH : SEARCH), confirmSeconds: options.sustainSeconds };
+  /** By peer: what the run before found. */
+  const found = new Map<string, number>();
   return {
     ...base(options, nodes),
     variant: `${nodes} nodes, fan-out ${fanOut}, sustained`,
@@ -98,30 +110,36 @@ function sustainedCase(options: BenchOptions, nodes: number, fanOut: number): Ca
       CONFIRMATIONS_EXPECTED * (search.confirmSeconds + warmUpSeconds) +
       OVERHEAD_SECONDS,
     async run(bench) {
+      const searchFrom = (known: number | undefined): SearchOptions =>
+        known === undefined ? search : { ...search, startRate: known, step: NEXT_RUN_STEP };
       let last: TrafficResult | undefined;
       let why = "";
-      const rate = await highestSustained(async (messagesPerSecond, seconds) => {
-        const text = `${countText(messagesPerSecond)} messages/s for ${seconds} s`;
-        bench.progress(text);
-        const quiet = { ...bench, progress: (more: string) => bench.progress(`${text}: ${more}`) };
-        const result = await measureTraffic(
-          quiet,
-          planOf(bench, shape(options, fanOut)),
-          { kind: "rate", messagesPerSecond },
-          { warmUpSeconds, seconds },
-        );
-        const failure = failureOf(result, messagesPerSecond, options.sustainP99Ms);
-        if (failure === undefined) {
-          last = result;
-          return true;
-        }
-        why = `${text}: ${failure}${result.limited === "client" ? " (the generator was the limit)" : ""}`;
-        await bench.target.restart();
-        return false;
-      }, search);
+      const rate = await highestSustained(
+        async (messagesPerSecond, seconds) => {
+          const text = `${countText(messagesPerSecond)} messages/s for ${seconds} s`;
+          bench.progress(text);
+          const quiet = { ...bench, progress: (more: string) => bench.progress(`${text}: ${more}`) };
+          const result = await measureTraffic(
+            quiet,
+            planOf(bench, shape(options, fanOut)),
+            { kind: "rate", messagesPerSecond },
+            { warmUpSeconds, seconds },
+          );
+          const failure = failureOf(result, messagesPerSecond, options.sustainP99Ms);
+          if (failure === undefined) {
+            last = result;
+            return true;
+          }
+          why = `${text}: ${failure}${result.limited === "client" ? " (the generator was the limit)" : ""}`;
+          await bench.target.restart();
+          return false;
+        },
+        searchFrom(found.get(bench.peer)),
+      );
       if (rate === undefined || last === undefined) {
         throw new Error(`no rate held for ${search.confirmSeconds} s; ${why}`);
       }
+      found.set(bench.peer, rate);
       const stopped = measured(bench, last, latencyFigures(last.latency));
       return {
         ...stopped,

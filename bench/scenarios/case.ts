@@ -8,6 +8,8 @@ import type { Figure, PeerFeatures, ProtocolName, ScenarioName, ScenarioRun } fr
 export type Measured = Pick<ScenarioRun, "figures" | "latency" | "series" | "cpu" | "limited" | "problems">;
 
 export interface CaseBench extends Bench {
+  /** Its name, or the URLs that are attached to. */
+  readonly peer: string;
   readonly protocol: ProtocolName;
   readonly options: BenchOptions;
 }

@@ -18,7 +18,7 @@ const CONNECTIONS = 13_000;
 /** Connections that are there before memory is first read: what a server needs once is not counted per connection. */
 const FIRST_SHARE = 0.25;
 /** After so long without work V8 has given back what it needed for the connecting itself. */
-const REST_MS = 15_000;
+const REST_MS = 40_000;
 /** Opened so often before it is measured: code that ran once is not yet compiled, on any server. */
 const WARM_UP_ROUNDS = 2;
 const ROUNDS = 3;

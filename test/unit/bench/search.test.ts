@@ -3,6 +3,7 @@ import { highestSustained, type SearchOptions } from "../../../bench/runner/sear
 
 const options: SearchOptions = {
   startRate: 1000,
+  step: 2,
   minRate: 100,
   maxRate: 1_000_000,
   probeSeconds: 2,
@@ -31,6 +32,14 @@ describe("the search for the highest sustained rate", () => {
       expect(asked.length).toBeLessThan(30);
     },
   );
+
+  it.each([40_000, 48_000, 62_000])("needs few probes from a rate near a limit of %i", async (limit) => {
+    const { probe, asked } = server((rate) => rate <= limit);
+    const found = await highestSustained(probe, { ...options, startRate: 48_000, step: 1.25 });
+    expect(found).toBeLessThanOrEqual(limit);
+    expect(found).toBeGreaterThan(limit / options.precision - 1);
+    expect(asked.length).toBeLessThan(12);
+  });
 
   it("steps down from what holds for a moment to what holds", async () => {
     const { probe, asked } = server((rate, seconds) => rate <= (seconds === 10 ? 8000 : 10_000));
