@@ -61,6 +61,21 @@ export class FrameWriter {
     this.position = to;
   }
 
+  /** @param value  a whole number, 0 or more, in decimal */
+  digits(value: number): void {
+    let length = 1;
+    for (let power = 10; power <= value; power *= 10) length++;
+    this.#reserve(length);
+    let rest = value;
+    for (let at = this.position + length - 1; at >= this.position; at--) {
+      const quotient = Math.floor(rest / 10);
+      // In this order: so large a number plus 48 is no longer exact.
+      this.#buffer[at] = 0x30 + (rest - quotient * 10);
+      rest = quotient;
+    }
+    this.position += length;
+  }
+
   uint8(value: number): void {
     this.#reserve(1);
     this.#buffer[this.position++] = value;

@@ -224,7 +224,7 @@ let headChannel: string | undefined;
 let headEnd = 0;
 /** Of channels that were lately published to: a copy, where putting one together takes a microsecond. */
 const heads = new Map<string, Uint8Array>();
-const HEADS_KEPT = 4_096;
+const TEXTS_KEPT = 4_096;
 /** The last sender, and how its frames end where nothing follows it. */
 let tailConnection: string | undefined;
 let tailUser: string | undefined;
@@ -262,19 +262,34 @@ function encodePublication(publication: Publication): Uint8Array {
   writer.position--;
   if (event !== undefined) writer.utf8(`,"event":${JSON.stringify(event)}`);
   if (tags !== undefined) writer.utf8(`,"tags":${JSON.stringify(tags)}`);
-  if (position !== undefined) {
-    writer.utf8(`,"offset":${position.offset},"epoch":${JSON.stringify(position.epoch)}`);
+  if (position === undefined) {
+    writer.uint8(CLOSE_BRACE);
+    return writer.written();
   }
-  writer.ascii("}");
+  writer.copy(OFFSET_KEY, 0, OFFSET_KEY.length);
+  writer.digits(position.offset);
+  writer.bytes(epochTails.get(position.epoch) ?? keepEpochTail(position.epoch));
   return writer.written();
+}
+
+const OFFSET_KEY = Buffer.from(',"offset":');
+/** How frames end whose positions have this epoch. */
+const epochTails = new Map<string, Uint8Array>();
+
+function keepEpochTail(epoch: string): Uint8Array {
+  return keepBytes(epochTails, epoch, `,"epoch":${JSON.stringify(epoch)}}`);
 }
 
 function keepHead(channel: string): Uint8Array {
   // The channel grammar admits nothing that JSON escapes.
-  const head = Buffer.from(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
-  if (heads.size >= HEADS_KEPT) heads.delete(heads.keys().next().value!);
-  heads.set(channel, head);
-  return head;
+  return keepBytes(heads, channel, `{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
+}
+
+function keepBytes(kept: Map<string, Uint8Array>, key: string, text: string): Uint8Array {
+  const bytes = Buffer.from(text);
+  if (kept.size >= TEXTS_KEPT) kept.delete(kept.keys().next().value!);
+  kept.set(key, bytes);
+  return bytes;
 }
 
 function keepTail({ connection, user }: Sender): void {

@@ -36,6 +36,7 @@ import {
   writeString,
 } from "../protocol/msgpack-writer.js";
 import { packMessage, unpackMessage } from "./packing.js";
+import { Places } from "./places.js";
 
 export const ENVELOPE_VERSION = 2;
 export const ENVELOPE_VERSION_BEFORE = 1;
@@ -207,18 +208,14 @@ export function decodeEnvelope(bytes: Buffer): Envelope {
 function readPositioned(envelope: readonly unknown[]): BusPublication[] {
   const [, , , positions, items] = envelope;
   if (!Array.isArray(items)) throw wrong("the list of items", items);
-  if (!Array.isArray(positions) || positions.length !== items.length * 2) {
-    throw wrong("the list of positions", positions);
-  }
-  return items.map((item: unknown, i) =>
-    readItem(item, readPosition(positions[i * 2], positions[i * 2 + 1])),
-  );
-}
-
-function readPosition(offset: unknown, epoch: unknown): Position {
-  if (!Number.isSafeInteger(offset) || (offset as number) < 1) throw wrong("an offset", offset);
-  if (typeof epoch !== "string" || epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
-  return { offset: offset as number, epoch };
+  const places = new Places(positions, items.length);
+  return items.map((item: unknown, i) => {
+    const offset = places.offset(i);
+    const epoch = places.text(i);
+    if (offset < 1) throw wrong("an offset", offset);
+    if (epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
+    return readItem(item, { offset, epoch });
+  });
 }
 
 /**

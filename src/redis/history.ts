@@ -26,6 +26,7 @@ import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
 import { packMessage, unpackMessage } from "./packing.js";
+import { Places } from "./places.js";
 import { runScript } from "./scripts.js";
 import { shardOf } from "./shard.js";
 
@@ -152,15 +153,13 @@ export class RedisHistory {
   }
 
   #answers(count: number, positions: unknown, trouble: string, unpublished: string): Answer[] {
-    if (!Array.isArray(positions) || positions.length !== count * 2) {
-      throw new Error(`Redis answered ${count} publications with something else`);
-    }
+    const places = new Places(positions, count);
     if (trouble !== "") this.#reportTrouble(trouble);
     if (unpublished !== "") this.#reportTrouble(unpublished);
     const answers = new Array<Answer>(count);
     for (let i = 0; i < count; i++) {
-      const offset = positions[i * 2] as number;
-      const text = positions[i * 2 + 1] as string;
+      const offset = places.offset(i);
+      const text = places.text(i);
       if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
       else if (unpublished === "") answers[i] = { offset, epoch: text };
       else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);

@@ -372,7 +372,7 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
 describe("fault 26: a positioned envelope that cannot be read", () => {
   it("is counted and skipped, and so is such an entry of history", async () => {
     const node = await startNode("a");
-    await admin.publish(`${prefix}bus:0`, pack([3, "x", 1, [1, "e"], ["no item"]]));
+    await admin.publish(`${prefix}bus:0`, pack([3, "x", 1, [["e"], [1, 1]], ["no item"]]));
     await eventually(() => expect(node.stats.envelopesSkipped).toBe(1));
     const [{ epoch }] = (await keepAll(node.broker, numbered(2))) as [Position];
     await admin.xadd(`${prefix}history:{h0}:${KEY}`, "0-3", "d", "no item");

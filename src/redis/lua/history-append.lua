@@ -10,7 +10,7 @@
 -- ARGV[5] fresh epoch
 -- ARGV[6] ms for which a message id is remembered
 -- ARGV[7] SPUBLISH on a Cluster, else PUBLISH or absent
--- Returns {MessagePack: offset, epoch of each item flat, of a repetition those of the first, or -1, error;
+-- Returns {MessagePack: offset and epoch of each item, of a repetition those of the first, or -1 and an error;
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
 local bus, head, blob, fresh, windowMs = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
@@ -161,15 +161,29 @@ for _, channel in ipairs(opened) do
   end
 end
 
-local answers, positions = {}, {}
+-- Where publications stand: {texts, {offset, number of its text, ...}}. A text is what costs a reader most.
+local function places()
+  local texts, numbers, flat = {}, {}, {}
+  local function add(offset, text)
+    local number = numbers[text]
+    if not number then
+      number = #texts + 1
+      texts[number] = text
+      numbers[text] = number
+    end
+    flat[#flat + 1] = offset
+    flat[#flat + 1] = number
+  end
+  return { list = { texts, flat }, flat = flat, add = add }
+end
+
+local answers, positions = places(), places()
 for item = 1, count do
   local same = sameAs[item] or item
   local offset, epoch = offsets[same], epochs[same]
-  answers[item * 2 - 1] = offset
-  answers[item * 2] = epoch
+  answers.add(offset, epoch)
   if not sameAs[item] and offset ~= -1 then
-    positions[#positions + 1] = offset
-    positions[#positions + 1] = epoch
+    positions.add(offset, epoch)
     if onces[item] then
       try("SET", onces[item], offset .. " " .. epoch, "PX", windowMs)
     end
@@ -177,9 +191,9 @@ for item = 1, count do
 end
 
 local unpublished, packed = "", nil
-if #positions > 0 then
-  local all = #positions == #answers
-  local packedPositions = cmsgpack.pack(positions)
+if #positions.flat > 0 then
+  local all = #positions.flat == #answers.flat
+  local packedPositions = cmsgpack.pack(positions.list)
   packed = all and packedPositions
   local bodies = blob
   if not all then
@@ -191,8 +205,8 @@ if #positions > 0 then
     end
     bodies = table.concat(pieces)
   end
-  local list = "\221" .. struct.pack(">I4", #positions / 2) .. bodies
+  local list = "\221" .. struct.pack(">I4", #positions.flat / 2) .. bodies
   unpublished = failure(redis.pcall(publish, bus, head .. packedPositions .. list)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.
-return { packed or cmsgpack.pack(answers), trouble, unpublished }
+return { packed or cmsgpack.pack(answers.list), trouble, unpublished }

@@ -376,6 +376,17 @@ describe("encoding", () => {
     expect(published({ channel: "second" })).toBe('{"type":"message","channel":"second","content":"hi"}');
   });
 
+  it("writes any position as JSON does", () => {
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.string({ unit: "binary", maxLength: 40 }), (offset, epoch) => {
+        expect(JSON.parse(published({ position: { offset, epoch } }))).toMatchObject({ offset, epoch });
+      }),
+    );
+    for (const offset of [0, 9, 10, 99, 100, 2 ** 53 - 1]) {
+      expect(published({ position: { offset, epoch: "e" } })).toContain(`"offset":${offset},"epoch":"e"}`);
+    }
+  });
+
   it("reuses one buffer: a frame is valid until the next", () => {
     const publication = (text: string): Publication => ({
       channel: "room",

@@ -233,8 +233,14 @@ describe("positioned envelope", () => {
   const position = (offset: number, epoch = "e1"): [number, string] => [offset, epoch];
   /** As lua/history-append.lua puts it together. */
   function positioned(positions: readonly unknown[], items: readonly Buffer[]): Buffer {
+    const texts = positions.filter((_, i) => i % 2 === 1);
+    const flat = positions.map((value, i) => (i % 2 === 0 ? value : (i + 1) / 2));
+    return listed([texts, flat], items);
+  }
+
+  function listed(places: unknown, items: readonly Buffer[]): Buffer {
     const length = Buffer.from([0xdd, 0, 0, 0, items.length]);
-    return Buffer.concat([encodePositionedHead("n1", NOW), pack(positions), length, ...items]);
+    return Buffer.concat([encodePositionedHead("n1", NOW), pack(places), length, ...items]);
   }
 
   it("gives each publication its position, and no exclusion", () => {
@@ -280,6 +286,11 @@ describe("positioned envelope", () => {
     ["an offset beyond what numbers count", positioned(position(2 ** 53), [item])],
     ["no epoch", positioned(position(1, ""), [item])],
     ["an epoch of 100 characters", positioned(position(1, "e".repeat(100)), [item])],
+    ["an epoch that is a number", listed([[1], [1, 1]], [item])],
+    ["an epoch that is not there", listed([["e1"], [1, 2]], [item])],
+    ["an epoch before the first", listed([["e1"], [1, 0]], [item])],
+    ["half an epoch's number", listed([["e1"], [1, 0.5]], [item])],
+    ["positions without epochs", listed([1, "e1"], [item])],
     ["positions that are a map", pack([POSITIONED_VERSION, "n1", NOW, {}, []])],
     ["no items", pack([POSITIONED_VERSION, "n1", NOW, position(1)])],
     ["an item that is no array", positioned(position(1), [pack("x")])],
