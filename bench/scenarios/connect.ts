@@ -1,4 +1,4 @@
-import type { LoadPlan, OpenedReport } from "../load/messages.js";
+import type { OpenedReport } from "../load/messages.js";
 import { LoadFleet } from "../runner/load-fleet.js";
 import { bind } from "../runner/processes.js";
 import {
@@ -11,14 +11,14 @@ import {
   startMeter,
 } from "../runner/measure.js";
 import type { BenchOptions } from "../runner/options.js";
-import type { CpuUse } from "../types.js";
-import { OVERHEAD_SECONDS, countText, figure, hasServerCpu, planOf, sourcesFor, type Case } from "./case.js";
+import type { CpuUse, Series } from "../types.js";
+import { OVERHEAD_SECONDS, countText, figure, hasServerCpu, planOf, sourcesFor, type Case, type CaseBench } from "./case.js";
 
 const CONNECTIONS = 13_000;
 /** Connections that are there before memory is first read: what a server needs once is not counted per connection. */
 const FIRST_SHARE = 0.25;
 /** After so long without work V8 has given back what it needed for the connecting itself. */
-const REST_MS = 40_000;
+const REST_MS = 65_000;
 /** Opened so often before it is measured: code that ran once is not yet compiled, on any server. */
 const WARM_UP_ROUNDS = 2;
 const ROUNDS = 3;
@@ -43,75 +43,43 @@ export function connectCases(options: BenchOptions): Case[] {
         (2 * restMs) / 1000 +
         OVERHEAD_SECONDS,
       async run(bench) {
-        const first = Math.round(connections * FIRST_SHARE);
-        const rest = connections - first;
-        const shape = { channels: 1, publishers: 0 };
+        const problems: string[] = [];
         const sources = sourcesFor(connections, options);
-        const plan = (subscribersPerChannel: number): LoadPlan => ({
-          ...planOf(bench, { ...shape, subscribersPerChannel }),
-          sources,
-        });
+        const open = async (load: LoadFleet, subscribersPerChannel: number): Promise<OpenedReport> => {
+          const plan = planOf(bench, { channels: 1, publishers: 0, subscribersPerChannel });
+          const opened = await load.open({ ...plan, sources });
+          requireConnections(opened);
+          problems.push(...problemsOfOpening(opened));
+          return opened;
+        };
+        const first = Math.round(connections * FIRST_SHARE);
+        const openRest = (): Promise<OpenedReport> => open(bench.load, connections - first);
         const others = await LoadFleet.start(1);
         if (bench.placement !== undefined) {
           for (const pid of others.pids) bind(pid, bench.placement.loadCores);
         }
         try {
-          const problems: string[] = [];
-          const open = async (load: LoadFleet, count: number): Promise<OpenedReport> => {
-            const opened = await load.open(plan(count));
-            requireConnections(opened);
-            problems.push(...problemsOfOpening(opened));
-            return opened;
-          };
           await open(others, first);
-          await sleep(restMs);
-          const rssBefore = rssOf(bench.target.pids);
-          const memoryMeter = startMeter(bench);
-          const { connections: held } = await open(bench.load, rest);
-          await sleep(restMs);
-          const rss = rssOf(bench.target.pids) - rssBefore;
-          const { series } = memoryMeter.stop();
-          let connected = 0;
-          let connectSeconds = 0;
-          let serverSeconds = 0;
-          const uses: CpuUse[] = [];
-          for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
-            await bench.load.close();
-            await sleep(LATER_MS);
-            const meter = startMeter(bench);
-            const opened = await open(bench.load, rest);
-            await sleep(LATER_MS);
-            const { cpu } = meter.stop();
-            if (round < 0) continue;
-            uses.push(cpu);
-            connected += opened.connections;
-            connectSeconds += opened.seconds;
-            serverSeconds += cpu.serverSeconds;
-          }
-          const cpu = uses.reduce(sumOf);
+          const { series, rssBytes } = await measureMemory(bench, openRest, restMs);
+          const { cpu, connected, seconds } = await measureRate(bench, openRest);
           const limited = limitOf(cpu, bench);
           const figures = [
-            figure("connectionsPerSecond", "accept + subscribe", "1/s", "higher", connected / connectSeconds),
+            figure("connectionsPerSecond", "accept + subscribe", "1/s", "higher", connected / seconds),
           ];
           if (hasServerCpu(bench)) {
             figures.unshift(
-              figure("rssBytesPerConnection", "RSS per idle connection", "bytes", "lower", rss / held),
+              figure("rssBytesPerConnection", "RSS per idle connection", "bytes", "lower", rssBytes),
               figure(
                 "connectionsPerServerCoreSecond",
                 "accept + subscribe per server core second",
                 "1/s",
                 "higher",
-                connected / serverSeconds,
+                connected / cpu.serverSeconds,
               ),
             );
           }
-          return {
-            figures,
-            series,
-            cpu,
-            limited,
-            problems: [...new Set([...problems, ...limitProblems(limited, cpu)])],
-          };
+          problems.push(...limitProblems(limited, cpu));
+          return { figures, series, cpu, limited, problems: [...new Set(problems)] };
         } finally {
           await bench.load.close();
           await others.end();
@@ -119,6 +87,46 @@ export function connectCases(options: BenchOptions): Case[] {
       },
     },
   ];
+}
+
+type Open = () => Promise<OpenedReport>;
+
+/** What the connections that `open` adds take, each. */
+async function measureMemory(
+  bench: CaseBench,
+  open: Open,
+  restMs: number,
+): Promise<{ readonly series: readonly Series[]; readonly rssBytes: number }> {
+  await sleep(restMs);
+  const before = rssOf(bench.target.pids);
+  const meter = startMeter(bench);
+  const { connections } = await open();
+  await sleep(restMs);
+  return { series: meter.stop().series, rssBytes: (rssOf(bench.target.pids) - before) / connections };
+}
+
+/** Resets the connections and opens them again, time after time. */
+async function measureRate(
+  bench: CaseBench,
+  open: Open,
+): Promise<{ readonly cpu: CpuUse; readonly connected: number; readonly seconds: number }> {
+  const rounds: { readonly cpu: CpuUse; readonly opened: OpenedReport }[] = [];
+  for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+    await bench.load.close();
+    await sleep(LATER_MS);
+    const meter = startMeter(bench);
+    const opened = await open();
+    await sleep(LATER_MS);
+    rounds.push({ cpu: meter.stop().cpu, opened });
+  }
+  const measured = rounds.slice(WARM_UP_ROUNDS);
+  const sum = (of: (opened: OpenedReport) => number): number =>
+    measured.reduce((total, { opened }) => total + of(opened), 0);
+  return {
+    cpu: measured.map(({ cpu }) => cpu).reduce(sumOf),
+    connected: sum(({ connections }) => connections),
+    seconds: sum(({ seconds }) => seconds),
+  };
 }
 
 function sumOf(a: CpuUse, b: CpuUse): CpuUse {
