@@ -12,7 +12,16 @@ import {
 } from "../runner/measure.js";
 import type { BenchOptions } from "../runner/options.js";
 import type { CpuUse, Series } from "../types.js";
-import { OVERHEAD_SECONDS, countText, figure, hasServerCpu, planOf, sourcesFor, type Case, type CaseBench } from "./case.js";
+import {
+  OVERHEAD_SECONDS,
+  countText,
+  figure,
+  hasServerCpu,
+  planOf,
+  sourcesFor,
+  type Case,
+  type CaseBench,
+} from "./case.js";
 
 const CONNECTIONS = 13_000;
 /** Connections that are there before memory is first read: what a server needs once is not counted per connection. */
