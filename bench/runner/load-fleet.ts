@@ -134,7 +134,10 @@ export class LoadFleet {
   }
 
   #tellAll(message: ToLoad): void {
-    for (const child of this.#children) child.send(message);
+    for (const child of this.#children) {
+      requireRunning(child);
+      child.send(message);
+    }
   }
 
   async #ask<K extends FromLoad["kind"]>(
@@ -143,10 +146,16 @@ export class LoadFleet {
     kind: K,
     timeoutMs: number,
   ): Promise<Answer<K>> {
+    requireRunning(child);
     const answered = answer(child, kind, timeoutMs);
     child.send(message);
     return answered;
   }
+}
+
+/** @throws Error where it has ended, as all have when a run is interrupted */
+function requireRunning(child: ChildProcess): void {
+  if (!child.connected) throw new Error("a load process has ended");
 }
 
 async function answer<K extends FromLoad["kind"]>(
