@@ -52,7 +52,7 @@ export async function read(broker: Broker, query: Partial<HistoryQuery> = {}, ke
   };
 }
 
-const numbered = (count: number, from = 1): string[] =>
+export const numbered = (count: number, from = 1): string[] =>
   Array.from({ length: count }, (_, i) => `${from + i}`);
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);

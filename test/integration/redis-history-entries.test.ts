@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 
 import type { HistoryRule } from "../../src/core/broker.js";
 import type { Position } from "../../src/protocol/messages.js";
-import { RULE, keep, keepAll, read } from "../contract/history.js";
+import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";
 import { createRecorder, type RequestFields } from "../support/publications.js";
 import { createRedisNode, type RedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -35,8 +35,6 @@ async function startNode(): Promise<RedisNode> {
 }
 
 const stream = (key = KEY): string => `${prefix}history:{h0}:${key}`;
-const numbered = (count: number, from = 1): string[] =>
-  Array.from({ length: count }, (_, i) => `${from + i}`);
 
 async function position(node: RedisNode, text: string, fields: RequestFields = {}): Promise<Position> {
   return (await keep(node.broker, text, fields)) as Position;

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 import type { Position } from "../../src/protocol/messages.js";
 import { APPEND } from "../../src/redis/history-scripts.js";
 import { runScript } from "../../src/redis/scripts.js";
-import { RULE, keep, keepAll, read } from "../contract/history.js";
+import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";
 import { createRecorder, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -49,8 +49,6 @@ async function startProxied(nodeId: string): Promise<Node & { proxy: TcpProxy }>
   return { ...node, proxy };
 }
 
-const numbered = (count: number, from = 1): string[] =>
-  Array.from({ length: count }, (_, i) => `${from + i}`);
 const eventually = (check: () => void | Promise<void>): Promise<void> =>
   vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 });
 const isUp = (node: Node): Promise<void> => eventually(() => expect(node.recorder.links.at(-1)).toBe(true));

@@ -53,6 +53,11 @@ local offsets, epochs, sameAs = {}, {}, {}
 -- By key: the item of this very batch that has this message id.
 local made = {}
 
+-- MessagePack: the head of an array, 0xdd and its length in four bytes.
+local function arrayHead(length)
+  return "\221" .. struct.pack(">I4", length)
+end
+
 -- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
 local function write(channel)
   local items = channel.items
@@ -61,8 +66,7 @@ local function write(channel)
   end
   local bytes = channel.from and string.sub(blob, channel.from, channel.to) or table.concat(channel.parts)
   if #items > 1 then
-    -- 0xdd: an array whose length follows in four bytes.
-    bytes = "\221" .. struct.pack(">I4", #items) .. bytes
+    bytes = arrayHead(#items) .. bytes
   end
   local err = channel.err
   if not err then
@@ -205,7 +209,7 @@ if #positions.flat > 0 then
     end
     bodies = table.concat(pieces)
   end
-  local list = "\221" .. struct.pack(">I4", #positions.flat / 2) .. bodies
+  local list = arrayHead(#positions.flat / 2) .. bodies
   unpublished = failure(redis.pcall(publish, bus, head .. packedPositions .. list)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.
