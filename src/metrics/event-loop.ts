@@ -1,11 +1,9 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { createHistogram } from "node:perf_hooks";
 import type { Registry } from "prom-client";
 import { Buckets } from "../core/stats.js";
 import { gauge, histogram } from "./collectors.js";
 
-/** How often the native monitor looks: fine enough for p50, at no measurable cost. */
-const RESOLUTION_MS = 20;
-/** How often a timer of ours does, for the histogram: every stall longer than this is seen. */
+/** Every stall longer than this is seen. Each look wakes an idle process up, which is most of what it costs. */
 const SAMPLE_MS = 100;
 const NANOSECONDS = 1e9;
 
@@ -15,24 +13,21 @@ const NANOSECONDS = 1e9;
  * @returns stops measuring
  */
 export function collectEventLoopLag(registry: Registry): () => void {
-  const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  monitor.enable();
-  // The monitor records the whole time between its looks: what is over its resolution is lag.
-  const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / NANOSECONDS - RESOLUTION_MS / 1000);
+  const recent = createHistogram({ lowest: 1000, highest: 1000 * NANOSECONDS, figures: 2 });
+  const seconds = (nanoseconds: number) => (recent.count === 0 ? 0 : nanoseconds / NANOSECONDS);
 
   const name = "starling_event_loop_lag";
   const since = "since the last scrape, seconds";
   gauge(registry, { name: `${name}_p50_seconds`, help: `Median event loop lag ${since}` }, () =>
-    seconds(monitor.percentile(50)),
+    seconds(recent.percentile(50)),
   );
   gauge(registry, { name: `${name}_p99_seconds`, help: `99th percentile of event loop lag ${since}` }, () =>
-    seconds(monitor.percentile(99)),
+    seconds(recent.percentile(99)),
   );
-  // The last of the three to be read, as metrics are collected in the order of their making. A stall that
-  // begins right at a scrape is not in the next values: the monitor starts its clock anew. The histogram has it.
+  // The last of the three to be read, as metrics are collected in the order of their making.
   gauge(registry, { name: `${name}_max_seconds`, help: `Longest event loop lag ${since}` }, () => {
-    const longest = seconds(monitor.max);
-    monitor.reset();
+    const longest = seconds(recent.max);
+    recent.reset();
     return longest;
   });
 
@@ -41,13 +36,11 @@ export function collectEventLoopLag(registry: Registry): () => void {
   let dueAtMs = performance.now() + SAMPLE_MS;
   const timer = setInterval(() => {
     const nowMs = performance.now();
-    lag.observe(Math.max(0, nowMs - dueAtMs) / 1000);
+    const late = Math.max(0, nowMs - dueAtMs) / 1000;
+    lag.observe(late);
+    recent.record(Math.max(1, Math.round(late * NANOSECONDS)));
     dueAtMs = nowMs + SAMPLE_MS;
   }, SAMPLE_MS);
   timer.unref();
-
-  return () => {
-    clearInterval(timer);
-    monitor.disable();
-  };
+  return () => clearInterval(timer);
 }
