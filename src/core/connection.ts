@@ -341,8 +341,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   }
 
   beat(): void {
-    this.#bufferedAtBeat = this.socket.bufferedBytes();
-    this.socket.ping();
+    this.#bufferedAtBeat = this.socket.ping() === "sent" ? 0 : this.socket.bufferedBytes();
   }
 
   heartbeatMissed(): void {

@@ -8,6 +8,8 @@ export class Expiry<Member extends object | string> {
   readonly #due = new Map<number, SmallSet<Member>>();
   readonly #expire: (member: Member) => void;
   readonly #nowSeconds: () => number;
+  #started = false;
+  /** Only while there is something to wait for: an idle process is not woken up for nothing. */
   #timer: NodeJS.Timeout | undefined;
 
   constructor(expire: (member: Member) => void, nowSeconds = () => Date.now() / 1000) {
@@ -16,11 +18,13 @@ export class Expiry<Member extends object | string> {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.check(), 1000);
+    this.#started = true;
+    this.#run();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#started = false;
+    this.#run();
   }
 
   at(second: number, member: Member): void {
@@ -31,6 +35,7 @@ export class Expiry<Member extends object | string> {
       this.#due.set(due, members);
     }
     members.add(member);
+    if (this.#timer === undefined) this.#run();
   }
 
   cancel(second: number, member: Member): void {
@@ -45,6 +50,16 @@ export class Expiry<Member extends object | string> {
       if (second > now) continue;
       this.#due.delete(second);
       for (const member of members) this.#expire(member);
+    }
+    if (this.#due.size === 0) this.#run();
+  }
+
+  #run(): void {
+    if (this.#started && this.#due.size > 0) {
+      this.#timer ??= setInterval(() => this.check(), 1000);
+    } else {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
     }
   }
 }

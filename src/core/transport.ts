@@ -14,7 +14,7 @@ export interface Socket {
   publish(topic: string, frame: Uint8Array, binary: boolean): void;
   subscribe(topic: string): void;
   unsubscribe(topic: string): void;
-  ping(): void;
+  ping(): SendResult;
   /** Bytes that wait in this process for the client to read. */
   bufferedBytes(): number;
   /** Sends a close frame. The close handler runs before this returns. */

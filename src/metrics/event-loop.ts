@@ -3,8 +3,8 @@ import type { Registry } from "prom-client";
 import { Buckets } from "../core/stats.js";
 import { gauge, histogram } from "./collectors.js";
 
-/** Every stall longer than this is seen. Each look wakes an idle process up, which is most of what it costs. */
-const SAMPLE_MS = 100;
+/** Every stall longer than this is seen. A look costs an idle process a tenth of a millisecond: it must wake up. */
+const SAMPLE_MS = 250;
 const NANOSECONDS = 1e9;
 
 /**

@@ -14,6 +14,8 @@ const STEP_ITEMS_MAX = 250;
 const STEP_CHARACTERS_MAX = 128 * 1024;
 /** Lapsed members and due leaves that one step takes at most; if more are left another follows at once. */
 const SWEEP_MOST = 200;
+/** Where nobody is it sweeps so many times less: another node's members lapse only after far longer. */
+const VACANT_SWEEP_INTERVALS = 10;
 const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
 
@@ -43,7 +45,13 @@ export interface ChannelRead {
   readonly entries: readonly string[];
 }
 
-type StepReply = [epoch: string, more: number, connections: number, users: number, entries: string[]];
+type StepReply = [
+  epoch: string,
+  waits: "more" | "some" | "none",
+  connections: number,
+  users: number,
+  entries: string[],
+];
 
 export class PresenceShard {
   readonly #options: PresenceShardOptions;
@@ -61,6 +69,8 @@ export class PresenceShard {
   #sweepTimer: NodeJS.Timeout | undefined;
   /** Of performance.now(). */
   #steppedAtMs = -Infinity;
+  /** Nobody was in the record when it was last swept, nor was written since. */
+  #vacant = false;
   #closed = false;
 
   constructor(options: PresenceShardOptions) {
@@ -98,6 +108,11 @@ export class PresenceShard {
 
   #put(entry: string, sign: Sign): void {
     this.#queue.set(entry, sign);
+    if (this.#vacant) {
+      this.#vacant = false;
+      clearTimeout(this.#sweepTimer);
+      this.startSweeping();
+    }
     if (this.#options.link.down === undefined) this.#schedule(this.#options.flushIntervalMs);
   }
 
@@ -159,8 +174,8 @@ export class PresenceShard {
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
-      const [, more, connections, users, entries] = await this.#step([], prefix, limit);
-      if (more === 0) return { connections, users, entries };
+      const [, waits, connections, users, entries] = await this.#step([], prefix, limit);
+      if (waits !== "more") return { connections, users, entries };
     }
   }
 
@@ -179,7 +194,9 @@ export class PresenceShard {
 
   startSweeping(): void {
     const { sweepIntervalMs } = this.#options;
-    this.#sweepTimer = setTimeout(() => void this.#sweep(), sweepIntervalMs * (0.75 + Math.random() / 2));
+    const intervalMs = sweepIntervalMs * (0.75 + Math.random() / 2);
+    const intervals = this.#vacant ? VACANT_SWEEP_INTERVALS : 1;
+    this.#sweepTimer = setTimeout(() => void this.#sweep(), intervalMs * intervals);
   }
 
   async #sweep(): Promise<void> {
@@ -188,7 +205,11 @@ export class PresenceShard {
       // What waits goes first: after an outage nobody is to lapse whom this node still has.
       await this.flush();
       let more = performance.now() - this.#steppedAtMs > sweepIntervalMs / 2;
-      while (more && link.down === undefined && !this.#closed) more = (await this.#step([]))[1] === 1;
+      while (more && link.down === undefined && !this.#closed) {
+        const waits = (await this.#step([]))[1];
+        more = waits === "more";
+        this.#vacant = waits === "none" && this.#queue.size === 0;
+      }
     } catch (error) {
       this.#report(error);
     }

@@ -132,7 +132,6 @@ class RedisPresence implements PresenceStore {
     this.#open = true;
     this.#link.onChange((up) => this.#linkChanged(up));
     for (const shard of this.#shards) shard.startSweeping();
-    this.#refreshTimer = setInterval(() => this.#refresh(), this.#refreshIntervalMs);
   }
 
   join(key: ChannelKey, member: PresenceMember): void {
@@ -149,6 +148,7 @@ class RedisPresence implements PresenceStore {
     if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, Own>()));
     inChannel.set(connection, own);
     share.add(own);
+    this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
     shard.join(own.entry);
   }
 
@@ -230,6 +230,10 @@ class RedisPresence implements PresenceStore {
   }
 
   #refresh(): void {
+    if (this.#own.size === 0) {
+      clearInterval(this.#refreshTimer);
+      this.#refreshTimer = undefined;
+    }
     // Once it is up again all are written.
     if (this.#link.down !== undefined) return;
     for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {

@@ -45,8 +45,8 @@ export class UwsSocket implements Socket {
     this.#ws?.unsubscribe(topic);
   }
 
-  ping(): void {
-    this.#ws?.ping();
+  ping(): SendResult {
+    return this.#ws === undefined ? "dropped" : SEND_RESULTS[this.#ws.ping()]!;
   }
 
   bufferedBytes(): number {

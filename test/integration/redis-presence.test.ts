@@ -117,6 +117,22 @@ describe("presence over nodes", () => {
     expect(await scriptCalls()).toBeLessThan(1_200);
   });
 
+  it("sweeps a record that nobody is in far less, until somebody joins", async () => {
+    const node = await startNode("a", { ttlMs: 300_000, graceMs: 150 });
+    const sweeps = async (): Promise<number> => {
+      await scriptCalls();
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      return scriptCalls();
+    };
+    // The first finds out that nobody is there.
+    await eventually(async () => expect(await scriptCalls()).toBeGreaterThan(0));
+    const vacant = await sweeps();
+    node.store.join(KEY, member("a.1", "ann"));
+    await eventually(() => expect(node.told).toHaveLength(1));
+    const inhabited = await sweeps();
+    expect(inhabited).toBeGreaterThan(vacant * 3);
+  });
+
   it("leaves nothing but its epoch when all have left, and that with a time-to-live", async () => {
     const node = await startNode("a", { ttlMs: 300_000, graceMs: 30 });
     for (let at = 0; at < 10; at++)

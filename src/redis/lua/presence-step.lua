@@ -18,7 +18,8 @@
 -- ARGV[11..] items: a sign and "person\nconnection"
 --   + joins   * is still there: joins unless the record was lost   ~ is there: never told   - leaves
 -- Events go out as one message: "1", then per event three lines: sign and key, person, connection.
--- Returns {epoch, 1 if more lapsed or are due, connections, users, members}
+-- Returns {epoch, what waits, connections, users, members}; what waits: "more" lapsed or are due than
+-- were taken, "some" are here or leaving, "none"
 local members, expiries, users, due, last = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -105,13 +106,18 @@ if #events > 0 then
 end
 
 local most = tonumber(ARGV[7])
-local more = (#lapsed >= most or #leaving >= most) and 1 or 0
+local waits = "some"
+if #lapsed >= most or #leaving >= most then
+  waits = "more"
+elseif #ARGV < 11 and held == 0 and redis.call("EXISTS", due) == 0 then
+  waits = "none"
+end
 if ARGV[8] == "" then
-  return { epoch, more, 0, 0, {} }
+  return { epoch, waits, 0, 0, {} }
 end
 local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
 local page = {}
 if tonumber(ARGV[9]) > 0 then
   page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9])
 end
-return { epoch, more, redis.call("ZLEXCOUNT", members, from, to), redis.call("ZLEXCOUNT", users, from, to), page }
+return { epoch, waits, redis.call("ZLEXCOUNT", members, from, to), redis.call("ZLEXCOUNT", users, from, to), page }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { Expiry } from "../../../src/core/expiry.js";
 
 function setUp() {
@@ -66,5 +66,33 @@ describe("expiry", () => {
     clock.seconds = 120;
     expiry.check();
     expect(expired).toEqual(["a", "renewed"]);
+  });
+
+  describe("in time", () => {
+    afterEach(() => void vi.useRealTimers());
+
+    it("looks each second, and only while something is to run out", () => {
+      vi.useFakeTimers({ now: 100_000 });
+      const expired: string[] = [];
+      const expiry = new Expiry<string>((member) => expired.push(member));
+      expiry.at(102, "before the start");
+      expect(vi.getTimerCount()).toBe(0);
+      expiry.start();
+      vi.advanceTimersByTime(3000);
+      expect(expired).toEqual(["before the start"]);
+      expect(vi.getTimerCount()).toBe(0);
+
+      expiry.at(110, "after it");
+      expiry.at(111, "cancelled");
+      vi.advanceTimersByTime(7000);
+      expiry.cancel(111, "cancelled");
+      expect(expired).toEqual(["before the start", "after it"]);
+      vi.advanceTimersByTime(2000);
+      expect(vi.getTimerCount()).toBe(0);
+
+      expiry.at(150, "after the stop");
+      expiry.stop();
+      expect(vi.getTimerCount()).toBe(0);
+    });
   });
 });

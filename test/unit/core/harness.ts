@@ -97,8 +97,9 @@ export class FakeSocket implements Socket {
     this.#topics.members.get(topic)?.delete(this);
   }
 
-  ping(): void {
+  ping(): SendResult {
     this.pings++;
+    return this.buffered > 0 ? "buffered" : "sent";
   }
 
   bufferedBytes(): number {
