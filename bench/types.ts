@@ -55,6 +55,8 @@ export interface PeerFeatures {
   readonly workers?: number;
   /** Write a CPU profile of each node into this folder when it stops. */
   readonly profileFolder?: string;
+  /** Collect garbage when a process of it gets SIGUSR2. */
+  readonly collects?: boolean;
   /** Further settings of the peer, by the names that it documents (starling: the flags of `serve`). */
   readonly settings?: Readonly<Record<string, string>>;
 }

@@ -1,4 +1,5 @@
 import type { Peer, PeerName, ProtocolName, RunningNode } from "../types.js";
+import { execArgumentsOf } from "./exec-arguments.js";
 import { buildServer } from "./server-build.js";
 import { startServerProcess, type ServerProcess } from "./server-process.js";
 
@@ -33,10 +34,7 @@ export function serverPeer(options: ServerPeerOptions): Peer {
       }
       const server = await buildServer(options.server);
       try {
-        const execArguments =
-          features.profileFolder === undefined
-            ? []
-            : ["--cpu-prof", "--cpu-prof-dir", features.profileFolder];
+        const execArguments = execArgumentsOf(features);
         const started = await Promise.allSettled(
           Array.from({ length: nodes }, (_, at) =>
             startServerProcess({

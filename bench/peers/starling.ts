@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Peer, PeerStartOptions, RunningNode } from "../types.js";
+import { execArgumentsOf } from "./exec-arguments.js";
 import { ROOT } from "./installed.js";
 
 const CLI = join(ROOT, "dist/cli.js");
@@ -80,17 +81,20 @@ function flagsOf({ redisUrl, features }: PeerStartOptions): string[] {
 }
 
 async function startNode(options: PeerStartOptions): Promise<StartedNode> {
-  const { workers = 1, profileFolder } = options.features;
-  const profiling = profileFolder === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileFolder];
+  const { workers = 1 } = options.features;
   const clean = Object.entries(process.env).filter(([name]) => !/^STARLING_|^NODE_|^npm_/.test(name));
   // The supervisor of workers ends them itself; a single node ends with its IPC channel, however the bench ended.
   const lifeline = workers > 1 ? [] : ["--exit-with-parent"];
-  const child = spawn(process.execPath, [...profiling, CLI, ...flagsOf(options), ...lifeline], {
-    // Where no configuration file is found by accident.
-    cwd: tmpdir(),
-    env: Object.fromEntries(clean),
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-  });
+  const child = spawn(
+    process.execPath,
+    [...execArgumentsOf(options.features), CLI, ...flagsOf(options), ...lifeline],
+    {
+      // Where no configuration file is found by accident.
+      cwd: tmpdir(),
+      env: Object.fromEntries(clean),
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    },
+  );
   const heard: string[] = [];
   const urls = new Map<string, string>();
   child.on("message", () => undefined);
