@@ -12,6 +12,8 @@ import { createRedisNode, type RedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
 const KEY = "main/room";
+/** As history holds one. */
+const ITEM = pack(["main/room", 1, Buffer.from("1"), null, 1]);
 
 let redis: RedisServer;
 let admin: Redis;
@@ -114,14 +116,18 @@ describe("entries of several publications", () => {
   });
 
   it.each([
-    ["holds fewer than it says", pack([["main/room", 1, Buffer.from("1"), null, 1]]), 3],
-    ["ends within its count", Buffer.from([0xdd, 0]), 1],
-    ["says more than there can be", Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff]), 1],
-  ])("are skipped and counted where one %s", async (_, bytes, offsets) => {
+    ["holds fewer than it says", ["n", "3", "d", ITEM], 3],
+    ["holds more than it says", ["d", Buffer.concat([ITEM, ITEM])], 1],
+    ["ends within an item", ["n", "1", "d", ITEM.subarray(0, 9)], 1],
+    ["holds nothing", ["n", "2", "d", ""], 2],
+    ["has no field for them", ["n", "1"], 1],
+    ["says more than there can be", ["n", "4294967295", "d", ITEM], 1],
+    ["says less than one", ["n", "-7", "d", ITEM.subarray(1)], 1],
+    ["says no number", ["n", "some", "d", Buffer.from("no item")], 1],
+  ])("are skipped and counted where one %s", async (_, fields, offsets) => {
     const node = await startNode();
     const { epoch } = await position(node, "1");
-    const data = offsets === 3 ? Buffer.concat([Buffer.from([0xdd, 0, 0, 0, 3]), bytes.subarray(1)]) : bytes;
-    await admin.xadd(stream(), `0-${1 + offsets}`, "d", data);
+    await admin.xadd(stream(), `0-${1 + offsets}`, ...fields);
     await admin.hset(`${prefix}meta:{h0}:${KEY}`, "top", 1 + offsets);
     await keep(node.broker, "last");
     const page = await read(node.broker, { since: { offset: 1, epoch } });

@@ -13,6 +13,8 @@
 -- Returns {MessagePack: offset and epoch of each item, of a repetition those of the first, or -1 and an error;
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
+-- An entry is "d" and an item, or "n", how many, "d" and the items. Redis hashes every byte of every text that Lua
+-- makes, which costs a third of all: the items are copied into their entry and into the envelope, nowhere else.
 local bus, head, blob, fresh, windowMs = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local publish = ARGV[7] or "PUBLISH"
 local layout = cmsgpack.unpack(ARGV[4])
@@ -53,11 +55,6 @@ local offsets, epochs, sameAs = {}, {}, {}
 -- By key: the item of this very batch that has this message id.
 local made = {}
 
--- MessagePack: the head of an array, 0xdd and its length in four bytes.
-local function arrayHead(length)
-  return "\221" .. struct.pack(">I4", length)
-end
-
 -- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
 local function write(channel)
   local items = channel.items
@@ -65,17 +62,16 @@ local function write(channel)
     return
   end
   local bytes = channel.from and string.sub(blob, channel.from, channel.to) or table.concat(channel.parts)
-  if #items > 1 then
-    bytes = arrayHead(#items) .. bytes
-  end
   local err = channel.err
   if not err then
     local function add()
       local last = channel.top + #items
       local oldest = math.max(1, last - channel.size + 1)
-      return failure(
-        redis.pcall("XADD", channel.stream, "MINID", "~", "0-" .. oldest, "0-" .. last, "d", bytes)
-      )
+      local stream, minId, id = channel.stream, "0-" .. oldest, "0-" .. last
+      if #items == 1 then
+        return failure(redis.pcall("XADD", stream, "MINID", "~", minId, id, "d", bytes))
+      end
+      return failure(redis.pcall("XADD", stream, "MINID", "~", minId, id, "n", #items, "d", bytes))
     end
     err = add()
     if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
@@ -209,8 +205,8 @@ if #positions.flat > 0 then
     end
     bodies = table.concat(pieces)
   end
-  local list = arrayHead(#positions.flat / 2) .. bodies
-  unpublished = failure(redis.pcall(publish, bus, head .. packedPositions .. list)) or ""
+  local envelope = head .. packedPositions .. arrayHead(#positions.flat / 2) .. bodies
+  unpublished = failure(redis.pcall(publish, bus, envelope)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.
 return { packed or cmsgpack.pack(answers.list), trouble, unpublished }
