@@ -187,7 +187,11 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
     .option("--plan", "print what would run and how long it takes, and end");
   program.optionsGroup("Load (each scenario has its own default where none is said):");
   program
-    .option("--connections <n>", "connections: connect 13,000; reconnect, idle 10,000; http 50", whole(1, 1_000_000))
+    .option(
+      "--connections <n>",
+      "connections: connect 13,000; reconnect, idle 10,000; http 50",
+      whole(1, 1_000_000),
+    )
     .option(
       "--connect-rate <n>",
       "connects/s by all load processes; 0: as fast as they are taken",
