@@ -130,6 +130,14 @@ export function limitOf(cpu: CpuUse, { target }: Pick<Bench, "target">): Scenari
   return cpu.busiestClient > CLIENT_LIMIT ? "client" : "none";
 }
 
+const meters = new Set<NodeJS.Timeout>();
+
+/** Also of a case that failed, or was given up, while it measured. */
+export function stopMeters(): void {
+  for (const timer of meters) clearInterval(timer);
+  meters.clear();
+}
+
 export interface Meter {
   stop(): { readonly cpu: CpuUse; readonly series: readonly Series[] };
 }
@@ -170,10 +178,12 @@ export function startMeter(bench: Bench, loadPids?: readonly number[]): Meter {
     bench.progress(`${live} connections, ${Math.round(rate).toLocaleString("en-US")} deliveries/s`);
   }
   const timer = setInterval(sample, SAMPLE_MS * 2);
+  meters.add(timer);
 
   return {
     stop() {
       clearInterval(timer);
+      meters.delete(timer);
       const units = {
         deliveries: "1/s",
         connections: "connections",

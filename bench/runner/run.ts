@@ -8,6 +8,7 @@ import { isSecret } from "./secret.js";
 import { LoadFleet } from "./load-fleet.js";
 import { machineInfo, versions } from "./machine.js";
 import type { BenchOptions } from "./options.js";
+import { stopMeters } from "./measure.js";
 import { placementFor } from "./placement.js";
 import { bind } from "./processes.js";
 import { summarizeRuns } from "./summary.js";
@@ -167,6 +168,7 @@ async function withBench(
     return await Promise.race([each.run(bench), aborted]);
   } finally {
     signal.removeEventListener("abort", abort);
+    stopMeters();
     await load?.end();
     await target?.stop();
   }

@@ -111,12 +111,14 @@ async function measureMemory(
   open: Open,
   restMs: number,
 ): Promise<{ readonly series: readonly Series[]; readonly rssBytes: number }> {
+  // Of servers that run elsewhere none listens for the signal, and it would end them.
+  const collecting = bench.options.attach === undefined ? bench.target.pids : [];
   const needed = async (): Promise<number> => {
     await sleep(restMs);
     // Once more for what the first one made free, such as ArrayBuffers by their finalizers.
     for (let round = 0; round < 2; round++) {
-      for (const pid of bench.target.pids) process.kill(pid, "SIGUSR2");
-      await sleep(COLLECTED_MS);
+      for (const pid of collecting) process.kill(pid, "SIGUSR2");
+      await sleep(Math.min(COLLECTED_MS, restMs));
     }
     return rssOf(bench.target.pids);
   };

@@ -109,4 +109,31 @@ describe("the bench", () => {
     expect(failed?.code).toBe(1);
     expect(failed?.stdout).toMatch(/failed: .*ECONNREFUSED/);
   });
+
+  it("ends where a server stops taking connections while it is measured", { timeout: 60_000 }, async () => {
+    const limit = ["--max-connections-per-ip", "2"];
+    const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo", ...limit]);
+    await serving(program);
+    const failed = await bench("connect", "--connections", "8", "--attach", url(program, "websocket")).then(
+      () => undefined,
+      (error: unknown) => error as { code: number; stdout: string },
+    );
+    expect(failed?.code).toBe(1);
+    expect(failed?.stdout).toMatch(/failed: none of 6 connections came in/);
+  });
+
+  it(
+    "measures the memory of a server that runs elsewhere, and leaves it running",
+    { timeout: 60_000 },
+    async () => {
+      const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo"]);
+      await serving(program);
+      const { result } = await bench(
+        ...["connect", "--connections", "20", "--attach", url(program, "websocket")],
+        ...["--attach-pids", String(program.child.pid)],
+      );
+      expect(result.runs[0]?.figures.map(({ name }) => name)).toContain("rssBytesPerConnection");
+      expect(program.child.exitCode ?? program.child.signalCode).toBe(null);
+    },
+  );
 });
