@@ -4,6 +4,7 @@
  * There is no escape: `a*` also matches the channel named `a*`.
  */
 
+import { setBounded } from "../protocol/bounded-map.js";
 import { isServerChannel } from "../protocol/channel-name.js";
 
 /** A pattern with `*` elsewhere than only at its end. */
@@ -59,11 +60,8 @@ export function sharedPatternList(patterns: readonly string[]): PatternList {
   if (key.length > SHARED_LIST_CHARACTERS) return new PatternList(patterns);
   const known = shared.get(key);
   if (known !== undefined) return known;
-  const list = new PatternList(patterns);
   // The oldest goes, so that lists of single users do not keep the common ones out for long.
-  if (shared.size >= SHARED_LISTS) shared.delete(shared.keys().next().value!);
-  shared.set(key, list);
-  return list;
+  return setBounded(shared, SHARED_LISTS, key, new PatternList(patterns));
 }
 
 function glob(prefix: string, pieces: readonly string[]): Glob {

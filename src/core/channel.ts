@@ -1,3 +1,4 @@
+import { setBounded } from "../protocol/bounded-map.js";
 import { CODECS } from "../protocol/codecs.js";
 import type { ChannelKey } from "./broker.js";
 import type { ChannelFeed } from "./channel-feed.js";
@@ -16,14 +17,7 @@ export function channelKey(app: string, name: string): ChannelKey {
     keys.clear();
     keysApp = app;
   }
-  return keys.get(name) ?? keepKey(app, name);
-}
-
-function keepKey(app: string, name: string): ChannelKey {
-  const key = `${app}/${name}`;
-  if (keys.size >= KEYS_KEPT) keys.delete(keys.keys().next().value!);
-  keys.set(name, key);
-  return key;
+  return keys.get(name) ?? setBounded(keys, KEYS_KEPT, name, `${app}/${name}`);
 }
 
 /** @returns the application and the name that a key was made of */

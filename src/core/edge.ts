@@ -64,6 +64,7 @@ export class Edge implements EdgeContext {
   /** Addresses of connections, kept only where they are limited. */
   readonly #addresses = new Map<string, string>();
   #linkUp = false;
+  #stopping = false;
   #linkDownAtMs = 0;
   #registered = false;
   #outages = 0;
@@ -241,7 +242,8 @@ export class Edge implements EdgeContext {
       this.#linkDownAtMs = performance.now();
       this.#outages++;
       this.#catchingUp = true;
-      this.log.warn({}, "the bus is away: publishing fails until it is back");
+      // It ends with the node, which is no news.
+      if (!this.#stopping) this.log.warn({}, "the bus is away: publishing fails until it is back");
     }
   }
 
@@ -323,6 +325,7 @@ export class Edge implements EdgeContext {
     clearInterval(this.#checkTimer);
     this.#openGate?.();
     for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    this.#stopping = true;
     await this.presence.stop();
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();

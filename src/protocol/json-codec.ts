@@ -1,5 +1,6 @@
 /** The native protocol as JSON text frames: subprotocol starling.v1.json, and the lesson's own. */
 
+import { setBounded } from "./bounded-map.js";
 import type { Codec } from "./codec.js";
 import {
   Field,
@@ -277,19 +278,13 @@ const OFFSET_KEY = Buffer.from(',"offset":');
 const epochTails = new Map<string, Uint8Array>();
 
 function keepEpochTail(epoch: string): Uint8Array {
-  return keepBytes(epochTails, epoch, `,"epoch":${JSON.stringify(epoch)}}`);
+  return setBounded(epochTails, TEXTS_KEPT, epoch, Buffer.from(`,"epoch":${JSON.stringify(epoch)}}`));
 }
 
 function keepHead(channel: string): Uint8Array {
   // The channel grammar admits nothing that JSON escapes.
-  return keepBytes(heads, channel, `{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
-}
-
-function keepBytes(kept: Map<string, Uint8Array>, key: string, text: string): Uint8Array {
-  const bytes = Buffer.from(text);
-  if (kept.size >= TEXTS_KEPT) kept.delete(kept.keys().next().value!);
-  kept.set(key, bytes);
-  return bytes;
+  const head = `{"type":"message","channel":"${channel}",${CONTENT_KEY}`;
+  return setBounded(heads, TEXTS_KEPT, channel, Buffer.from(head));
 }
 
 function keepTail({ connection, user }: Sender): void {

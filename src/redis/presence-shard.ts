@@ -14,8 +14,8 @@ const STEP_ITEMS_MAX = 250;
 const STEP_CHARACTERS_MAX = 128 * 1024;
 /** Lapsed members and due leaves that one step takes at most; if more are left another follows at once. */
 const SWEEP_MOST = 200;
-/** Where nobody is it sweeps so many times less: another node's members lapse only after far longer. */
-const VACANT_SWEEP_INTERVALS = 10;
+/** How often in a member's life a record is swept in which nobody was: whoever came since is seen before lapsing. */
+const VACANT_SWEEPS_PER_LIFE = 6;
 const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
 
@@ -193,10 +193,10 @@ export class PresenceShard {
   }
 
   startSweeping(): void {
-    const { sweepIntervalMs } = this.#options;
-    const intervalMs = sweepIntervalMs * (0.75 + Math.random() / 2);
-    const intervals = this.#vacant ? VACANT_SWEEP_INTERVALS : 1;
-    this.#sweepTimer = setTimeout(() => void this.#sweep(), intervalMs * intervals);
+    const { sweepIntervalMs, lifeMs } = this.#options;
+    const vacantIntervalMs = Math.max(sweepIntervalMs, lifeMs / VACANT_SWEEPS_PER_LIFE);
+    const intervalMs = this.#vacant ? vacantIntervalMs : sweepIntervalMs;
+    this.#sweepTimer = setTimeout(() => void this.#sweep(), intervalMs * (0.75 + Math.random() / 2));
   }
 
   async #sweep(): Promise<void> {

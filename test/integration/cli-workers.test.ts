@@ -118,6 +118,7 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
     expect((await closed)[0]).toBe(1012);
     expect(await program.ended).toEqual({ code: 0, signal: null });
     expect(pids.filter(isRunning)).toEqual([]);
+    expect(program.stdout + program.stderr).not.toMatch(/"level":"(warn|error)"/);
   });
 
   it("leaves nothing behind when it is killed itself", async () => {
