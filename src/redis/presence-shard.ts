@@ -208,7 +208,7 @@ export class PresenceShard {
       while (more && link.down === undefined && !this.#closed) {
         const waits = (await this.#step([]))[1];
         more = waits === "more";
-        this.#vacant = waits === "none" && this.#queue.size === 0;
+        this.#vacant = waits === "none" && this.#queue.size === 0 && this.#flushing === undefined;
       }
     } catch (error) {
       this.#report(error);
