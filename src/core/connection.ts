@@ -14,7 +14,7 @@ import { execute } from "./commands.js";
 import { authenticate } from "./connect.js";
 import type { EdgeContext } from "./context.js";
 import type { HeartbeatMember } from "./heartbeat.js";
-import { RateLimit, type RateLimits } from "./rate-limit.js";
+import { RATE_STATE, takeRate, type RateLimits, type RateState } from "./rate-limit.js";
 import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
 import { SmallSet } from "./small-set.js";
 import type { SendResult, Socket, SocketHandler } from "./transport.js";
@@ -30,7 +30,7 @@ interface Pending {
   bytes: number;
 }
 
-export class Connection implements SocketHandler, HeartbeatMember, RegisteredConnection {
+export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
   readonly id: string;
   readonly app: string;
   readonly resumeSecret: string;
@@ -55,7 +55,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   /** Bytes that were waiting when it was last pinged. */
   #bufferedAtBeat = 0;
   #socket: Socket | undefined;
-  #rate: RateLimit | undefined;
+  rateMilliMessages = RATE_STATE.rateMilliMessages;
+  rateBytes = RATE_STATE.rateBytes;
+  rateMilliBytes = RATE_STATE.rateMilliBytes;
+  rateAtMs = RATE_STATE.rateAtMs;
   /** A command of it is waiting: later frames wait too. */
   #busy = false;
   #pending: Pending | undefined;
@@ -163,7 +166,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
   }
 
   message(frame: Uint8Array, binary: boolean): void {
-    const { options, stats } = this.#edge;
+    const { stats } = this.#edge;
     const counts = stats.codecs[this.codecIndex]!;
     counts.messagesIn++;
     counts.bytesIn += frame.length;
@@ -180,15 +183,14 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
       this.wait(gate);
       return;
     }
-    this.#rate ??= new RateLimit(options.rate, nowMs);
-    this.#take(frame, binary, nowMs, this.#rate);
+    this.#take(frame, binary, nowMs);
   }
 
-  #take(frame: Uint8Array, binary: boolean, nowMs: number, rate: RateLimit): void {
+  #take(frame: Uint8Array, binary: boolean, nowMs: number): void {
     const { options } = this.#edge;
     let id: CommandId | undefined;
     // Taken for what cannot be read too; told only once the frame's id is known.
-    const over = rate.take(options.rate, frame.length, nowMs);
+    const over = takeRate(this, options.rate, frame.length, nowMs);
     try {
       if (frame.length > options.maxFrameBytes) {
         throw new StarlingError(
@@ -243,11 +245,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RegisteredCon
     if (pending === undefined) return;
     this.#pending = undefined;
     const nowMs = performance.now();
-    this.#rate ??= new RateLimit(this.#edge.options.rate, nowMs);
     const { frames } = pending;
     for (let next = 0; next < frames.length; next++) {
       const { bytes, binary } = frames[next]!;
-      this.#take(bytes, binary, nowMs, this.#rate);
+      this.#take(bytes, binary, nowMs);
       if (this.isClosed) return;
       pending.bytes -= bytes.length;
       if (!this.#busy) continue;

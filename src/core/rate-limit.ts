@@ -6,40 +6,53 @@ export interface RateLimits {
 }
 
 /**
- * Two token buckets, messages and bytes, of one connection. All fields are small
- * integers (thousandths of a message, bytes, milliseconds), so that a
- * connection's limiter costs one small object.
+ * What is kept on each connection: two token buckets, of messages and of bytes. All small integers, in the
+ * connection's own object, as a node holds very many. Begins as RATE_STATE.
  */
-export class RateLimit {
-  #milliMessages: number;
-  #bytes: number;
+export interface RateState {
+  rateMilliMessages: number;
+  rateBytes: number;
   /** What the last refill left over: thousandths of a byte, or a low rate would never add up to one. */
-  #milliBytes = 0;
-  #atMs: number;
+  rateMilliBytes: number;
+  /** When they were last refilled, ms; negative: never, so both are full. */
+  rateAtMs: number;
+}
 
-  constructor(limits: RateLimits, nowMs: number) {
-    this.#milliMessages = limits.messagesBurst * 1000;
-    this.#bytes = limits.bytesBurst;
-    this.#atMs = Math.floor(nowMs);
-  }
+export const RATE_STATE: Readonly<RateState> = {
+  rateMilliMessages: 0,
+  rateBytes: 0,
+  rateMilliBytes: 0,
+  rateAtMs: -1,
+};
 
-  /** @returns which limit this frame is over, having taken nothing, or undefined */
-  take(limits: RateLimits, bytes: number, nowMs: number): "messages" | "bytes" | undefined {
-    const elapsedMs = Math.floor(nowMs) - this.#atMs;
-    if (elapsedMs > 0) {
-      this.#atMs += elapsedMs;
-      this.#milliMessages = Math.min(
-        limits.messagesBurst * 1000,
-        this.#milliMessages + elapsedMs * limits.messagesPerSecond,
-      );
-      const milliBytes = this.#milliBytes + elapsedMs * limits.bytesPerSecond;
-      this.#milliBytes = milliBytes % 1000;
-      this.#bytes = Math.min(limits.bytesBurst, this.#bytes + Math.floor(milliBytes / 1000));
-    }
-    if (this.#milliMessages < 1000) return "messages";
-    if (this.#bytes < bytes) return "bytes";
-    this.#milliMessages -= 1000;
-    this.#bytes -= bytes;
-    return undefined;
+/**
+ * @param nowMs  of a clock that does not go back, such as performance.now()
+ * @returns which limit this frame is over, having taken nothing, or undefined
+ */
+export function takeRate(
+  state: RateState,
+  limits: RateLimits,
+  bytes: number,
+  nowMs: number,
+): "messages" | "bytes" | undefined {
+  const elapsedMs = Math.floor(nowMs) - state.rateAtMs;
+  if (state.rateAtMs < 0) {
+    state.rateMilliMessages = limits.messagesBurst * 1000;
+    state.rateBytes = limits.bytesBurst;
+    state.rateAtMs = Math.floor(nowMs);
+  } else if (elapsedMs > 0) {
+    state.rateAtMs += elapsedMs;
+    state.rateMilliMessages = Math.min(
+      limits.messagesBurst * 1000,
+      state.rateMilliMessages + elapsedMs * limits.messagesPerSecond,
+    );
+    const milliBytes = state.rateMilliBytes + elapsedMs * limits.bytesPerSecond;
+    state.rateMilliBytes = milliBytes % 1000;
+    state.rateBytes = Math.min(limits.bytesBurst, state.rateBytes + Math.floor(milliBytes / 1000));
   }
+  if (state.rateMilliMessages < 1000) return "messages";
+  if (state.rateBytes < bytes) return "bytes";
+  state.rateMilliMessages -= 1000;
+  state.rateBytes -= bytes;
+  return undefined;
 }

@@ -1,37 +1,37 @@
 import { describe, expect, it } from "vitest";
-import { RateLimit } from "../../../src/core/rate-limit.js";
+import { RATE_STATE, takeRate, type RateState } from "../../../src/core/rate-limit.js";
 
 const LIMITS = { messagesPerSecond: 10, messagesBurst: 20, bytesPerSecond: 1000, bytesBurst: 2000 };
 
 /** How many frames of `bytes` pass at once. */
-function passing(rate: RateLimit, bytes: number, nowMs: number, limits = LIMITS): number {
+function passing(rate: RateState, bytes: number, nowMs: number, limits = LIMITS): number {
   let count = 0;
-  while (count < 100_000 && rate.take(limits, bytes, nowMs) === undefined) count++;
+  while (count < 100_000 && takeRate(rate, limits, bytes, nowMs) === undefined) count++;
   return count;
 }
 
 describe("rate limit", () => {
   it("lets a burst through and names the limit that stops it", () => {
-    const rate = new RateLimit(LIMITS, 0);
+    const rate = { ...RATE_STATE };
     expect(passing(rate, 1, 0)).toBe(20);
-    expect(rate.take(LIMITS, 1, 0)).toBe("messages");
+    expect(takeRate(rate, LIMITS, 1, 0)).toBe("messages");
   });
 
   it("counts bytes as well as messages", () => {
-    const rate = new RateLimit(LIMITS, 0);
+    const rate = { ...RATE_STATE };
     expect(passing(rate, 600, 0)).toBe(3);
-    expect(rate.take(LIMITS, 600, 0)).toBe("bytes");
-    expect(rate.take(LIMITS, 200, 0)).toBeUndefined();
+    expect(takeRate(rate, LIMITS, 600, 0)).toBe("bytes");
+    expect(takeRate(rate, LIMITS, 200, 0)).toBeUndefined();
   });
 
   it("takes nothing for a frame that it refuses", () => {
-    const rate = new RateLimit(LIMITS, 0);
-    for (let i = 0; i < 100; i++) expect(rate.take(LIMITS, 2001, 0)).toBe("bytes");
+    const rate = { ...RATE_STATE };
+    for (let i = 0; i < 100; i++) expect(takeRate(rate, LIMITS, 2001, 0)).toBe("bytes");
     expect(passing(rate, 100, 0)).toBe(20);
   });
 
   it("refills at the sustained rate and never beyond the burst", () => {
-    const rate = new RateLimit(LIMITS, 0);
+    const rate = { ...RATE_STATE };
     passing(rate, 1, 0);
     expect(passing(rate, 1, 1000)).toBe(10);
     expect(passing(rate, 1, 3_600_000)).toBe(20);
@@ -45,10 +45,10 @@ describe("rate limit", () => {
       bytesPerSecond: 128,
       bytesBurst: 128,
     };
-    const rate = new RateLimit(limits, 0);
+    const rate = { ...RATE_STATE };
     let passed = 0;
     for (let nowMs = 0; nowMs <= 10_000; nowMs++) {
-      if (rate.take(limits, 16, nowMs) === undefined) passed++;
+      if (takeRate(rate, limits, 16, nowMs) === undefined) passed++;
     }
     // 128 bytes at once and 1280 in ten seconds.
     expect(passed).toBeGreaterThanOrEqual(86);
@@ -56,9 +56,9 @@ describe("rate limit", () => {
   });
 
   it("stands still when the clock does", () => {
-    const rate = new RateLimit(LIMITS, 5000.7);
+    const rate = { ...RATE_STATE };
     passing(rate, 1, 5000.9);
-    expect(rate.take(LIMITS, 1, 4000)).toBe("messages");
-    expect(rate.take(LIMITS, 1, 5100)).toBeUndefined();
+    expect(takeRate(rate, LIMITS, 1, 4000)).toBe("messages");
+    expect(takeRate(rate, LIMITS, 1, 5100)).toBeUndefined();
   });
 });
