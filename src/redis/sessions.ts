@@ -53,9 +53,23 @@ export function hashSecret(secret: string): string {
 }
 const hash = crypto.hash as typeof crypto.hash | undefined;
 
+/** The last that was asked for: of those who come anonymously to one channel all are alike. */
+let lastKept: Omit<SessionRecord, "session"> = { app: "", userId: null, channels: [] };
+let lastText = JSON.stringify(lastKept);
+
 /** What is kept of a session. */
 export function sessionText({ app, userId, channels }: SessionRecord): string {
-  return JSON.stringify({ app, userId, channels });
+  if (app !== lastKept.app || userId !== lastKept.userId || !areSame(channels, lastKept.channels)) {
+    lastKept = { app, userId, channels };
+    lastText = JSON.stringify(lastKept);
+  }
+  return lastText;
+}
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
+  return true;
 }
 
 /** As sessionText, or undefined where nothing would be given back. */
