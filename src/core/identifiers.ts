@@ -16,6 +16,9 @@ export function randomSecret(): string {
   return secret;
 }
 
+/** Of Number.MAX_SAFE_INTEGER, to the base 36. */
+const COUNT_DIGITS_MAX = 11;
+
 /**
  * Ids of connections: `<node>.<start><count>`, unique over nodes and over the
  * restarts of one that keeps its name.
@@ -23,8 +26,13 @@ export function randomSecret(): string {
 export function connectionIds(nodeId: string): () => string {
   const prefix = `${nodeId}.${Math.floor(Date.now() / 1000).toString(36)}`;
   let count = 0;
-  // One flat string: a concatenation would keep its parts alive beside it.
-  return () => Buffer.from(`${prefix}${(count++).toString(36)}`, "latin1").toString("latin1");
+  // Out of one buffer, a flat string: a concatenation would keep its parts alive beside it.
+  const text = Buffer.alloc(prefix.length + COUNT_DIGITS_MAX);
+  text.write(prefix, "latin1");
+  return () => {
+    const digits = text.write((count++).toString(36), prefix.length, "latin1");
+    return text.toString("latin1", 0, prefix.length + digits);
+  };
 }
 
 /** @returns the node that a connection is or was on */
