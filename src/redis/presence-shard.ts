@@ -110,7 +110,6 @@ export class PresenceShard {
     this.#queue.set(entry, sign);
     if (this.#vacant) {
       this.#vacant = false;
-      clearTimeout(this.#sweepTimer);
       this.startSweeping();
     }
     if (this.#options.link.down === undefined) this.#schedule(this.#options.flushIntervalMs);
@@ -196,6 +195,8 @@ export class PresenceShard {
     const { sweepIntervalMs, lifeMs } = this.#options;
     const vacantIntervalMs = Math.max(sweepIntervalMs, lifeMs / VACANT_SWEEPS_PER_LIFE);
     const intervalMs = this.#vacant ? vacantIntervalMs : sweepIntervalMs;
+    // A join begins anew while a sweep is on its way, which does so too: of both one goes on.
+    clearTimeout(this.#sweepTimer);
     this.#sweepTimer = setTimeout(() => void this.#sweep(), intervalMs * (0.75 + Math.random() / 2));
   }
 
