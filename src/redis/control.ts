@@ -120,7 +120,10 @@ class RedisControl implements ControlBus {
     const inbox = this.#link.keys.inbox(node);
     const message: ControlMessage = { kind: "answer", id, node: this.#link.nodeId, answer };
     void this.#publish(inbox, message).catch((error: unknown) => {
-      this.#options.log.warn({ err: error, node, question: question.kind }, "an answer could not be sent");
+      // A node that stops is no longer asked: who did so knows that it left.
+      if (this.#open) {
+        this.#options.log.warn({ err: error, node, question: question.kind }, "an answer could not be sent");
+      }
     });
   }
 
