@@ -13,6 +13,8 @@ import type {
   ToLoad,
   Traffic,
 } from "../load/messages.js";
+import type { Placement } from "./placement.js";
+import { bind } from "./processes.js";
 
 const PROCESS = fileURLToPath(new URL("../load/process.ts", import.meta.url));
 const START_MS = 30_000;
@@ -35,7 +37,8 @@ export class LoadFleet {
     }
   }
 
-  static async start(processes: number): Promise<LoadFleet> {
+  /** On the cores that are the load's, where there is a placement. */
+  static async start(processes: number, placement: Placement | undefined): Promise<LoadFleet> {
     const children = Array.from({ length: processes }, () =>
       fork(PROCESS, [], {
         // The young generation holds what a chunk of deliveries leaves behind.
@@ -44,8 +47,14 @@ export class LoadFleet {
       }),
     );
     const fleet = new LoadFleet(children);
-    await Promise.all(children.map((child) => answer(child, "loaded", START_MS)));
-    return fleet;
+    try {
+      await Promise.all(children.map((child) => answer(child, "loaded", START_MS)));
+      if (placement !== undefined) for (const pid of fleet.pids) bind(pid, placement.loadCores);
+      return fleet;
+    } catch (error) {
+      await fleet.end();
+      throw error;
+    }
   }
 
   get pids(): number[] {

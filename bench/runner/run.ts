@@ -10,7 +10,6 @@ import { machineInfo, versions } from "./machine.js";
 import type { BenchOptions } from "./options.js";
 import { stopMeters } from "./measure.js";
 import { placementFor } from "./placement.js";
-import { bind } from "./processes.js";
 import { summarizeRuns } from "./summary.js";
 import { attachTarget, startTarget, type Target } from "./target.js";
 
@@ -138,8 +137,7 @@ async function withBench(
   });
   aborted.catch(() => undefined);
   try {
-    load = await LoadFleet.start(options.loadProcesses);
-    if (placement !== undefined) for (const pid of load.pids) bind(pid, placement.loadCores);
+    load = await LoadFleet.start(options.loadProcesses, placement);
     // One profile of each is enough, and writing it costs.
     const profiled = options.profileFolder !== undefined && number === 1;
     target =

@@ -1,6 +1,5 @@
 import type { OpenedReport } from "../load/messages.js";
 import { LoadFleet } from "../runner/load-fleet.js";
-import { bind } from "../runner/processes.js";
 import {
   limitOf,
   limitProblems,
@@ -65,10 +64,7 @@ export function connectCases(options: BenchOptions): Case[] {
         };
         const first = Math.round(connections * FIRST_SHARE);
         const openRest = (): Promise<OpenedReport> => open(bench.load, connections - first);
-        const others = await LoadFleet.start(1);
-        if (bench.placement !== undefined) {
-          for (const pid of others.pids) bind(pid, bench.placement.loadCores);
-        }
+        const others = await LoadFleet.start(1, bench.placement);
         try {
           await open(others, first);
           const { series, rssBytes } = await measureMemory(bench, openRest, restMs);

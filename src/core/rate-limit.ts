@@ -35,13 +35,14 @@ export function takeRate(
   bytes: number,
   nowMs: number,
 ): "messages" | "bytes" | undefined {
-  const elapsedMs = Math.floor(nowMs) - state.rateAtMs;
+  const atMs = Math.floor(nowMs);
+  const elapsedMs = atMs - state.rateAtMs;
   if (state.rateAtMs < 0) {
     state.rateMilliMessages = limits.messagesBurst * 1000;
     state.rateBytes = limits.bytesBurst;
-    state.rateAtMs = Math.floor(nowMs);
+    state.rateAtMs = atMs;
   } else if (elapsedMs > 0) {
-    state.rateAtMs += elapsedMs;
+    state.rateAtMs = atMs;
     state.rateMilliMessages = Math.min(
       limits.messagesBurst * 1000,
       state.rateMilliMessages + elapsedMs * limits.messagesPerSecond,

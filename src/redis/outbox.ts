@@ -5,6 +5,7 @@ import type { RegisteredConnection, SessionRecord } from "../core/registry.js";
 import {
   emptyBatch,
   owned,
+  ownedLive,
   secretHashOf,
   writeBatch,
   type Batch,
@@ -187,10 +188,7 @@ export class Outbox {
         break;
       }
       const entry = next.value;
-      if (entry.stored === undefined) continue;
-      // Not `...owned`: a copy of an object made for it was half of what this allocates.
-      const { connection, generation, stored } = entry;
-      items.push({ session: stored, owner: connection.id, generation, entry });
+      if (entry.stored !== undefined) items.push(ownedLive(entry, entry.stored));
     }
     const { sessions } = this.#options;
     await Promise.all(
@@ -336,7 +334,7 @@ export class Outbox {
         entry,
       });
     } else if (entry.stored !== undefined) {
-      ends.push({ ...owned(entry, entry.stored), entry });
+      ends.push(ownedLive(entry, entry.stored));
       entry.stored = undefined;
     }
   }

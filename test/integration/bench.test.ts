@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BenchResult, ScenarioRun } from "../../bench/types.js";
-import { root, serving, starling, url } from "../support/program.js";
+import { root, serving, starling, url, type Program } from "../support/program.js";
 
 const run = promisify(execFile);
 let folder: string;
@@ -24,6 +24,12 @@ async function bench(...argv: string[]): Promise<{ result: BenchResult; stdout: 
     { cwd: root },
   );
   return { result: JSON.parse(readFileSync(file, "utf8")) as BenchResult, stdout };
+}
+
+async function servingNode(...flags: string[]): Promise<Program> {
+  const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo", ...flags]);
+  await serving(program);
+  return program;
 }
 
 const value = (scenarioRun: ScenarioRun, name: string): number =>
@@ -85,8 +91,7 @@ describe("the bench", () => {
     "attaches to a node that runs, in the other encoding and with acknowledgements",
     { timeout: 60_000 },
     async () => {
-      const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo"]);
-      await serving(program);
+      const program = await servingNode();
       const { result } = await bench(
         ...["ingest", "http", "reconnect"],
         ...["--attach", url(program, "websocket"), "--encoding", "msgpack", "--ack"],
@@ -111,9 +116,7 @@ describe("the bench", () => {
   });
 
   it("ends where a server stops taking connections while it is measured", { timeout: 60_000 }, async () => {
-    const limit = ["--max-connections-per-ip", "2"];
-    const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo", ...limit]);
-    await serving(program);
+    const program = await servingNode("--max-connections-per-ip", "2");
     const failed = await bench("connect", "--connections", "8", "--attach", url(program, "websocket")).then(
       () => undefined,
       (error: unknown) => error as { code: number; stdout: string },
@@ -126,8 +129,7 @@ describe("the bench", () => {
     "measures the memory of a server that runs elsewhere, and leaves it running",
     { timeout: 60_000 },
     async () => {
-      const program = starling(["serve", "--port", "0", "--api-port", "0", "--no-demo"]);
-      await serving(program);
+      const program = await servingNode();
       const { result } = await bench(
         ...["connect", "--connections", "20", "--attach", url(program, "websocket")],
         ...["--attach-pids", String(program.child.pid)],
