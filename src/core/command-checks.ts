@@ -8,6 +8,7 @@ import { channelKey } from "./channel.js";
 import type { JoinOutcome } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
+import * as few from "./few.js";
 
 export function reply(connection: Connection, id: CommandId | undefined, fields: object): void {
   if (id !== undefined) connection.send({ type: "reply", id, ...fields });
@@ -46,7 +47,7 @@ export function checkMaySubscribe(identity: Identity, channel: string): void {
 
 export function isSubscribed(edge: EdgeContext, connection: Connection, channel: string): boolean {
   const local = edge.hub.channels.get(channelKey(connection.app, channel));
-  return local !== undefined && connection.channels.has(local);
+  return local !== undefined && few.has(connection.channels, local);
 }
 
 export function countRecovery(edge: EdgeContext, outcome: JoinOutcome | undefined): void {

@@ -27,6 +27,7 @@ import {
 import { connect, refresh } from "./connect.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
+import * as few from "./few.js";
 import { readHistory, readPresence } from "./queries.js";
 import { standingOf } from "./standing.js";
 
@@ -158,7 +159,7 @@ function publishers(rule: "server" | "subscribers"): string {
 /** @throws StarlingError channel_limit */
 function checkRoom(edge: EdgeContext, connection: Connection): void {
   const limit = edge.options.maxChannelsPerConnection;
-  if (connection.channels.size >= limit) {
+  if (few.size(connection.channels) >= limit) {
     throw new StarlingError("channel_limit", `this connection holds ${limit} channels, as many as it may`);
   }
 }

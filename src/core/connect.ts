@@ -6,6 +6,7 @@ import type { Identity } from "./authorizer.js";
 import { checkMaySubscribe, countRecovery, identityOf, isSubscribed, reply } from "./command-checks.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
+import * as few from "./few.js";
 import { standingOf } from "./standing.js";
 
 /** One for all: a list each would cost a node that holds very many connections. */
@@ -32,7 +33,7 @@ export function adopt(edge: EdgeContext, connection: Connection, identity: Ident
   connection.identity = identity;
   edge.hub.users.identify(connection, identity.userId);
   if (identity.expiresAt !== undefined) edge.expiry.at(identity.expiresAt, connection);
-  for (const { name } of [...connection.channels]) {
+  for (const { name } of [...few.items(connection.channels)]) {
     if (!identity.maySubscribe(name)) {
       takeAway(edge, connection, name, "the right to this channel was withdrawn");
     }
@@ -73,7 +74,7 @@ export async function connect(edge: EdgeContext, connection: Connection, command
     ...(resumption?.reason === undefined ? {} : { reason: resumption.reason }),
     ...(userId === null ? {} : { user: userId }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
-    channels: [...Array.from(connection.channels, (channel) => channel.name), ...recovering],
+    channels: [...connection.channelNames(), ...recovering],
     ...(recovering.length === 0 ? {} : { recovering }),
     ...(resumption === undefined || resumption.refused.length === 0 ? {} : { refused: resumption.refused }),
   };
@@ -112,7 +113,7 @@ async function resume(
   const refused: string[] = [];
   const restored: string[] = [];
   for (const channel of taken.channels) {
-    const room = connection.channels.size + restored.length < edge.options.maxChannelsPerConnection;
+    const room = few.size(connection.channels) + restored.length < edge.options.maxChannelsPerConnection;
     if (!identity.maySubscribe(channel) || !room) refused.push(channel);
     else if (!isSubscribed(edge, connection, channel)) restored.push(channel);
   }

@@ -13,11 +13,17 @@ import type { LocalChannel } from "./channel.js";
 import { execute } from "./commands.js";
 import { authenticate } from "./connect.js";
 import type { EdgeContext } from "./context.js";
+import * as few from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { RATE_STATE, takeRate, type RateLimits, type RateState } from "./rate-limit.js";
-import type { ConnectionRecord, RegisteredConnection, SessionRecord } from "./registry.js";
-import { SmallSet } from "./small-set.js";
-import type { SendResult, Socket, SocketHandler } from "./transport.js";
+import {
+  UNREGISTERED,
+  type ConnectionRecord,
+  type RegisteredConnection,
+  type RegistryState,
+  type SessionRecord,
+} from "./registry.js";
+import { SEND_RESULTS, type SendResult, type Socket, type SocketHandler } from "./transport.js";
 
 /** How often a record's lastActivity may be written, in seconds. */
 const ACTIVITY_SECONDS = 60;
@@ -30,17 +36,32 @@ interface Pending {
   bytes: number;
 }
 
+/** What few connections have at a time: within each of them it would be 40 bytes of every one. */
+interface Extras {
+  /** Given with the upgrade, until it is looked at. */
+  token: string | undefined;
+  skipped: Map<LocalChannel, Position | undefined> | undefined;
+  restoring: readonly string[];
+  pending: Pending | undefined;
+  /** Bytes that were waiting when it was last pinged. */
+  bufferedAtBeat: number;
+}
+
+const NO_EXTRAS: Readonly<Extras> = {
+  token: undefined,
+  skipped: undefined,
+  restoring: NONE,
+  pending: undefined,
+  bufferedAtBeat: 0,
+};
+
 export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
   readonly id: string;
   readonly app: string;
   readonly resumeSecret: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
-  readonly channels = new SmallSet<LocalChannel>();
-  /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
-  skipped: Map<LocalChannel, Position | undefined> | undefined;
-  /** Channels of its session that it is about to join again. */
-  restoring: readonly string[] = NONE;
+  channels: few.Few<LocalChannel>;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
@@ -48,12 +69,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   identity: Identity | undefined;
   /** The user it is indexed under; the hub's own. */
   userId: string | null = null;
-  isClosed = false;
   heartbeatSlot = -1;
   heartbeatIndex = -1;
   awaitingPong = false;
-  /** Bytes that were waiting when it was last pinged. */
-  #bufferedAtBeat = 0;
+  /** undefined: not open yet, or closed. */
   #socket: Socket | undefined;
   rateMilliMessages = RATE_STATE.rateMilliMessages;
   rateBytes = RATE_STATE.rateBytes;
@@ -61,10 +80,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   rateAtMs = RATE_STATE.rateAtMs;
   /** A command of it is waiting: later frames wait too. */
   #busy = false;
-  #pending: Pending | undefined;
   lastActivity: number;
-  #token: string | undefined;
   readonly connectedAt: number;
+  registryState: RegistryState = UNREGISTERED.registryState;
+  storedSession = UNREGISTERED.storedSession;
+  storedGeneration = UNREGISTERED.storedGeneration;
+  #extras: Extras | undefined;
 
   constructor(options: {
     edge: EdgeContext;
@@ -81,7 +102,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.app = options.app;
     this.resumeSecret = options.resumeSecret;
     this.codecIndex = options.codecIndex;
-    this.#token = options.token;
+    if (options.token !== undefined) this.#extras = { ...NO_EXTRAS, token: options.token };
     this.identity = options.edge.authorizer.anonymous;
     this.connectedAt = Math.floor(Date.now() / 1000);
     this.lastActivity = this.connectedAt;
@@ -91,9 +112,30 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     return CODECS[this.codecIndex]!;
   }
 
-  get socket(): Socket {
-    if (this.#socket === undefined) throw new Error(`connection ${this.id} has no socket yet`);
-    return this.#socket;
+  get isClosed(): boolean {
+    return this.#socket === undefined;
+  }
+
+  /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
+  get skipped(): Map<LocalChannel, Position | undefined> | undefined {
+    return this.#extras?.skipped;
+  }
+
+  set skipped(skipped: Map<LocalChannel, Position | undefined> | undefined) {
+    this.#withExtras().skipped = skipped;
+  }
+
+  /** Channels of its session that it is about to join again. */
+  get restoring(): readonly string[] {
+    return this.#extras?.restoring ?? NONE;
+  }
+
+  set restoring(restoring: readonly string[]) {
+    if (this.restoring !== restoring) this.#withExtras().restoring = restoring;
+  }
+
+  #withExtras(): Extras {
+    return (this.#extras ??= { ...NO_EXTRAS });
   }
 
   get resumeToken(): string {
@@ -104,7 +146,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     return {
       connection: this.id,
       userId: this.userId,
-      channels: this.#channelNames(),
+      channels: this.channelNames(),
       connectedAt: this.connectedAt,
       lastActivity: this.lastActivity,
     };
@@ -115,12 +157,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       session: this.sessionId,
       app: this.app,
       userId: this.userId,
-      channels: [...this.#channelNames(), ...this.restoring],
+      channels: [...this.channelNames(), ...this.restoring],
     };
   }
 
-  #channelNames(): string[] {
-    return Array.from(this.channels, (channel) => channel.name);
+  channelNames(): string[] {
+    return Array.from(few.items(this.channels), (channel) => channel.name);
   }
 
   opened(socket: Socket): void {
@@ -144,9 +186,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       limits: terms.limits,
       authenticate: terms.authenticate,
     });
-    if (this.#token !== undefined) {
-      const token = this.#token;
-      this.#token = undefined;
+    const token = this.#extras?.token;
+    if (token !== undefined) {
+      this.#withExtras().token = undefined;
       this.wait(
         authenticate(this.#edge, this, token).then(
           () => {
@@ -226,8 +268,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   #enqueue(frame: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    this.#pending ??= { frames: [], bytes: 0 };
-    const pending = this.#pending;
+    const pending = (this.#withExtras().pending ??= { frames: [], bytes: 0 });
     if (
       pending.frames.length >= options.maxPendingFrames ||
       pending.bytes + frame.length > options.maxPendingBytes
@@ -241,9 +282,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   #resume(): void {
-    const pending = this.#pending;
-    if (pending === undefined) return;
-    this.#pending = undefined;
+    const extras = this.#extras;
+    const pending = extras?.pending;
+    if (extras === undefined || pending === undefined) return;
+    extras.pending = undefined;
     const nowMs = performance.now();
     const { frames } = pending;
     for (let next = 0; next < frames.length; next++) {
@@ -254,7 +296,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       if (!this.#busy) continue;
       // This one has to wait in its turn, and those behind it with it.
       pending.frames = frames.slice(next + 1);
-      if (pending.frames.length > 0) this.#pending = pending;
+      if (pending.frames.length > 0) extras.pending = pending;
       return;
     }
   }
@@ -273,11 +315,11 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   /** Without a look at what waits already: for several in a row, with a look behind the last. */
   sendFrame(frame: Uint8Array): SendResult {
-    if (this.isClosed) return "dropped";
+    if (this.#socket === undefined) return "dropped";
     const counts = this.#edge.stats.codecs[this.codecIndex]!;
     counts.messagesOut++;
     counts.bytesOut += frame.length;
-    const result = this.socket.send(frame, this.codec.binary);
+    const result = SEND_RESULTS[this.#socket.send(frame, this.codec.binary)]!;
     if (result === "dropped") this.#edge.hub.lost(this);
     return result;
   }
@@ -305,12 +347,13 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   /** Says why, closes, and forgets. */
   close(name: CloseName, options: { reason?: string; retryAfterMs?: number; code?: number } = {}): void {
-    if (this.isClosed) return;
+    const socket = this.#socket;
+    if (socket === undefined) return;
     const code = options.code ?? CLOSE_CODES[name].code;
     const reason = options.reason ?? name;
     // A slow reader would not read it, and has no room for it.
     if (name !== "slow_reader") {
-      this.socket.send(
+      socket.send(
         this.codec.encode({
           type: "closing",
           code,
@@ -321,13 +364,34 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
         this.codec.binary,
       );
     }
-    this.socket.close(code, reason);
+    this.#socket = undefined;
+    socket.end(code, reason);
+  }
+
+  /** Puts it on a topic. */
+  hear(topic: string): void {
+    this.#socket?.subscribe(topic);
+  }
+
+  /** Takes it off a topic. */
+  unhear(topic: string): void {
+    this.#socket?.unsubscribe(topic);
+  }
+
+  /** To all on a topic that it is on, but it. */
+  publishToOthers(topic: string, frame: Uint8Array, binary: boolean): void {
+    this.#socket?.publish(topic, frame, binary);
+  }
+
+  /** That wait in this process for the client to read. */
+  bufferedBytes(): number {
+    return this.#socket?.getBufferedAmount() ?? 0;
   }
 
   /** Closes a client for whom more waits than allowed, while its close frame still gets through. */
   checkBuffered(): void {
     const { maxBufferedBytes } = this.#edge.options;
-    const buffered = this.isClosed ? 0 : this.socket.bufferedBytes();
+    const buffered = this.bufferedBytes();
     if (buffered <= maxBufferedBytes) return;
     // A reader that is skipped already gets only answers: if those pile up too, it is not reading.
     if (this.skipped === undefined ? !this.#edge.slowReaders.skip(this) : buffered > maxBufferedBytes * 1.5) {
@@ -342,13 +406,14 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   beat(): void {
-    this.#bufferedAtBeat = this.socket.ping() === "sent" ? 0 : this.socket.bufferedBytes();
+    if (this.#socket === undefined) return;
+    const waiting = SEND_RESULTS[this.#socket.ping()] === "sent" ? 0 : this.bufferedBytes();
+    if (waiting > 0 || this.#extras !== undefined) this.#withExtras().bufferedAtBeat = waiting;
   }
 
   heartbeatMissed(): void {
     // A ping behind a backlog that shrinks is still on its way: the reader is slow, not dead.
-    const buffered = this.socket.bufferedBytes();
-    if (this.#bufferedAtBeat > 0 && buffered < this.#bufferedAtBeat) return;
+    if (this.bufferedBytes() < (this.#extras?.bufferedAtBeat ?? 0)) return;
     this.#edge.stats.heartbeatTimeouts++;
     this.close("heartbeat_timeout");
   }
@@ -377,9 +442,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
-  closed(code: number, byPeer: boolean): void {
-    this.isClosed = true;
-    this.#pending = undefined;
+  closed(code: number): void {
+    const byPeer = this.#socket !== undefined;
+    this.#socket = undefined;
+    if (this.#extras !== undefined) this.#extras.pending = undefined;
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);

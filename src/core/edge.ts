@@ -118,6 +118,7 @@ export class Edge implements EdgeContext {
       superseded: (id) => this.#supersede(id),
       registered: (registered) => this.#setRegistered(registered),
       connections: () => this.hub.connections.values(),
+      connection: (id) => this.hub.connections.get(id),
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),

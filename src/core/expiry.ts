@@ -1,11 +1,11 @@
-import { SmallSet } from "./small-set.js";
+import * as few from "./few.js";
 
 /**
  * Ends what runs out at a given second: one timer for all. Whoever is asked to
  * expire checks whether that still holds, so that a renewal need not cancel.
  */
 export class Expiry<Member extends object | string> {
-  readonly #due = new Map<number, SmallSet<Member>>();
+  readonly #due = new Map<number, few.Few<Member>>();
   readonly #expire: (member: Member) => void;
   readonly #nowSeconds: () => number;
   #started = false;
@@ -29,19 +29,15 @@ export class Expiry<Member extends object | string> {
 
   at(second: number, member: Member): void {
     const due = Math.ceil(second);
-    let members = this.#due.get(due);
-    if (members === undefined) {
-      members = new SmallSet();
-      this.#due.set(due, members);
-    }
-    members.add(member);
+    this.#due.set(due, few.add(this.#due.get(due), member));
     if (this.#timer === undefined) this.#run();
   }
 
   cancel(second: number, member: Member): void {
     const due = Math.ceil(second);
-    const members = this.#due.get(due);
-    if (members?.delete(member) === true && members.size === 0) this.#due.delete(due);
+    const left = few.remove(this.#due.get(due), member);
+    if (left === undefined) this.#due.delete(due);
+    else this.#due.set(due, left);
   }
 
   check(): void {
@@ -49,7 +45,7 @@ export class Expiry<Member extends object | string> {
     for (const [second, members] of this.#due) {
       if (second > now) continue;
       this.#due.delete(second);
-      for (const member of members) this.#expire(member);
+      for (const member of few.items(members)) this.#expire(member);
     }
     if (this.#due.size === 0) this.#run();
   }

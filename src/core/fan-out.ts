@@ -59,7 +59,7 @@ export class FanOut {
       const codec = CODECS[i]!;
       const frame = codec.encodePublication(message);
       if (excluded !== undefined && excluded.codecIndex === i) {
-        excluded.socket.publish(channel.topics[i]!, frame, codec.binary);
+        excluded.publishToOthers(channel.topics[i]!, frame, codec.binary);
       } else {
         this.#topics.publish(channel.topics[i]!, frame, codec.binary);
       }

@@ -9,6 +9,7 @@ import { LocalChannel, channelKey, splitChannelKey } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
+import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import type { Log } from "./log.js";
@@ -144,8 +145,8 @@ export class Hub {
     if (outcome !== undefined) this.sendMissed(connection, channel, outcome.missed);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
-    connection.channels.add(channel);
-    this.#mostChannels = Math.max(this.#mostChannels, connection.channels.size + USER_CHANNEL);
+    connection.channels = few.add(connection.channels, channel);
+    this.#noteChannels(connection);
     this.#stats.subscriptions++;
     this.hear(connection, channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
@@ -160,19 +161,20 @@ export class Hub {
   /** Puts a connection on a channel's topic. */
   hear(connection: Connection, channel: LocalChannel): void {
     channel.subscribers[connection.codecIndex]!++;
-    connection.socket.subscribe(channel.topics[connection.codecIndex]!);
+    connection.hear(channel.topics[connection.codecIndex]!);
   }
 
   /** Takes a connection off a channel's topic. */
   unhear(connection: Connection, channel: LocalChannel): void {
     channel.subscribers[connection.codecIndex]!--;
-    connection.socket.unsubscribe(channel.topics[connection.codecIndex]!);
+    connection.unhear(channel.topics[connection.codecIndex]!);
   }
 
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
     const channel = this.channels.get(channelKey(connection.app, name));
-    if (channel === undefined || !connection.channels.delete(channel)) return false;
+    if (channel === undefined || !few.has(connection.channels, channel)) return false;
+    connection.channels = few.remove(connection.channels, channel);
     this.#detach(connection, channel);
     // Who goes from channel to channel hears more of them between two sweeps than it holds.
     connection.checkBuffered();
@@ -204,7 +206,7 @@ export class Hub {
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
     this.#lossy.delete(connection);
-    for (const channel of connection.channels) this.#detach(connection, channel);
+    for (const channel of few.items(connection.channels)) this.#detach(connection, channel);
     this.users.forget(connection);
   }
 
@@ -243,7 +245,7 @@ export class Hub {
    */
   #member(connectionId: string, channel: LocalChannel): Connection | undefined {
     const connection = this.connections.get(connectionId);
-    if (connection === undefined || connection.channels.has(channel)) return connection;
+    if (connection === undefined || few.has(connection.channels, channel)) return connection;
     return this.users.hears(connection, channel) ? connection : undefined;
   }
 
@@ -294,6 +296,10 @@ export class Hub {
     this.#sweepSoon();
   }
 
+  #noteChannels(connection: Connection): void {
+    this.#mostChannels = Math.max(this.#mostChannels, few.size(connection.channels) + USER_CHANNEL);
+  }
+
   #sweepSoon(): void {
     this.#sweepDue ??= setImmediate(() => this.#sweep());
   }
@@ -309,7 +315,7 @@ export class Hub {
     this.#lossy.clear();
     this.#mostChannels = USER_CHANNEL;
     for (const connection of this.connections.values()) {
-      this.#mostChannels = Math.max(this.#mostChannels, connection.channels.size + USER_CHANNEL);
+      this.#noteChannels(connection);
       connection.checkBuffered();
     }
   }

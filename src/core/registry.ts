@@ -37,7 +37,20 @@ export interface RegisteredConnection {
   /** Unix seconds, at most a minute old. */
   readonly lastActivity: number;
   session(): SessionRecord;
+  /** The registry's own, kept here as a node holds very many. All three begin as UNREGISTERED. */
+  registryState: RegistryState;
+  /** Id of the session that the shared record may hold under this connection's ownership. */
+  storedSession: string | undefined;
+  /** How often that session was taken. */
+  storedGeneration: number;
 }
+
+/** absent: the registry does not have it. written: the shared record may hold it. */
+export type RegistryState = "absent" | "put" | "written";
+
+export const UNREGISTERED: Readonly<
+  Pick<RegisteredConnection, "registryState" | "storedSession" | "storedGeneration">
+> = { registryState: "absent", storedSession: undefined, storedGeneration: 0 };
 
 export interface Totals {
   readonly nodes: number;
@@ -49,8 +62,10 @@ export interface RegistryHandlers {
   superseded(connectionId: string): void;
   /** This node's registration stands (true), or lapsed or cannot be told (false). */
   registered(registered: boolean): void;
-  /** Every connection that must be in the registry now, to register again after a lapse. */
+  /** Every connection that must be in the registry now. One that goes is removed from it in the same turn. */
   connections(): Iterable<RegisteredConnection>;
+  /** One of these. */
+  connection(id: string): RegisteredConnection | undefined;
 }
 
 export type TakeResult =

@@ -6,6 +6,7 @@
 
 import type { LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
+import * as few from "./few.js";
 import type { Hub } from "./hub.js";
 import type { Log } from "./log.js";
 import { standingOf } from "./standing.js";
@@ -29,12 +30,12 @@ export class SlowReaders {
 
   /** @returns false: a channel of it has no way to repair, so it must be closed */
   skip(connection: Connection): boolean {
-    if (connection.channels.size === 0) return false;
-    for (const { rules, feed } of connection.channels) {
+    if (connection.channels === undefined) return false;
+    for (const { rules, feed } of few.items(connection.channels)) {
       if (rules.slowReader === "disconnect" || feed?.position === undefined) return false;
     }
     connection.skipped ??= new Map();
-    for (const channel of connection.channels) {
+    for (const channel of few.items(connection.channels)) {
       if (connection.skipped.has(channel)) continue;
       // All up to here was handed to the transport, which still has room for it.
       connection.skipped.set(channel, channel.feed!.position);
@@ -49,7 +50,7 @@ export class SlowReaders {
   /** Bytes of a connection went out: is it time to join again? */
   drained(connection: Connection): void {
     if (connection.skipped === undefined || connection.isClosed) return;
-    if (this.#rejoining.has(connection) || connection.socket.bufferedBytes() > this.#drainedBytes) return;
+    if (this.#rejoining.has(connection) || connection.bufferedBytes() > this.#drainedBytes) return;
     this.#rejoining.add(connection);
     void this.#rejoin(connection).finally(() => this.#rejoining.delete(connection));
   }

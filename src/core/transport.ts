@@ -3,22 +3,26 @@
 /** sent: handed to the kernel; buffered: waits in this process; dropped: over the hard limit, lost. */
 export type SendResult = "sent" | "buffered" | "dropped";
 
+/** What a socket's numbers mean. */
+export const SEND_RESULTS: readonly SendResult[] = ["buffered", "sent", "dropped"];
+
 /**
- * One open WebSocket. After it closed, every method is a no-op (send says
- * dropped): callers need not ask first.
+ * One open WebSocket, in the very form that uWebSockets.js gives it: an object between would be
+ * 48 bytes of each of very many connections. Once its close handler was called any call throws.
  */
 export interface Socket {
-  readonly open: boolean;
-  send(frame: Uint8Array, binary: boolean): SendResult;
-  /** To all subscribers of the topic but this socket. */
-  publish(topic: string, frame: Uint8Array, binary: boolean): void;
-  subscribe(topic: string): void;
-  unsubscribe(topic: string): void;
-  ping(): SendResult;
+  /** @returns an index of SEND_RESULTS */
+  send(frame: Uint8Array, binary: boolean): number;
+  /** To all subscribers of the topic but this socket; to nobody if this is not one of them. */
+  publish(topic: string, frame: Uint8Array, binary: boolean): unknown;
+  subscribe(topic: string): unknown;
+  unsubscribe(topic: string): unknown;
+  /** @returns an index of SEND_RESULTS */
+  ping(): number;
   /** Bytes that wait in this process for the client to read. */
-  bufferedBytes(): number;
+  getBufferedAmount(): number;
   /** Sends a close frame. The close handler runs before this returns. */
-  close(code: number, reason: string): void;
+  end(code: number, reason: string): void;
 }
 
 /** The topics of one listening transport. */
@@ -62,8 +66,8 @@ export interface SocketHandler {
   drained(): void;
   /** Frames for this socket were lost to its hard limit. */
   dropped(): void;
-  /** Runs once. `byPeer` is whether the client (or its network) ended it. */
-  closed(code: number, byPeer: boolean): void;
+  /** Called once, whoever ended it. */
+  closed(code: number): void;
 }
 
 export interface UpgradeAcceptance {

@@ -3,13 +3,13 @@
 import { LocalChannel, channelKey } from "./channel.js";
 import type { ChannelKey } from "./broker.js";
 import type { Connection } from "./connection.js";
-import { SmallSet } from "./small-set.js";
+import * as few from "./few.js";
 
 const USER_MARK = "/#user:";
 
 export class Users {
   /** By application and user. */
-  readonly #apps = new Map<string, Map<string, SmallSet<Connection>>>();
+  readonly #apps = new Map<string, Map<string, few.Few<Connection>>>();
   /** Of users that were published to, as few are. */
   readonly #channels = new Map<ChannelKey, LocalChannel>();
 
@@ -24,12 +24,7 @@ export class Users {
       users = new Map();
       this.#apps.set(connection.app, users);
     }
-    let connections = users.get(userId);
-    if (connections === undefined) {
-      connections = new SmallSet();
-      users.set(userId, connections);
-    }
-    connections.add(connection);
+    users.set(userId, few.add(users.get(userId), connection));
     const channel = this.#channelOf(connection.app, userId);
     if (channel !== undefined) attach(connection, channel);
   }
@@ -39,19 +34,23 @@ export class Users {
     if (userId === null) return;
     const users = this.#apps.get(app);
     const connections = users?.get(userId);
-    if (users === undefined || connections?.delete(connection) !== true) return;
+    if (users === undefined || !few.has(connections, connection)) return;
     const channel = this.#channelOf(app, userId);
     if (channel !== undefined) {
       channel.subscribers[connection.codecIndex]!--;
-      connection.socket.unsubscribe(channel.topics[connection.codecIndex]!);
+      connection.unhear(channel.topics[connection.codecIndex]!);
     }
-    if (connections.size > 0) return;
+    const left = few.remove(connections, connection);
+    if (left !== undefined) {
+      users.set(userId, left);
+      return;
+    }
     users.delete(userId);
     if (channel !== undefined) this.#channels.delete(channel.key);
   }
 
   connections(app: string, userId: string): readonly Connection[] {
-    return [...(this.#apps.get(app)?.get(userId) ?? [])];
+    return [...few.items(this.#apps.get(app)?.get(userId))];
   }
 
   /** The channel of a key `app/#user:42`, if any of the user's connections is here. */
@@ -64,7 +63,7 @@ export class Users {
     if (connections === undefined) return undefined;
     const channel = new LocalChannel(key);
     this.#channels.set(key, channel);
-    for (const connection of connections) attach(connection, channel);
+    for (const connection of few.items(connections)) attach(connection, channel);
     return channel;
   }
 
@@ -82,5 +81,5 @@ export class Users {
 
 function attach(connection: Connection, channel: LocalChannel): void {
   channel.subscribers[connection.codecIndex]!++;
-  connection.socket.subscribe(channel.topics[connection.codecIndex]!);
+  connection.hear(channel.topics[connection.codecIndex]!);
 }

@@ -8,20 +8,6 @@ import { hashSecret, type Outcome, type Ownership, type SessionSave, type Sessio
 const CHUNK_FIELDS = 500;
 const CHUNK_CHARACTERS = 262_144;
 
-/** A connection that is in the registry now. */
-export interface Entry {
-  connection: RegisteredConnection;
-  /** Of the session that `stored` names. */
-  generation: number;
-  /** Id of the session that Redis may hold under this connection's ownership. */
-  stored: string | undefined;
-  taken: Taking | undefined;
-  /** Whether the hash may hold it. */
-  written: boolean;
-  /** What a take asked for that had no answer: asking again must find it done. */
-  unanswered: string | undefined;
-}
-
 /** A session that was taken, until it is known whether the connection goes on with it. */
 export interface Taking {
   readonly record: SessionRecord;
@@ -44,11 +30,11 @@ export interface Field {
   readonly id: string;
   /** undefined: removed. */
   readonly json: string | undefined;
-  readonly entry: Entry | undefined;
+  readonly connection: RegisteredConnection | undefined;
 }
 
-export type LiveSave = SessionSave & { readonly entry: Entry };
-export type LiveOwnership = Ownership & { readonly entry: Entry };
+export type LiveSave = SessionSave & { readonly connection: RegisteredConnection };
+export type LiveOwnership = Ownership & { readonly connection: RegisteredConnection };
 
 export interface Batch {
   readonly fields: Field[];
@@ -116,18 +102,18 @@ export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Bat
   }
 }
 
-export function owned(entry: Entry, session: string): Ownership {
-  return { session, owner: entry.connection.id, generation: entry.generation };
+export function owned(connection: RegisteredConnection, session: string): Ownership {
+  return { session, owner: connection.id, generation: connection.storedGeneration };
 }
 
-export function ownedLive(entry: Entry, session: string): LiveOwnership {
+export function ownedLive(connection: RegisteredConnection, session: string): LiveOwnership {
   // Not `...owned`: a copy of an object made for it was half of what a touch of all sessions allocated.
-  return { session, owner: entry.connection.id, generation: entry.generation, entry };
+  return { session, owner: connection.id, generation: connection.storedGeneration, connection };
 }
 
-export function secretHashOf(entry: Entry): string {
+export function secretHashOf(connection: RegisteredConnection): string {
   // Not kept: a hash takes a microsecond and 64 bytes.
-  return hashSecret(entry.connection.resumeSecret);
+  return hashSecret(connection.resumeSecret);
 }
 
 function length(item: { readonly json: string | undefined }): number {

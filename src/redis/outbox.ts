@@ -1,7 +1,7 @@
 /** What Redis is yet to learn about this node's connections: gathered here, written in batches. */
 
 import type { Log } from "../core/log.js";
-import type { RegisteredConnection, SessionRecord } from "../core/registry.js";
+import { UNREGISTERED, type RegisteredConnection, type SessionRecord } from "../core/registry.js";
 import {
   emptyBatch,
   owned,
@@ -11,12 +11,19 @@ import {
   type Batch,
   type BatchTarget,
   type Ending,
-  type Entry,
   type Field,
   type LiveOwnership,
+  type Taking,
 } from "./batch.js";
 import { limited } from "./limited.js";
-import { isWorthKeeping, sessionJson, sessionText, type Outcome, type SessionStore } from "./sessions.js";
+import {
+  isWorthKeeping,
+  sessionJson,
+  sessionText,
+  type Outcome,
+  type Ownership,
+  type SessionStore,
+} from "./sessions.js";
 
 /** Written between two turns of the event loop: building more JSON at once would delay frames. */
 const SLICE = 2_000;
@@ -35,14 +42,16 @@ export interface OutboxOptions {
   hashStands(): boolean;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
   writeHash(removed: readonly string[], lines: string): Promise<boolean>;
+  /** All that are put and not removed, and perhaps more. */
+  connections(): Iterable<RegisteredConnection>;
   /** Another connection owns the session of this one, which is forgotten here. */
   superseded(connectionId: string): void;
 }
 
 export class Outbox {
   readonly #options: OutboxOptions;
-  readonly #entries = new Map<string, Entry>();
-  readonly #dirty = new Set<Entry>();
+  readonly #dirty = new Set<RegisteredConnection>();
+  readonly #takings = new Map<RegisteredConnection, Taking>();
   /** Only what went while the hash stood, so a long outage does not fill it. */
   readonly #removed = new Set<string>();
   /** By session id. */
@@ -53,7 +62,8 @@ export class Outbox {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<boolean> | undefined;
   #closed = false;
-  #touching: MapIterator<Entry> | undefined;
+  #touching: Iterator<RegisteredConnection> | undefined;
+  #size = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -78,94 +88,72 @@ export class Outbox {
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#size;
   }
 
   get pending(): boolean {
     return this.#dirty.size + this.#removed.size + this.#endings.size > 0;
   }
 
-  has(entry: Entry): boolean {
-    return this.#entries.get(entry.connection.id) === entry;
-  }
-
-  put(connection: RegisteredConnection): Entry {
-    let entry = this.#entries.get(connection.id);
-    if (entry === undefined) {
-      entry = {
-        connection,
-        generation: 0,
-        stored: undefined,
-        taken: undefined,
-        written: false,
-        unanswered: undefined,
-      };
-      this.#entries.set(connection.id, entry);
-    } else {
-      entry.connection = connection;
+  put(connection: RegisteredConnection): void {
+    if (connection.registryState === "absent") {
+      connection.registryState = "put";
+      this.#size++;
     }
-    this.#dirty.add(entry);
-    this.#schedule(this.#options.flushIntervalMs);
-    return entry;
+    this.#soil(connection);
   }
 
   remove(connection: RegisteredConnection, resumable: boolean): void {
-    const entry = this.#entries.get(connection.id);
-    if (entry === undefined) return;
-    this.#forget(entry);
+    if (connection.registryState === "absent") return;
     const session = connection.session();
-    if (!this.#settle(entry, session)) {
+    if (this.#settle(connection, session)) {
+      const json = resumable ? sessionJson(session) : undefined;
+      if (json !== undefined || connection.storedSession !== undefined)
+        this.#end({ ...owned(connection, session.session), secretHash: secretHashOf(connection), json });
+    } else {
       // Closed before it could go on with what it took.
-      const { record, formerSecretHash, own } = entry.taken!;
-      this.giveBack(entry, record, formerSecretHash, resumable);
+      const { record, formerSecretHash, own } = this.#takings.get(connection)!;
+      this.giveBack(owned(connection, record.session), record, formerSecretHash, resumable);
       if (own !== undefined) this.#end({ ...own, secretHash: "-", json: undefined });
-      return;
     }
-    const json = resumable ? sessionJson(session) : undefined;
-    if (json === undefined && entry.stored === undefined) return;
-    this.#end({ ...owned(entry, session.session), secretHash: secretHashOf(entry), json });
+    this.#forget(connection);
   }
 
   /** Leaves a taken session to whoever shows again the secret that took it. */
-  giveBack(entry: Entry, record: SessionRecord, formerSecretHash: string, resumable = true): void {
+  giveBack(ownership: Ownership, record: SessionRecord, formerSecretHash: string, resumable = true): void {
     const json = resumable ? sessionJson(record) : undefined;
-    this.#end({ ...owned(entry, record.session), secretHash: formerSecretHash, json });
+    this.#end({ ...ownership, secretHash: formerSecretHash, json });
   }
 
-  /** The entry owns a session that it took. */
-  adopt(entry: Entry, generation: number, record: SessionRecord, formerSecretHash: string): void {
-    const own =
-      entry.stored === undefined || entry.stored === record.session ? undefined : owned(entry, entry.stored);
+  /** The connection owns a session that it took. */
+  adopt(
+    connection: RegisteredConnection,
+    generation: number,
+    record: SessionRecord,
+    formerSecretHash: string,
+  ): void {
+    const stored = connection.storedSession;
+    const own = stored === undefined || stored === record.session ? undefined : owned(connection, stored);
     const taking = { record, formerSecretHash, own, settled: false };
-    entry.stored = record.session;
-    entry.generation = generation;
-    entry.taken = taking;
+    connection.storedSession = record.session;
+    connection.storedGeneration = generation;
+    this.#takings.set(connection, taking);
     // Core goes on with it in the turn in which the take is answered, or not at all.
     setImmediate(() => {
       taking.settled = true;
-      if (!this.has(entry)) return;
-      this.#dirty.add(entry);
-      this.#schedule(this.#options.flushIntervalMs);
+      if (connection.registryState !== "absent") this.#soil(connection);
     });
   }
 
   /** Forgets a connection whose session is another's now, and tells. */
-  supersede(connectionId: string): void {
-    const entry = this.#entries.get(connectionId);
-    if (entry !== undefined) this.#forget(entry);
-    this.#options.superseded(connectionId);
+  supersede(connection: RegisteredConnection): void {
+    if (connection.registryState !== "absent") this.#forget(connection);
+    this.#options.superseded(connection.id);
   }
 
   /** Writes exactly these connections into a hash that was emptied. Rejects if not all was written. */
-  async rewrite(connections: Iterable<RegisteredConnection>): Promise<void> {
-    const ids = new Set<string>();
-    for (const connection of connections) {
-      ids.add(connection.id);
-      this.put(connection);
-    }
-    for (const [id, entry] of this.#entries) {
-      if (!ids.has(id)) this.#forget(entry);
-    }
+  async rewrite(): Promise<void> {
+    for (const connection of this.#options.connections()) this.put(connection);
     if (!(await this.flush())) throw new Error("not all connections could be written");
   }
 
@@ -180,15 +168,15 @@ export class Outbox {
   async touch(share: number): Promise<void> {
     if (!this.#options.canWrite()) return;
     const items: LiveOwnership[] = [];
-    for (let left = Math.ceil(this.#entries.size * share); left > 0; left--) {
-      this.#touching ??= this.#entries.values();
+    for (let left = Math.ceil(this.#size * share); left > 0; left--) {
+      this.#touching ??= this.#options.connections()[Symbol.iterator]();
       const next = this.#touching.next();
       if (next.done === true) {
         this.#touching = undefined;
         break;
       }
-      const entry = next.value;
-      if (entry.stored !== undefined) items.push(ownedLive(entry, entry.stored));
+      const { storedSession } = next.value;
+      if (storedSession !== undefined) items.push(ownedLive(next.value, storedSession));
     }
     const { sessions } = this.#options;
     await Promise.all(
@@ -208,26 +196,28 @@ export class Outbox {
   }
 
   /** Whether it is known which session the connection goes on with; a taken one that it left is given back. */
-  #settle(entry: Entry, current: SessionRecord): boolean {
-    const { taken } = entry;
+  #settle(connection: RegisteredConnection, current: SessionRecord): boolean {
+    const taken = this.#takings.get(connection);
     if (taken === undefined) return true;
     if (current.session === taken.record.session) {
       if (taken.own !== undefined) this.#end({ ...taken.own, secretHash: "-", json: undefined });
     } else {
       if (!taken.settled) return false;
-      this.giveBack(entry, taken.record, taken.formerSecretHash);
-      entry.stored = taken.own?.session;
-      entry.generation = taken.own?.generation ?? 0;
+      this.giveBack(owned(connection, taken.record.session), taken.record, taken.formerSecretHash);
+      connection.storedSession = taken.own?.session;
+      connection.storedGeneration = taken.own?.generation ?? 0;
     }
-    entry.taken = undefined;
+    this.#takings.delete(connection);
     return true;
   }
 
-  #forget(entry: Entry): void {
-    const { id } = entry.connection;
-    this.#entries.delete(id);
-    this.#dirty.delete(entry);
-    if (!entry.written || !this.#options.hashStands()) return;
+  #forget(connection: RegisteredConnection): void {
+    const { id, registryState } = connection;
+    Object.assign(connection, UNREGISTERED);
+    this.#size--;
+    this.#takings.delete(connection);
+    this.#dirty.delete(connection);
+    if (registryState !== "written" || !this.#options.hashStands()) return;
     this.#removed.add(id);
     this.#schedule(this.#options.flushIntervalMs);
   }
@@ -274,16 +264,17 @@ export class Outbox {
 
   async #writeSlice(): Promise<boolean> {
     const batch = emptyBatch();
-    for (const id of drawn(this.#removed)) batch.fields.push({ id, json: undefined, entry: undefined });
-    for (const entry of drawn(this.#dirty)) {
+    for (const id of drawn(this.#removed)) batch.fields.push({ id, json: undefined, connection: undefined });
+    for (const connection of drawn(this.#dirty)) {
       try {
-        const session = entry.connection.session();
+        const session = connection.session();
         const text = sessionText(session);
-        batch.fields.push(this.#field(entry, session, text));
-        this.#plan(entry, session, text, batch);
+        batch.fields.push(field(connection, session, text));
+        connection.registryState = "written";
+        this.#plan(connection, session, text, batch);
       } catch (error) {
         // One connection that cannot tell its state must not cost the others theirs.
-        const fault = { connection: entry.connection.id, error: String(error) };
+        const fault = { connection: connection.id, error: String(error) };
         this.#options.log.error(fault, "connection state not read");
       }
     }
@@ -299,66 +290,71 @@ export class Outbox {
     for (const { id, json } of failed.fields) {
       if (json === undefined && this.#options.hashStands()) this.#removed.add(id);
     }
-    for (const { entry, session } of failed.ends) entry.stored ??= session;
+    for (const { connection, session } of failed.ends) {
+      if (connection.registryState !== "absent") connection.storedSession ??= session;
+    }
     for (const ending of failed.endings) {
       if (!this.#endings.has(ending.session)) this.#end(ending);
     }
     const live = [...failed.fields, ...failed.saves, ...failed.ends];
-    this.#soil(live);
+    for (const { connection } of live) {
+      // To be written again, where it still is the connection's state.
+      if (connection !== undefined && connection.registryState !== "absent") this.#dirty.add(connection);
+    }
     return live.length + failed.endings.length === 0;
   }
 
-  /** Read when it is written, not when it changed. */
-  #field(entry: Entry, { session }: SessionRecord, text: string): Field {
-    const { connection } = entry;
-    const { connectedAt, lastActivity } = connection;
-    // The session's own fields and some more: making JSON of them once is enough.
-    const json =
-      `${text.slice(0, -1)},"connectedAt":${connectedAt},"lastActivity":${lastActivity},` +
-      `"session":${JSON.stringify(session)}}`;
-    entry.written = true;
-    return { id: connection.id, json, entry };
-  }
-
-  #plan(entry: Entry, session: SessionRecord, text: string, { saves, ends }: Batch): void {
-    if (!this.#settle(entry, session)) return;
+  #plan(
+    connection: RegisteredConnection,
+    session: SessionRecord,
+    text: string,
+    { saves, ends }: Batch,
+  ): void {
+    if (!this.#settle(connection, session)) return;
     if (isWorthKeeping(session)) {
-      entry.stored = session.session;
+      connection.storedSession = session.session;
       saves.push({
         session: session.session,
-        owner: entry.connection.id,
-        generation: entry.generation,
-        secretHash: secretHashOf(entry),
+        owner: connection.id,
+        generation: connection.storedGeneration,
+        secretHash: secretHashOf(connection),
         json: text,
         released: false,
-        entry,
+        connection,
       });
-    } else if (entry.stored !== undefined) {
-      ends.push(ownedLive(entry, entry.stored));
-      entry.stored = undefined;
+    } else if (connection.storedSession !== undefined) {
+      ends.push(ownedLive(connection, connection.storedSession));
+      connection.storedSession = undefined;
     }
   }
 
-  /** To be written again, where it still is the connection's state. */
-  #soil(items: readonly { readonly entry: Entry | undefined }[]): void {
-    for (const { entry } of items) {
-      if (entry !== undefined && this.has(entry)) this.#dirty.add(entry);
-    }
+  /** To be written, soon. */
+  #soil(connection: RegisteredConnection): void {
+    this.#dirty.add(connection);
+    this.#schedule(this.#options.flushIntervalMs);
   }
 
   #learn(items: readonly LiveOwnership[], outcomes: readonly Outcome[]): void {
     for (let at = 0; at < items.length; at++) {
       if (outcomes[at] === "done") continue;
-      const item = items[at]!;
-      const { entry } = item;
-      if (!this.has(entry)) continue;
-      // Gone: Redis lost it. A take by the entry itself came between: not superseded.
-      const current = item.session === entry.stored && item.generation === entry.generation;
-      if (outcomes[at] === "superseded" && current) this.supersede(entry.connection.id);
-      else this.#soil([item]);
+      const { connection, session, generation } = items[at]!;
+      if (connection.registryState === "absent") continue;
+      // Gone: Redis lost it. A take by the connection itself came between: not superseded.
+      const current = session === connection.storedSession && generation === connection.storedGeneration;
+      if (outcomes[at] === "superseded" && current) this.supersede(connection);
+      else this.#soil(connection);
     }
-    if (this.#dirty.size > 0) this.#schedule(this.#options.flushIntervalMs);
   }
+}
+
+/** Read when it is written, not when it changed. */
+function field(connection: RegisteredConnection, { session }: SessionRecord, text: string): Field {
+  const { id, connectedAt, lastActivity } = connection;
+  // The session's own fields and some more: making JSON of them once is enough.
+  const json =
+    `${text.slice(0, -1)},"connectedAt":${connectedAt},"lastActivity":${lastActivity},` +
+    `"session":${JSON.stringify(session)}}`;
+  return { id, json, connection };
 }
 
 /** Takes up to a slice out of a set. */

@@ -73,6 +73,8 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   let handlers: RegistryHandlers | undefined;
   let touchTimer: NodeJS.Timeout | undefined;
   let stopping: Promise<void> | undefined;
+  /** What a take asked for that had no answer: asking again must find it done. */
+  const unanswered = new WeakMap<RegisteredConnection, string>();
 
   const lease: Lease = new Lease({
     nodeId,
@@ -81,7 +83,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     leaseTtlMs,
     log,
     rewrite: async () => {
-      await outbox.rewrite(handlers?.connections() ?? []);
+      await outbox.rewrite();
       stats.registrySize = outbox.size;
     },
     registered: (registered) => handlers?.registered(registered),
@@ -100,6 +102,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       if (args[0] === lease.value) lease.lapse("a write found it gone");
       return false;
     },
+    connections: () => handlers?.connections() ?? [],
     superseded(connectionId) {
       stats.registrySize = outbox.size;
       handlers?.superseded(connectionId);
@@ -117,7 +120,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   }
 
   async function take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult> {
-    const entry = outbox.put(by);
+    outbox.put(by);
     stats.registrySize = outbox.size;
     // A holder on this node may have changed its channels in this very turn.
     await outbox.flush();
@@ -126,24 +129,28 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     const sent = isReady(redis);
     let taken;
     try {
-      const owner = { id: by.id, secretHash: secretHashOf(entry) };
-      taken = await sessions.take(session, secret, owner, entry.unanswered === asked);
+      const owner = { id: by.id, secretHash: secretHashOf(by) };
+      taken = await sessions.take(session, secret, owner, unanswered.get(by) === asked);
     } catch (error) {
       const failure = toStarlingError(error, sent);
-      if (failure.code === "unknown") entry.unanswered = asked;
+      if (failure.code === "unknown") unanswered.set(by, asked);
       throw failure;
     }
-    entry.unanswered = undefined;
+    unanswered.delete(by);
     if (typeof taken === "string") return { taken: undefined, reason: taken };
     const { generation, formerOwner, record } = taken;
-    if (outbox.has(entry)) {
-      outbox.adopt(entry, generation, record, formerSecretHash);
+    if (by.registryState !== "absent") {
+      outbox.adopt(by, generation, record, formerSecretHash);
     } else {
-      outbox.giveBack({ ...entry, generation }, record, formerSecretHash);
+      outbox.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
     }
     if (formerOwner !== undefined && formerOwner !== by.id) {
-      if (nodeOf(formerOwner) === nodeId) outbox.supersede(formerOwner);
-      else options.notifySuperseded(nodeOf(formerOwner), formerOwner);
+      if (nodeOf(formerOwner) === nodeId) {
+        const former = handlers?.connection(formerOwner);
+        if (former !== undefined) outbox.supersede(former);
+      } else {
+        options.notifySuperseded(nodeOf(formerOwner), formerOwner);
+      }
     }
     return { taken: record };
   }

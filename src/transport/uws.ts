@@ -3,11 +3,16 @@
 import "./uws-environment.js";
 import { STATUS_CODES } from "node:http";
 import uWS, { type HttpResponse, type TemplatedApp, type us_listen_socket } from "uWebSockets.js";
-import type { HttpHandler, Topics, UpgradeDecision, UpgradeRefusal } from "../core/transport.js";
+import type {
+  HttpHandler,
+  SocketHandler,
+  Topics,
+  UpgradeDecision,
+  UpgradeRefusal,
+} from "../core/transport.js";
 import type { ClientAddressOf } from "../core/client-address.js";
 import type { TlsFiles } from "./tls.js";
 import { serveHttp } from "./uws-http.js";
-import { UwsSocket } from "./uws-socket.js";
 import { UwsUpgrade } from "./uws-upgrade.js";
 
 export interface WebSocketListener extends Topics {
@@ -49,7 +54,7 @@ const IDLE_TIMEOUT_SECONDS = { least: 8, most: 960 };
 
 /** uWebSockets.js copies the properties of what an upgrade is given: one is enough. */
 interface UserData {
-  socket: UwsSocket;
+  handler: SocketHandler;
 }
 
 /** @throws Error EADDRINUSE-like, naming host and port, when the port is taken */
@@ -75,7 +80,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
         return;
       }
       res.upgrade(
-        { socket: new UwsSocket(decision.handler) },
+        { handler: decision.handler },
         request.key,
         decision.subprotocol ?? "",
         // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
@@ -83,13 +88,12 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
         context,
       );
     },
-    open: (ws) => ws.getUserData().socket.opened(ws),
-    message: (ws, message, binary) =>
-      ws.getUserData().socket.handler.message(new Uint8Array(message), binary),
-    pong: (ws) => ws.getUserData().socket.handler.pong(),
-    drain: (ws) => ws.getUserData().socket.handler.drained(),
-    dropped: (ws) => ws.getUserData().socket.handler.dropped(),
-    close: (ws, code) => ws.getUserData().socket.closed(code),
+    open: (ws) => ws.getUserData().handler.opened(ws),
+    message: (ws, message, binary) => ws.getUserData().handler.message(new Uint8Array(message), binary),
+    pong: (ws) => ws.getUserData().handler.pong(),
+    drain: (ws) => ws.getUserData().handler.drained(),
+    dropped: (ws) => ws.getUserData().handler.dropped(),
+    close: (ws, code) => ws.getUserData().handler.closed(code),
   });
   app.any("/*", (res, req) => {
     // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.

@@ -33,8 +33,14 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     const put = (id: string, channels: string[] = []): FakeConnection => {
       const connection = new FakeConnection(id, channels);
+      core.live.set(id, connection);
       registry.put(connection);
       return connection;
+    };
+
+    const remove = (connection: FakeConnection, resumable: boolean): void => {
+      core.live.delete(connection.id);
+      registry.remove(connection, resumable);
     };
 
     beforeEach(() => begin());
@@ -50,13 +56,13 @@ export function registryContract(name: string, setup: ContractSetup): void {
       const connections = Array.from({ length: 25 }, (_, at) => put(`a.${at}`, ["room"]));
       expect(stats.registrySize).toBe(25);
       await eventually(async () => expect(await registry.totals()).toEqual({ nodes: 1, connections: 25 }));
-      for (const connection of connections.slice(0, 10)) registry.remove(connection, true);
+      for (const connection of connections.slice(0, 10)) remove(connection, true);
       expect(stats.registrySize).toBe(15);
       await eventually(async () => expect(await registry.totals()).toEqual({ nodes: 1, connections: 15 }));
     });
 
     it("keeps nothing of a connection that came and went in one turn", async () => {
-      registry.remove(put("a.1"), false);
+      remove(put("a.1"), false);
       put("a.2");
       await eventually(async () => expect((await registry.totals()).connections).toBe(1));
       expect(stats.registrySize).toBe(1);
@@ -65,7 +71,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
     it("gives a session back after its connection went", async () => {
       const old = put("a.1", ["room", "news"]);
       old.userId = "42";
-      registry.remove(old, true);
+      remove(old, true);
       const result = await registry.take("s-a.1", old.resumeSecret, put("a.2"));
       expect(result.taken).toEqual({
         session: "s-a.1",
@@ -86,7 +92,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     it("gives a session to exactly one of those that ask at once", async () => {
       const old = put("a.1", ["room"]);
-      registry.remove(old, true);
+      remove(old, true);
       const takers = Array.from({ length: 10 }, (_, at) => put(`a.${at + 2}`));
       const results = await Promise.all(takers.map((by) => registry.take("s-a.1", old.resumeSecret, by)));
       expect(results.filter((result) => result.taken !== undefined)).toHaveLength(1);
@@ -97,12 +103,12 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     it("moves the session on to the secret of whoever took it", async () => {
       const first = put("a.1", ["room"]);
-      registry.remove(first, true);
+      remove(first, true);
       const second = put("a.2");
       await second.resume(registry, "s-a.1", first.resumeSecret);
       second.channels.push("more");
       registry.put(second);
-      registry.remove(second, true);
+      remove(second, true);
       const third = put("a.3");
       await expect(third.resume(registry, "s-a.1", first.resumeSecret)).rejects.toThrow("wrong_secret");
       expect(await third.resume(registry, "s-a.1", second.resumeSecret)).toEqual(["room", "more"]);
@@ -132,7 +138,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
     it("ends a session whose connection went for good", async () => {
       const old = put("a.1", ["room"]);
       await eventually(async () => expect((await registry.totals()).connections).toBe(1));
-      registry.remove(old, false);
+      remove(old, false);
       const result = await registry.take("s-a.1", old.resumeSecret, put("a.2"));
       expect(result).toEqual({ taken: undefined, reason: "unknown_session" });
     });
@@ -142,7 +148,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
       await begin(200);
       const old = put("a.1", ["room"]);
       const by = put("a.2");
-      registry.remove(old, true);
+      remove(old, true);
       const asked = await registry.take("s-a.1", "guessed", by);
       expect(asked).toEqual({ taken: undefined, reason: "wrong_secret" });
       await eventually(async () => {
@@ -164,7 +170,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     it("keeps no session that has nothing to give back", async () => {
       const idle = put("a.1");
-      registry.remove(idle, true);
+      remove(idle, true);
       const emptied = put("a.2", ["room"]);
       await eventually(async () => expect((await registry.totals()).connections).toBe(1));
       emptied.channels = [];
@@ -183,7 +189,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
       expect(core.supersededIds).toEqual(["a.1"]);
       expect(stats.registrySize).toBe(1);
       // As core does when it closes the superseded socket.
-      registry.remove(old, false);
+      remove(old, false);
       by.channels.push("more");
       registry.put(by);
       expect(await put("a.3").resume(registry, "s-a.1", by.resumeSecret)).toEqual(["room", "more"]);
@@ -203,10 +209,10 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     it("gives a session back that was taken for a connection which closed meanwhile", async () => {
       const old = put("a.1", ["room"]);
-      registry.remove(old, true);
+      remove(old, true);
       const by = put("a.2");
       const taking = registry.take("s-a.1", old.resumeSecret, by);
-      registry.remove(by, true);
+      remove(by, true);
       await taking;
       expect(stats.registrySize).toBe(0);
       expect(await put("a.3").resume(registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);
@@ -214,7 +220,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
 
     it("gives a session back that the connection did not go on with", async () => {
       const old = put("a.1", ["room"]);
-      registry.remove(old, true);
+      remove(old, true);
       const stranger = put("a.2", ["own"]);
       const { taken } = await registry.take("s-a.1", old.resumeSecret, stranger);
       expect(taken?.channels).toEqual(["room"]);
@@ -224,7 +230,7 @@ export function registryContract(name: string, setup: ContractSetup): void {
         expect(await right.resume(registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);
       });
       expect(core.supersededIds).toEqual([]);
-      registry.remove(stranger, true);
+      remove(stranger, true);
       expect(await put("a.4").resume(registry, "s-a.2", stranger.resumeSecret)).toEqual(["own"]);
     });
 

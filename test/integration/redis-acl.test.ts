@@ -15,6 +15,7 @@ import { presenceContract } from "../contract/presence.js";
 import { registryContract } from "../contract/registry.js";
 import { cleanUp, startTestNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
+import { FakeCore } from "../support/fake-connection.js";
 import { RULE, refusals, setUser, withUser } from "../support/redis-acl.js";
 import { createRedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -111,7 +112,7 @@ it("clears up after a dead node with it", async () => {
     log: silentLog,
     notifySuperseded: () => undefined,
   });
-  await registry.start({ connections: () => [], superseded: () => undefined, registered: () => undefined });
+  await registry.start(new FakeCore());
   onTestFinished(() => registry.stop());
   await vi.waitFor(async () => expect(await admin.zrange(`${prefix}nodes`, "0", "-1")).toEqual(["a"]), 5_000);
 });

@@ -28,6 +28,7 @@ await registry.start({
   },
   registered: (registered) => tell(`registered ${registered}`),
   connections: () => live.values(),
+  connection: (id) => live.get(id),
 });
 for (let at = 0; at < count; at++) {
   const connection = new FakeConnection(`${options.nodeId}.${at}`, [`room-${at}`]);

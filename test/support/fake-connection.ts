@@ -1,10 +1,12 @@
 /** The two sides of a registry as core shows them, for tests of registries alone. */
 
-import type {
-  ConnectionRegistry,
-  RegisteredConnection,
-  RegistryHandlers,
-  SessionRecord,
+import {
+  UNREGISTERED,
+  type ConnectionRegistry,
+  type RegisteredConnection,
+  type RegistryHandlers,
+  type RegistryState,
+  type SessionRecord,
 } from "../../src/core/registry.js";
 
 /** A connection as core has it, with its state in the open. */
@@ -15,6 +17,9 @@ export class FakeConnection implements RegisteredConnection {
   channels: string[] = [];
   readonly connectedAt = 1700000000;
   readonly lastActivity = 1700000060;
+  registryState: RegistryState = UNREGISTERED.registryState;
+  storedSession = UNREGISTERED.storedSession;
+  storedGeneration = UNREGISTERED.storedGeneration;
 
   constructor(
     readonly id: string,
@@ -58,5 +63,9 @@ export class FakeCore implements RegistryHandlers {
 
   connections(): Iterable<RegisteredConnection> {
     return this.live.values();
+  }
+
+  connection(id: string): RegisteredConnection | undefined {
+    return this.live.get(id);
   }
 }

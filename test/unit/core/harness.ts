@@ -23,12 +23,13 @@ import type {
   TakeResult,
 } from "../../../src/core/registry.js";
 import { Stats } from "../../../src/core/stats.js";
-import type {
-  SendResult,
-  Socket,
-  SocketHandler,
-  Topics,
-  UpgradeRequest,
+import {
+  SEND_RESULTS,
+  type SendResult,
+  type Socket,
+  type SocketHandler,
+  type Topics,
+  type UpgradeRequest,
 } from "../../../src/core/transport.js";
 import { CODECS } from "../../../src/protocol/codecs.js";
 import { StarlingError } from "../../../src/protocol/errors.js";
@@ -74,53 +75,63 @@ export class FakeSocket implements Socket {
     this.received.push(JSON.parse(Buffer.from(frame).toString()) as ReceivedFrame);
   }
 
-  send(frame: Uint8Array, binary: boolean): SendResult {
-    if (!this.open) return "dropped";
+  /** As uWebSockets.js does. */
+  #check(): void {
+    if (!this.open) throw new Error("Invalid access of closed uWS.WebSocket/SSLWebSocket.");
+  }
+
+  send(frame: Uint8Array, binary: boolean): number {
+    this.#check();
     this.receive(frame, binary);
-    return this.sendResult;
+    return SEND_RESULTS.indexOf(this.sendResult);
   }
 
   /** Nothing at all from a socket that is subscribed to nothing: so does uWebSockets.js. */
   publish(topic: string, frame: Uint8Array, binary: boolean): void {
+    this.#check();
     if (this.topics.size > 0) this.#topics.publish(topic, frame, binary, this);
   }
 
   subscribe(topic: string): void {
-    if (!this.open) return;
+    this.#check();
     this.topics.add(topic);
     const members = this.#topics.members.get(topic) ?? new Set();
     this.#topics.members.set(topic, members.add(this));
   }
 
   unsubscribe(topic: string): void {
+    this.#check();
+    this.#quit(topic);
+  }
+
+  #quit(topic: string): void {
     this.topics.delete(topic);
     this.#topics.members.get(topic)?.delete(this);
   }
 
-  ping(): SendResult {
+  ping(): number {
+    this.#check();
     this.pings++;
-    return this.buffered > 0 ? "buffered" : "sent";
+    return SEND_RESULTS.indexOf(this.buffered > 0 ? "buffered" : "sent");
   }
 
-  bufferedBytes(): number {
+  getBufferedAmount(): number {
+    this.#check();
     return this.buffered;
   }
 
-  close(code: number, reason: string): void {
-    if (!this.open) return;
+  end(code: number, reason: string): void {
+    this.#check();
     this.closedWith = { code, reason };
-    this.#gone(code, false);
+    this.leave(code);
   }
 
   /** The client, or its network, ends it. */
   leave(code: number): void {
-    if (this.open) this.#gone(code, true);
-  }
-
-  #gone(code: number, byPeer: boolean): void {
+    if (!this.open) return;
     this.open = false;
-    for (const topic of [...this.topics]) this.unsubscribe(topic);
-    this.handler.closed(code, byPeer);
+    for (const topic of [...this.topics]) this.#quit(topic);
+    this.handler.closed(code);
   }
 
   /** A frame from the client. */
