@@ -30,6 +30,8 @@ export function splitChannelKey(key: ChannelKey): { app: string; name: string } 
 export class LocalChannel {
   readonly key: ChannelKey;
   readonly name: string;
+  /** One list for all who hold this channel alone, as most connections hold one. */
+  readonly nameAlone: readonly string[];
   readonly rules: ChannelRules;
   /** Topics by codec, in the order of CODECS. */
   readonly topics: readonly string[];
@@ -49,6 +51,7 @@ export class LocalChannel {
     this.key = key;
     this.rules = rules;
     this.name = splitChannelKey(key).name;
+    this.nameAlone = [this.name];
     this.topics = CODECS.map((codec) => `${codec.topicPrefix}/${key}`);
     this.subscribers = CODECS.map(() => 0);
   }

@@ -153,16 +153,20 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   session(): SessionRecord {
+    const channels = this.channelNames();
+    const { restoring } = this;
     return {
       session: this.sessionId,
       app: this.app,
       userId: this.userId,
-      channels: [...this.channelNames(), ...this.restoring],
+      channels: restoring.length === 0 ? channels : [...channels, ...restoring],
     };
   }
 
-  channelNames(): string[] {
-    return Array.from(few.items(this.channels), (channel) => channel.name);
+  channelNames(): readonly string[] {
+    const { channels } = this;
+    if (channels instanceof Set) return Array.from(channels, (channel) => channel.name);
+    return channels === undefined ? NONE : channels.nameAlone;
   }
 
   opened(socket: Socket): void {

@@ -3,6 +3,10 @@
  * @param cluster  a script's keys and the channel that it publishes to must share a slot
  */
 export function createKeys(prefix: string, cluster = false) {
+  const sessionPrefixes = Array.from(
+    { length: SESSION_BUCKETS },
+    (_, bucket) => `${prefix}session:{s${String(bucket).padStart(2, "0")}}:`,
+  );
   return {
     /** Hash: connection id -> ConnectionRecord as JSON. */
     connections: (node: string) => `${prefix}connections:${node}`,
@@ -11,7 +15,7 @@ export function createKeys(prefix: string, cluster = false) {
     /** Sorted set: ids of the nodes that registered, by Redis's clock at the last renewal. */
     nodes: `${prefix}nodes`,
     /** String: one session, as lua/session-save.lua lays it out; one slot per bucket. */
-    session: (session: string) => `${prefix}session:{s${sessionBucket(session)}}:${session}`,
+    session: (session: string) => sessionPrefixes[sessionBucket(session)]! + session,
     /** Hash: settings that must be one for all nodes. */
     fleet: `${prefix}fleet`,
 
@@ -50,11 +54,11 @@ export type Keys = ReturnType<typeof createKeys>;
 /** Scripts work on many sessions at once, and in Cluster all their keys must share a slot. */
 export const SESSION_BUCKETS = 16;
 
-/** "00" to "15": FNV-1a of the id's UTF-16 units. */
-export function sessionBucket(session: string): string {
+/** From 0: FNV-1a of the id's UTF-16 units. */
+export function sessionBucket(session: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < session.length; at++) {
     hash = Math.imul(hash ^ session.charCodeAt(at), 0x01000193);
   }
-  return String((hash >>> 0) % SESSION_BUCKETS).padStart(2, "0");
+  return (hash >>> 0) % SESSION_BUCKETS;
 }

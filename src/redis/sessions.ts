@@ -91,7 +91,7 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
     /** Groups that one call each can write. */
     group: <T extends Ownership>(items: readonly T[], size: (item: T) => number = () => 0): T[][] => {
       if (!bucketed) return chunks(items, CHUNK_SESSIONS, CHUNK_CHARACTERS, size);
-      const buckets = new Map<string, T[]>();
+      const buckets = new Map<number, T[]>();
       for (const item of items) {
         const bucket = sessionBucket(item.session);
         const of = buckets.get(bucket);

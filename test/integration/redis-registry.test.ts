@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { Log } from "../../src/core/log.js";
 import type { ConnectionRegistry } from "../../src/core/registry.js";
 import { Stats } from "../../src/core/stats.js";
-import { createKeys, sessionBucket } from "../../src/redis/keys.js";
+import { createKeys } from "../../src/redis/keys.js";
 import { createRedisRegistry } from "../../src/redis/registry.js";
 import { loadScript, runScript } from "../../src/redis/scripts.js";
 import { createSessionStore } from "../../src/redis/sessions.js";
@@ -156,7 +156,7 @@ describe("what is in Redis", () => {
   it("holds the hash of a session's secret, not the secret", async () => {
     const a = await startNode("a");
     const connection = a.put("a.1");
-    const key = `${prefix}session:{s${sessionBucket("s-a.1")}}:s-a.1`;
+    const key = keys.session("s-a.1");
     const digest = createHash("sha256").update(connection.resumeSecret).digest("base64url");
     await eventually(async () =>
       expect(await redis.get(key)).toBe(`a.1 0 ${digest} {"app":"main","userId":null,"channels":["room"]}`),
