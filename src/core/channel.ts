@@ -35,6 +35,7 @@ export class LocalChannel {
   readonly rules: ChannelRules;
   /** Topics by codec, in the order of CODECS. */
   readonly topics: readonly string[];
+  readonly #heads: (Uint8Array | undefined)[] = [];
   /** Subscribers by codec, in the order of CODECS. */
   readonly subscribers: number[];
   /** Handed to its topics since everyone was last looked at, as of that look; fan-out's own. */
@@ -54,6 +55,11 @@ export class LocalChannel {
     this.nameAlone = [this.name];
     this.topics = CODECS.map((codec) => `${codec.topicPrefix}/${key}`);
     this.subscribers = CODECS.map(() => 0);
+  }
+
+  /** What its publications begin with in one of CODECS. */
+  head(codecIndex: number): Uint8Array {
+    return (this.#heads[codecIndex] ??= CODECS[codecIndex]!.head(this.name));
   }
 
   get subscriberCount(): number {

@@ -13,9 +13,9 @@ import type { LocalChannel } from "./channel.js";
 import { execute } from "./commands.js";
 import { authenticate } from "./connect.js";
 import type { EdgeContext } from "./context.js";
-import * as few from "./few.js";
+import type { Few } from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
-import { RATE_STATE, takeRate, type RateLimits, type RateState } from "./rate-limit.js";
+import { RATE_STATE, rateError, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
   type ConnectionRecord,
@@ -61,7 +61,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   readonly resumeSecret: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
-  channels: few.Few<LocalChannel>;
+  channels: Few<LocalChannel>;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
@@ -462,14 +462,4 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     stats.disconnect(code);
     this.#edge.forget(this);
   }
-}
-
-function rateError(over: "messages" | "bytes", rate: RateLimits, frameBytes: number): StarlingError {
-  const [needed, limit, burst] =
-    over === "messages"
-      ? [1, rate.messagesPerSecond, rate.messagesBurst]
-      : [frameBytes, rate.bytesPerSecond, rate.bytesBurst];
-  return new StarlingError("rate_limited", `more than ${limit} ${over} a second (burst ${burst})`, {
-    retryAfterMs: Math.ceil((needed * 1000) / limit),
-  });
 }

@@ -46,18 +46,10 @@ export class FanOut {
   }
 
   publish(channel: LocalChannel, publication: BusPublication, excluded: Connection | undefined): void {
-    const message = {
-      channel: channel.name,
-      payload: publication.payload,
-      from: publication.from,
-      event: publication.event,
-      tags: publication.tags,
-      position: publication.position,
-    };
     for (let i = 0; i < CODECS.length; i++) {
       if (channel.subscribers[i] === 0) continue;
       const codec = CODECS[i]!;
-      const frame = codec.encodePublication(message);
+      const frame = codec.encodePublication(channel.head(i), publication);
       if (excluded !== undefined && excluded.codecIndex === i) {
         excluded.publishToOthers(channel.topics[i]!, frame, codec.binary);
       } else {

@@ -153,8 +153,9 @@ export class Hub {
   }
 
   sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+    const head = channel.head(connection.codecIndex);
     for (const publication of missed) {
-      connection.sendFrame(connection.codec.encodePublication({ ...publication, channel: channel.name }));
+      connection.sendFrame(connection.codec.encodePublication(head, publication));
     }
   }
 

@@ -1,3 +1,5 @@
+import { StarlingError } from "../protocol/errors.js";
+
 export interface RateLimits {
   readonly messagesPerSecond: number;
   readonly messagesBurst: number;
@@ -56,4 +58,15 @@ export function takeRate(
   state.rateMilliMessages -= 1000;
   state.rateBytes -= bytes;
   return undefined;
+}
+
+/** What a client is told whose frame is over. */
+export function rateError(over: "messages" | "bytes", rate: RateLimits, frameBytes: number): StarlingError {
+  const [needed, limit, burst] =
+    over === "messages"
+      ? [1, rate.messagesPerSecond, rate.messagesBurst]
+      : [frameBytes, rate.bytesPerSecond, rate.bytesBurst];
+  return new StarlingError("rate_limited", `more than ${limit} ${over} a second (burst ${burst})`, {
+    retryAfterMs: Math.ceil((needed * 1000) / limit),
+  });
 }

@@ -17,6 +17,8 @@ export interface Codec {
   decode(frame: Uint8Array): Command;
   /** The result is only valid until the next call: hand it on in the same turn. */
   encode(message: ServerMessage): Uint8Array;
-  /** As encode. */
-  encodePublication(publication: Publication): Uint8Array;
+  /** What the publications of a channel begin with: made once, as it is half of a small one. */
+  head(channel: string): Uint8Array;
+  /** As encode. @param head  of its channel, as `head` made it */
+  encodePublication(head: Uint8Array, publication: Publication): Uint8Array;
 }

@@ -220,26 +220,27 @@ function keepLead(frame: Uint8Array, command: Command): void {
 
 const writer = new FrameWriter();
 const CONTENT_KEY = '"content":';
-/** The channel whose head, up to the content, still stands at the writer's start, and where it ends. */
-let headChannel: string | undefined;
-let headEnd = 0;
-/** Of channels that were lately published to: a copy, where putting one together takes a microsecond. */
-const heads = new Map<string, Uint8Array>();
-const TEXTS_KEPT = 4_096;
+/** What still stands at the writer's start. */
+let writtenHead: Uint8Array | undefined;
+const EPOCHS_KEPT = 4_096;
 /** The last sender, and how its frames end where nothing follows it. */
 let tailConnection: string | undefined;
 let tailUser: string | undefined;
 let tail = new Uint8Array(0);
 
-function encodePublication(publication: Publication): Uint8Array {
-  const { channel, payload, from, event, tags, position } = publication;
-  if (channel === headChannel) {
-    writer.restart(headEnd);
+function head(channel: string): Uint8Array {
+  // The channel grammar admits nothing that JSON escapes.
+  return Buffer.from(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
+}
+
+function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {
+  const { payload, from, event, tags, position } = publication;
+  if (head === writtenHead) {
+    writer.restart(head.length);
   } else {
     writer.restart(0);
-    writer.bytes(heads.get(channel) ?? keepHead(channel));
-    headChannel = channel;
-    headEnd = writer.position;
+    writer.bytes(head);
+    writtenHead = head;
   }
   if (payload.encoding === Encoding.json) {
     writer.bytes(payload.bytes);
@@ -248,8 +249,8 @@ function encodePublication(publication: Publication): Uint8Array {
   } else {
     const base64 = bufferAt(payload.bytes, 0, payload.bytes.length).toString("base64");
     // In the place of the head's last key.
-    writer.restart(headEnd - CONTENT_KEY.length);
-    headChannel = undefined;
+    writer.restart(head.length - CONTENT_KEY.length);
+    writtenHead = undefined;
     writer.ascii(`"contentBase64":"${base64}"`);
   }
   if (from === undefined) {
@@ -278,13 +279,7 @@ const OFFSET_KEY = Buffer.from(',"offset":');
 const epochTails = new Map<string, Uint8Array>();
 
 function keepEpochTail(epoch: string): Uint8Array {
-  return setBounded(epochTails, TEXTS_KEPT, epoch, Buffer.from(`,"epoch":${JSON.stringify(epoch)}}`));
-}
-
-function keepHead(channel: string): Uint8Array {
-  // The channel grammar admits nothing that JSON escapes.
-  const head = `{"type":"message","channel":"${channel}",${CONTENT_KEY}`;
-  return setBounded(heads, TEXTS_KEPT, channel, Buffer.from(head));
+  return setBounded(epochTails, EPOCHS_KEPT, epoch, Buffer.from(`,"epoch":${JSON.stringify(epoch)}}`));
 }
 
 function keepTail({ connection, user }: Sender): void {
@@ -334,5 +329,6 @@ export const jsonCodec: Codec = {
   encoding: Encoding.json,
   decode,
   encode,
+  head,
   encodePublication,
 };

@@ -71,7 +71,6 @@ export interface Sender {
 }
 
 export interface Publication {
-  readonly channel: string;
   readonly payload: Payload;
   readonly from: Sender | undefined;
   readonly event: string | undefined;

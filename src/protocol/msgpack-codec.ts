@@ -136,8 +136,13 @@ function put(bytes: Buffer): void {
   writer.copy(bytes, 0, bytes.length);
 }
 
-function encodePublication(publication: Publication): Uint8Array {
-  const { channel, payload, from, event, tags, position } = publication;
+/** Behind the byte that says how many fields there are. */
+function head(channel: string): Uint8Array {
+  return Buffer.concat([TYPE_MESSAGE_CHANNEL, pack(channel), CONTENT]);
+}
+
+function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {
+  const { payload, from, event, tags, position } = publication;
   writer.restart(0);
   const fieldCount =
     3 +
@@ -146,9 +151,7 @@ function encodePublication(publication: Publication): Uint8Array {
     (tags === undefined ? 0 : 1) +
     (position === undefined ? 0 : 2);
   writer.uint8(0x80 | fieldCount);
-  put(TYPE_MESSAGE_CHANNEL);
-  writeString(writer, channel);
-  put(CONTENT);
+  writer.bytes(head);
   if (payload.encoding === Encoding.msgpack) writer.bytes(payload.bytes);
   else if (payload.encoding === Encoding.json) writeJsonAsMsgpack(writer, payload.bytes);
   else writeBinary(writer, payload.bytes);
@@ -185,5 +188,6 @@ export const msgpackCodec: Codec = {
   encoding: Encoding.msgpack,
   decode,
   encode: (message: ServerMessage) => pack(message),
+  head,
   encodePublication,
 };

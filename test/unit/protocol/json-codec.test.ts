@@ -40,9 +40,10 @@ function refusal(frame: string | Uint8Array): StarlingError {
   throw new Error("the frame was taken");
 }
 
-function published(publication: Partial<Publication>): string {
-  const bytes = jsonCodec.encodePublication({
-    channel: "room",
+const ROOM = jsonCodec.head("room");
+
+function published(publication: Partial<Publication>, head = ROOM): string {
+  const bytes = jsonCodec.encodePublication(head, {
     payload: { bytes: Buffer.from('"hi"'), encoding: Encoding.json },
     from: undefined,
     event: undefined,
@@ -355,25 +356,32 @@ describe("encoding", () => {
   it("writes each channel's own head, whatever came before", () => {
     const channels = ["room", "room", "roomy", "r", "room", "#user:42", "x".repeat(255), "room"];
     for (const channel of channels) {
-      expect(published({ channel })).toBe(`{"type":"message","channel":"${channel}","content":"hi"}`);
+      expect(published({}, jsonCodec.head(channel))).toBe(
+        `{"type":"message","channel":"${channel}","content":"hi"}`,
+      );
     }
   });
 
   it("writes small frames after huge ones, on the same channel and on another", () => {
     const huge = Buffer.from(`"${"z".repeat(3_000_000)}"`);
+    const heads = new Map(["room", "other"].map((channel) => [channel, jsonCodec.head(channel)]));
     for (const channel of ["room", "room", "other", "room"]) {
-      const frame = published({ channel, payload: { bytes: huge, encoding: Encoding.json } });
+      const head = heads.get(channel);
+      const frame = published({ payload: { bytes: huge, encoding: Encoding.json } }, head);
       expect(frame.length).toBe(`{"type":"message","channel":"${channel}","content":}`.length + huge.length);
       expect(JSON.parse(frame)).toEqual({ type: "message", channel, content: "z".repeat(3_000_000) });
-      expect(published({ channel })).toBe(`{"type":"message","channel":"${channel}","content":"hi"}`);
+      expect(published({}, head)).toBe(`{"type":"message","channel":"${channel}","content":"hi"}`);
     }
   });
 
   it("writes the right frame after content that could not be written", () => {
     const broken = { bytes: Uint8Array.of(0xa5, 0x61), encoding: Encoding.msgpack };
-    expect(() => published({ channel: "first", payload: broken })).toThrow();
-    expect(published({ channel: "first" })).toBe('{"type":"message","channel":"first","content":"hi"}');
-    expect(published({ channel: "second" })).toBe('{"type":"message","channel":"second","content":"hi"}');
+    const first = jsonCodec.head("first");
+    expect(() => published({ payload: broken }, first)).toThrow();
+    expect(published({}, first)).toBe('{"type":"message","channel":"first","content":"hi"}');
+    expect(published({}, jsonCodec.head("second"))).toBe(
+      '{"type":"message","channel":"second","content":"hi"}',
+    );
   });
 
   it("writes any position as JSON does", () => {
@@ -389,16 +397,15 @@ describe("encoding", () => {
 
   it("reuses one buffer: a frame is valid until the next", () => {
     const publication = (text: string): Publication => ({
-      channel: "room",
       payload: { bytes: Buffer.from(JSON.stringify(text)), encoding: Encoding.json },
       from: undefined,
       event: undefined,
       tags: undefined,
       position: undefined,
     });
-    const first = jsonCodec.encodePublication(publication("one"));
+    const first = jsonCodec.encodePublication(ROOM, publication("one"));
     expect(Buffer.from(first).toString()).toContain('"one"');
-    const second = jsonCodec.encodePublication(publication("two"));
+    const second = jsonCodec.encodePublication(ROOM, publication("two"));
     expect(second.buffer).toBe(first.buffer);
     expect(Buffer.from(first).toString()).toContain('"two"');
   });

@@ -55,10 +55,11 @@ function contentOf(frame: Uint8Array): { bytes: Uint8Array; encoding: Encoding }
   return content;
 }
 
+const ROOM = msgpackCodec.head("room");
+
 function published(publication: Partial<Publication>): Buffer {
   return Buffer.from(
-    msgpackCodec.encodePublication({
-      channel: "room",
+    msgpackCodec.encodePublication(ROOM, {
       payload: { bytes: bytesOf('a2 "hi"'), encoding: Encoding.msgpack },
       from: undefined,
       event: undefined,
@@ -417,17 +418,16 @@ describe("encoding", () => {
   it("reuses one buffer: a frame is valid until the next; messages to one socket are not in it", () => {
     const reply = msgpackCodec.encode({ type: "reply", id: 1 });
     const publication = {
-      channel: "room",
       from: undefined,
       event: undefined,
       tags: undefined,
       position: undefined,
     };
-    const first = msgpackCodec.encodePublication({
+    const first = msgpackCodec.encodePublication(ROOM, {
       ...publication,
       payload: { bytes: bytesOf("01"), encoding: Encoding.msgpack },
     });
-    const second = msgpackCodec.encodePublication({
+    const second = msgpackCodec.encodePublication(ROOM, {
       ...publication,
       payload: { bytes: bytesOf("02"), encoding: Encoding.msgpack },
     });
