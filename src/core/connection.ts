@@ -15,6 +15,7 @@ import { authenticate } from "./connect.js";
 import type { EdgeContext } from "./context.js";
 import type { Few } from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
+import { PendingFrames } from "./pending-frames.js";
 import { RATE_STATE, rateError, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
@@ -30,19 +31,13 @@ const ACTIVITY_SECONDS = 60;
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
 
-/** Frames that arrived while a command of the same connection was waiting. */
-interface Pending {
-  frames: { bytes: Buffer; binary: boolean }[];
-  bytes: number;
-}
-
 /** What few connections have at a time: within each of them it would be 40 bytes of every one. */
 interface Extras {
   /** Given with the upgrade, until it is looked at. */
   token: string | undefined;
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[];
-  pending: Pending | undefined;
+  pending: PendingFrames | undefined;
   /** Bytes that were waiting when it was last pinged. */
   bufferedAtBeat: number;
 }
@@ -138,6 +133,15 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     return (this.#extras ??= { ...NO_EXTRAS });
   }
 
+  #dropExtra(name: "token" | "pending"): void {
+    const extras = this.#extras;
+    if (extras === undefined) return;
+    extras[name] = undefined;
+    const { token, skipped, restoring, pending, bufferedAtBeat } = extras;
+    const none = token === undefined && skipped === undefined && pending === undefined;
+    if (none && restoring.length === 0 && bufferedAtBeat === 0) this.#extras = undefined;
+  }
+
   get resumeToken(): string {
     return `${this.sessionId}.${this.resumeSecret}`;
   }
@@ -192,7 +196,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     });
     const token = this.#extras?.token;
     if (token !== undefined) {
-      this.#withExtras().token = undefined;
+      this.#dropExtra("token");
       this.wait(
         authenticate(this.#edge, this, token).then(
           () => {
@@ -272,36 +276,22 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   #enqueue(frame: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    const pending = (this.#withExtras().pending ??= { frames: [], bytes: 0 });
-    if (
-      pending.frames.length >= options.maxPendingFrames ||
-      pending.bytes + frame.length > options.maxPendingBytes
-    ) {
-      stats.reject("overloaded");
-      this.close("overloaded");
-      return;
-    }
-    pending.frames.push({ bytes: Buffer.from(frame), binary });
-    pending.bytes += frame.length;
+    const pending = (this.#withExtras().pending ??= new PendingFrames());
+    if (pending.push(frame, binary, options)) return;
+    stats.reject("overloaded");
+    this.close("overloaded");
   }
 
   #resume(): void {
-    const extras = this.#extras;
-    const pending = extras?.pending;
-    if (extras === undefined || pending === undefined) return;
-    extras.pending = undefined;
     const nowMs = performance.now();
-    const { frames } = pending;
-    for (let next = 0; next < frames.length; next++) {
-      const { bytes, binary } = frames[next]!;
-      this.#take(bytes, binary, nowMs);
-      if (this.isClosed) return;
-      pending.bytes -= bytes.length;
-      if (!this.#busy) continue;
-      // This one has to wait in its turn, and those behind it with it.
-      pending.frames = frames.slice(next + 1);
-      if (pending.frames.length > 0) extras.pending = pending;
-      return;
+    // One that has to wait in its turn holds back those behind it.
+    while (!this.#busy) {
+      const next = this.#extras?.pending?.shift();
+      if (next === undefined) {
+        this.#dropExtra("pending");
+        return;
+      }
+      this.#take(next.bytes, next.binary, nowMs);
     }
   }
 
@@ -449,7 +439,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   closed(code: number): void {
     const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
-    if (this.#extras !== undefined) this.#extras.pending = undefined;
+    this.#dropExtra("pending");
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);
