@@ -126,7 +126,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   set restoring(restoring: readonly string[]) {
-    if (this.restoring !== restoring) this.#withExtras().restoring = restoring;
+    if (restoring.length > 0 || this.#extras !== undefined) this.#withExtras().restoring = restoring;
   }
 
   #withExtras(): Extras {
