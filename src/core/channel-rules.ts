@@ -1,5 +1,6 @@
 /** What channels do besides delivering: by namespace, which is what stands before the first colon. */
 
+import { setBounded } from "../protocol/bounded-map.js";
 import type { HistoryRule } from "./broker.js";
 
 /** Who may send to a channel, besides what the token's claims say. */
@@ -36,14 +37,20 @@ export const DEFAULT_RULES: ChannelRules = {
   slowReader: "disconnect",
 };
 
+const CHANNELS_KEPT = 4_096;
+
 /** @returns the rules of a channel by its name */
 export type RulesOf = (channel: string) => ChannelRules;
 
 export function rulesByNamespace(namespaces: Readonly<Record<string, ChannelRules>>): RulesOf {
   const byName = new Map(Object.entries(namespaces));
   if (byName.size === 0) return () => DEFAULT_RULES;
+  // Every publication asks, and a namespace taken out of a name is a new text each time.
+  const kept = new Map<string, ChannelRules>();
+  const rulesOf = (channel: string, colon: number): ChannelRules =>
+    setBounded(kept, CHANNELS_KEPT, channel, byName.get(channel.slice(0, colon)) ?? DEFAULT_RULES);
   return (channel) => {
     const colon = channel.indexOf(":");
-    return (colon === -1 ? undefined : byName.get(channel.slice(0, colon))) ?? DEFAULT_RULES;
+    return colon === -1 ? DEFAULT_RULES : (kept.get(channel) ?? rulesOf(channel, colon));
   };
 }
