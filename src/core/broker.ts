@@ -78,6 +78,8 @@ export interface HistoryQuery {
 export interface BrokerHandlers {
   /** Never called from inside publish: a publisher's own publications come back later too. */
   publication(publication: BusPublication): void;
+  /** Whether anyone here does: a publication that nobody hears need not be read. */
+  hears(key: ChannelKey): boolean;
   /** The link to the bus came up (subscribed and probed) or went down. */
   link(up: boolean): void;
 }

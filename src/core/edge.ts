@@ -122,6 +122,7 @@ export class Edge implements EdgeContext {
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
+      hears: (key) => this.hub.hears(key),
       link: (up) => this.#setLink(up),
     });
     await this.presence.start({

@@ -224,9 +224,17 @@ export class Hub {
     );
   }
 
+  hears(key: ChannelKey): boolean {
+    return this.#channel(key) !== undefined;
+  }
+
+  #channel(key: ChannelKey): LocalChannel | undefined {
+    return this.channels.get(key) ?? this.users.channel(key);
+  }
+
   /** Hands a publication from the bus to its local subscribers. */
   deliver(publication: BusPublication): void {
-    const channel = this.channels.get(publication.key) ?? this.users.channel(publication.key);
+    const channel = this.#channel(publication.key);
     if (channel === undefined) {
       this.#stats.publicationsUnheard++;
       return;

@@ -98,6 +98,7 @@ class RedisBroker implements Broker {
   /** One for all that is refused: a stack each would cost most when there is least time. */
   readonly #full: StarlingError;
   readonly #closed = new StarlingError("unavailable", "this node is stopping: nothing was sent");
+  readonly #hears = (key: ChannelKey): boolean => this.#handlers?.hears(key) === true;
   readonly #reportSkipped: (error: unknown) => void;
   readonly #reportIngest: (error: unknown) => void;
 
@@ -251,7 +252,9 @@ class RedisBroker implements Broker {
   #envelopeCame(bytes: Buffer): void {
     let publications: readonly BusPublication[];
     try {
-      ({ publications } = decodeEnvelope(bytes));
+      const envelope = decodeEnvelope(bytes, this.#hears);
+      ({ publications } = envelope);
+      this.#stats.publicationsUnheard += envelope.unheard;
     } catch (error) {
       this.#stats.envelopesSkipped++;
       this.#reportSkipped(error);

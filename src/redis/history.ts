@@ -6,7 +6,7 @@
  * cut into script calls of bounded size, and few run at once: publications pass between them.
  */
 
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 
 import type {
   BusPublication,
@@ -18,15 +18,17 @@ import type {
 } from "../core/broker.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
+import { setBounded } from "../protocol/bounded-map.js";
 import { StarlingError } from "../protocol/errors.js";
 import type { Position } from "../protocol/messages.js";
-import { encodeItems, encodePositionedHead, readEntry, readItem } from "./envelope.js";
+import { encodeItems, encodePositionedHead, readEntry } from "./envelope.js";
 import { Gate } from "./history-gate.js";
 import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
+import { LaidCall, laid } from "./laid-call.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
-import { packMessage, unpackMessage } from "./packing.js";
-import { Places } from "./places.js";
+import { packNumbers, unpackMessage } from "./packing.js";
+import { Places, takeOffset } from "./places.js";
 import { runScript } from "./scripts.js";
 import { shardOf } from "./shard.js";
 
@@ -64,6 +66,7 @@ const READS_WAITING = 20_000;
 /** Per script call, at about a microsecond each. */
 const TOPS_CHANNELS = 250;
 const EPOCH_BYTES = 9;
+const NAMES_KEPT = 4_096;
 const LOG_INTERVAL_MS = 1_000;
 
 interface Stretch {
@@ -79,6 +82,9 @@ export class RedisHistory {
   readonly #options: HistoryOptions;
   readonly #link: RedisLink;
   readonly #gate = new Gate(READS_RUNNING, READS_WAITING);
+  readonly #call = new LaidCall();
+  /** Of channels that were lately published to: the names of their stream and meta, laid. */
+  readonly #names = new Map<ChannelKey, Uint8Array>();
   readonly #reportTrouble: (text: string) => void;
   readonly #reportSkipped: (error: unknown, key: ChannelKey) => void;
 
@@ -97,8 +103,8 @@ export class RedisHistory {
   async append(batch: HistoryBatch): Promise<readonly Answer[]> {
     const { requests } = batch;
     try {
-      const { names, args } = this.#written(batch);
-      const reply = await this.#link.run((redis) => runForBytes(redis, APPEND, names, args));
+      const call = this.#laid(batch);
+      const reply = await this.#link.run((redis) => call.run(redis, APPEND));
       const [answers, trouble, unpublished] = reply as [Buffer, Buffer, Buffer];
       return this.#answers(
         requests.length,
@@ -116,40 +122,46 @@ export class RedisHistory {
     }
   }
 
-  /** KEYS and ARGV of lua/history-append.lua. */
-  #written({ shard, openedAtMs, requests }: HistoryBatch): {
-    names: string[];
-    args: (string | number | Buffer)[];
-  } {
+  /** As lua/history-append.lua wants it. */
+  #laid({ shard, openedAtMs, requests }: HistoryBatch): LaidCall {
     const { keys, nodeId } = this.#link;
     const numbers = new Map<ChannelKey, number>();
-    const names: string[] = [];
     const onceNames: string[] = [];
     const rules: number[] = [];
     const layout: number[] = [];
+    const identified: number[] = [];
     const items = encodeItems(requests, openedAtMs);
+    const call = this.#call;
+    call.restart(keys.history(shard, requests[0]!.key));
     for (let i = 0; i < requests.length; i++) {
       const { key, history, messageId } = requests[i]!;
       let number = numbers.get(key);
       if (number === undefined) {
         number = numbers.size + 1;
         numbers.set(key, number);
-        names.push(keys.history(shard, key), keys.meta(shard, key));
+        call.addKeys(this.#names.get(key) ?? this.#keepNames(shard, key), 2);
         rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS);
       }
-      layout.push(number, items.lengths[i]!, messageId === undefined ? 0 : 1);
-      if (messageId !== undefined) onceNames.push(keys.once(shard, key, messageId));
+      layout.push(number, items.lengths[i]!);
+      if (messageId !== undefined) {
+        identified.push(i + 1);
+        onceNames.push(keys.once(shard, key, messageId));
+      }
     }
-    const args = [
-      keys.bus(shard),
-      encodePositionedHead(nodeId, openedAtMs),
-      items.bytes,
-      packMessage([numbers.size, ...rules, ...layout]),
-      freshEpoch(),
-      this.#options.messageIdWindowMs,
-      this.#link.publishCommand,
-    ];
-    return { names: names.concat(onceNames), args };
+    if (onceNames.length > 0) call.addKeys(laid(...onceNames), onceNames.length);
+    call.add(keys.bus(shard));
+    call.add(encodePositionedHead(nodeId, openedAtMs, [...numbers.keys()]));
+    call.add(items.bytes);
+    call.add(packNumbers(rules, layout, identified));
+    call.add(freshEpoch());
+    call.add(String(this.#options.messageIdWindowMs));
+    call.add(this.#link.publishCommand);
+    return call;
+  }
+
+  #keepNames(shard: number, key: ChannelKey): Uint8Array {
+    const { keys } = this.#link;
+    return setBounded(this.#names, NAMES_KEPT, key, laid(keys.history(shard, key), keys.meta(shard, key)));
   }
 
   #answers(count: number, positions: unknown, trouble: string, unpublished: string): Answer[] {
@@ -158,8 +170,9 @@ export class RedisHistory {
     if (unpublished !== "") this.#reportTrouble(unpublished);
     const answers = new Array<Answer>(count);
     for (let i = 0; i < count; i++) {
-      const offset = places.offset(i);
-      const text = places.text(i);
+      const run = places.runs[places.run(i)]!;
+      const { text } = run;
+      const offset = takeOffset(run);
       if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
       else if (unpublished === "") answers[i] = { offset, epoch: text };
       else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);
@@ -233,10 +246,10 @@ export class RedisHistory {
       count += taken;
       reached = reverse ? to - taken + 1 : from + taken - 1;
       try {
-        const items = readEntry(entry, last - first + 1);
+        const publications = readEntry(entry, key, epoch, first, last - first + 1);
         for (let n = 0; n < taken; n++) {
           const offset = reverse ? to - n : from + n;
-          into.push(owned(readItem(items[offset - first], { offset, epoch })));
+          into.push(owned(publications[offset - first]!));
         }
       } catch (error) {
         // Offsets are missing in the page: whoever reads it sees the gap.
@@ -285,9 +298,17 @@ export class RedisHistory {
   }
 }
 
+/** Asked for one by one, random bytes cost a batch some microseconds. */
+const randoms = Buffer.alloc(EPOCH_BYTES * 128);
+let randomsUsed = randoms.length;
+
 /** Never of a generator that a restart begins anew. */
 function freshEpoch(): string {
-  return randomBytes(EPOCH_BYTES).toString("base64url");
+  if (randomsUsed === randoms.length) {
+    randomFillSync(randoms);
+    randomsUsed = 0;
+  }
+  return randoms.toString("base64url", randomsUsed, (randomsUsed += EPOCH_BYTES));
 }
 
 /** A page outlives the socket's buffer that its views lie in. */

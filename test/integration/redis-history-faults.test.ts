@@ -307,7 +307,7 @@ describe("an item that Redis refuses", () => {
     const mute = new Redis(redis.port, "127.0.0.1", { username: "mute", password: "pass" });
     onTestFinished(() => mute.disconnect());
     const names = ["stream", "meta"].map((name) => `${prefix}${name}`);
-    const args = [`${prefix}bus:0`, "", "x", pack([1, 10, 1_000, 1_000, 1, 1, 0]), "e", 1_000];
+    const args = [`${prefix}bus:0`, "", "x", pack([[10, 1_000, 1_000], [1, 1], []]), "e", 1_000];
     await expect(runScript(mute, APPEND, names, args)).rejects.toThrow(`NOPERM this user may not PUBLISH`);
     expect(await admin.exists(...names)).toBe(0);
   });

@@ -30,6 +30,8 @@ export interface Recorder {
   /** Every change of the link, in order. */
   readonly links: boolean[];
   publication(publication: BusPublication): void;
+  /** All. */
+  hears(): boolean;
   link(up: boolean): void;
 }
 
@@ -47,6 +49,7 @@ export function createRecorder(): Recorder {
       publications.push({ ...publication, payload: { ...publication.payload, bytes } });
       if (publication.payload.encoding === Encoding.json) texts.push(String(JSON.parse(bytes.toString())));
     },
+    hears: () => true,
     link(up) {
       links.push(up);
     },

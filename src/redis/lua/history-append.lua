@@ -3,23 +3,22 @@
 -- KEYS[1 .. 2n]  stream and meta of each of n channels
 -- KEYS[2n+1 ..]  one for each item that has a message id, in the items' order
 -- ARGV[1] bus channel
--- ARGV[2] the envelope up to its positions
+-- ARGV[2] the envelope up to its places
 -- ARGV[3] the items, one after the other; what an entry holds and an envelope carries
--- ARGV[4] MessagePack: {n, then size, ttl ms, meta ttl ms of each channel,
---         then of each item its channel (from 1), its bytes, 1 if it has a message id}
+-- ARGV[4] MessagePack: {{size, ttl ms, meta ttl ms of each channel}, {channel (from 1) and bytes of each item},
+--         {items that have a message id}}
 -- ARGV[5] fresh epoch
 -- ARGV[6] ms for which a message id is remembered
 -- ARGV[7] SPUBLISH on a Cluster, else PUBLISH or absent
--- Returns {MessagePack: offset and epoch of each item, of a repetition those of the first, or -1 and an error;
+-- Returns {MessagePack: places of all items, of a repetition that of the first, or with -1 and an error;
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
 -- An entry is "d" and an item, or "n", how many, "d" and the items. Redis hashes every byte of every text that Lua
 -- makes, which costs a third of all: the items are copied into their entry and into the envelope, nowhere else.
 local bus, head, blob, fresh, windowMs = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local publish = ARGV[7] or "PUBLISH"
-local layout = cmsgpack.unpack(ARGV[4])
-local channels = layout[1]
-local itemsAt = 1 + channels * 3
+local rules, layout, identified = unpack(cmsgpack.unpack(ARGV[4]))
+local channels = #rules / 3
 
 if redis.acl_check_cmd and not redis.acl_check_cmd(publish, bus, "") then
   return redis.error_reply("NOPERM this user may not " .. publish .. " to " .. bus)
@@ -49,7 +48,7 @@ local ENTRY_ITEMS, ENTRY_BYTES = 64, 32768
 
 -- Where each channel stands: by its number, and in the order in which the items name them.
 local standings, opened = {}, {}
-local count = (#layout - itemsAt) / 3
+local count = #layout / 2
 -- By item: its answer, and for a repetition the item whose answer it has; its own, if that was in an earlier batch.
 local offsets, epochs, sameAs = {}, {}, {}
 -- By key: the item of this very batch that has this message id.
@@ -113,18 +112,21 @@ local function gather(channel, item, from, to)
   channel.items[#channel.items + 1] = item
 end
 
-local onceAt = channels * 2
+-- By item: its key in KEYS.
+local onceAt = {}
+for i, item in ipairs(identified) do
+  onceAt[item] = channels * 2 + i
+end
 local byteAt = 1
 -- By item: the key that remembers it, and where its bytes end.
 local onces, ends = {}, {}
 for item = 1, count do
-  local at = itemsAt + item * 3 - 2
-  local number = layout[at]
-  local to = byteAt + layout[at + 1] - 1
-  if layout[at + 2] == 1 then
-    onceAt = onceAt + 1
-    local once = KEYS[onceAt]
-    local offset, epoch = string.match(first[onceAt] or "", "^(%d+) (.+)$")
+  local number = layout[item * 2 - 1]
+  local to = byteAt + layout[item * 2] - 1
+  local at = onceAt[item]
+  if at then
+    local once = KEYS[at]
+    local offset, epoch = string.match(first[at] or "", "^(%d+) (.+)$")
     if epoch then
       sameAs[item], offsets[item], epochs[item] = item, tonumber(offset), epoch
     elseif made[once] then
@@ -138,7 +140,7 @@ for item = 1, count do
     local channel = standings[number]
     if not channel then
       channel = standing(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
-      channel.number, channel.size = number, layout[number * 3 - 1]
+      channel.number, channel.size = number, rules[number * 3 - 2]
       channel.items, channel.parts, channel.bytes = {}, {}, 0
       standings[number] = channel
       opened[#opened + 1] = channel
@@ -154,36 +156,43 @@ for _, channel in ipairs(opened) do
   local number = channel.number
   if channel.appended then
     try("HSET", channel.meta, "top", channel.top)
-    try("PEXPIRE", channel.stream, layout[number * 3])
+    try("PEXPIRE", channel.stream, rules[number * 3 - 1])
   end
   if not channel.err then
-    note(keep(channel, layout[number * 3 + 1]))
+    note(keep(channel, rules[number * 3]))
   end
 end
 
--- Where publications stand: {texts, {offset, number of its text, ...}}. A text is what costs a reader most.
+-- MessagePack: the head of an array, 0xdd and its length in four bytes.
+local function arrayHead(length)
+  return "\221" .. struct.pack(">I4", length)
+end
+
+-- Where publications stand: {{channel, text, first offset, ...}, {number of its run, ...}}. A run has one text, and
+-- offsets in a row.
 local function places()
-  local texts, numbers, flat = {}, {}, {}
-  local function add(offset, text)
-    local number = numbers[text]
-    if not number then
-      number = #texts + 1
-      texts[number] = text
-      numbers[text] = number
+  local runs, numbers = {}, {}
+  -- By channel: its last run, that run's text, and the offset that continues it.
+  local last, texts, nexts = {}, {}, {}
+  local function add(offset, channel, text)
+    if nexts[channel] ~= offset or texts[channel] ~= text then
+      local at = #runs
+      runs[at + 1], runs[at + 2], runs[at + 3] = channel, text, offset
+      last[channel], texts[channel] = at / 3 + 1, text
     end
-    flat[#flat + 1] = offset
-    flat[#flat + 1] = number
+    nexts[channel] = offset == -1 and -1 or offset + 1
+    numbers[#numbers + 1] = last[channel]
   end
-  return { list = { texts, flat }, flat = flat, add = add }
+  return { list = { runs, numbers }, numbers = numbers, add = add }
 end
 
 local answers, positions = places(), places()
 for item = 1, count do
   local same = sameAs[item] or item
-  local offset, epoch = offsets[same], epochs[same]
-  answers.add(offset, epoch)
+  local number, offset, epoch = layout[item * 2 - 1], offsets[same], epochs[same]
+  answers.add(offset, number, epoch)
   if not sameAs[item] and offset ~= -1 then
-    positions.add(offset, epoch)
+    positions.add(offset, number, epoch)
     if onces[item] then
       try("SET", onces[item], offset .. " " .. epoch, "PX", windowMs)
     end
@@ -191,8 +200,8 @@ for item = 1, count do
 end
 
 local unpublished, packed = "", nil
-if #positions.flat > 0 then
-  local all = #positions.flat == #answers.flat
+if #positions.numbers > 0 then
+  local all = #positions.numbers == #answers.numbers
   local packedPositions = cmsgpack.pack(positions.list)
   packed = all and packedPositions
   local bodies = blob
@@ -205,7 +214,7 @@ if #positions.flat > 0 then
     end
     bodies = table.concat(pieces)
   end
-  local envelope = head .. packedPositions .. arrayHead(#positions.flat / 2) .. bodies
+  local envelope = head .. packedPositions .. arrayHead(#positions.numbers) .. bodies
   unpublished = failure(redis.pcall(publish, bus, envelope)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.

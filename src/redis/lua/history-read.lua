@@ -10,8 +10,8 @@
 -- ARGV[6] "1": newest first, what stands before the position; else oldest first, what follows it
 -- ARGV[7] most publications
 -- ARGV[8] bytes after which to stop
--- Returns {epoch, top, 1 if it stopped by bytes, then of each entry its last offset, count, and item or MessagePack
--- array of items}. The first and the last entry may hold more than was asked for.
+-- Returns {epoch, top, 1 if it stopped by bytes, then of each entry its last offset, count, and items, one after the
+-- other}. The first and the last entry may hold more than was asked for.
 local STEP = 32
 local channel = standing(KEYS[1], KEYS[2], ARGV[1])
 local err = channel.err or keep(channel, tonumber(ARGV[2]))
@@ -43,7 +43,7 @@ local function tell(entry)
   if fields[1] == "n" then
     -- Whatever may stand there: there are no more than offsets.
     items = math.max(1, math.min(math.floor(tonumber(data) or 1), last))
-    data = arrayHead(items) .. (fields[4] or "")
+    data = fields[4] or ""
   end
   local from, to = math.max(low, last - items + 1), math.min(high, last)
   if from > to then

@@ -49,8 +49,3 @@ local function keep(channel, ttlMs)
     return failure(redis.pcall("PEXPIRE", channel.meta, ttlMs))
   end
 end
-
--- MessagePack: the head of an array, 0xdd and its length in four bytes.
-local function arrayHead(length)
-  return "\221" .. struct.pack(">I4", length)
-end

@@ -12,14 +12,16 @@ import {
   encodeItems,
   encodePositionedHead,
   readEntry,
-  readItem,
 } from "../../../src/redis/envelope.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
 
 const NOW = 1_700_000_000_123;
 
 const encodeItem = (one: PublishRequest, publishedAtMs: number): Buffer =>
-  encodeItems([one], publishedAtMs).bytes;
+  Buffer.from(encodeItems([one], publishedAtMs).bytes);
+
+const decode = (bytes: Buffer, hears = (_key: string): boolean => true): ReturnType<typeof decodeEnvelope> =>
+  decodeEnvelope(bytes, hears);
 
 function request(fields: Partial<PublishRequest> = {}): PublishRequest {
   return {
@@ -51,7 +53,7 @@ describe("envelope", () => {
   });
 
   it("gives back what was put in", () => {
-    const { node, openedAtMs, publications } = decodeEnvelope(encodeEnvelope("n1", NOW, [request(), full]));
+    const { node, openedAtMs, publications } = decode(encodeEnvelope("n1", NOW, [request(), full]));
     expect({ node, openedAtMs }).toEqual({ node: "n1", openedAtMs: NOW });
     expect(publications).toHaveLength(2);
     for (const [i, sent] of [request(), full].entries()) {
@@ -67,13 +69,13 @@ describe("envelope", () => {
 
   it("reads payloads as views, without a copy", () => {
     const bytes = encodeEnvelope("n1", NOW, [request()]);
-    expect(decodeEnvelope(bytes).publications[0]!.payload.bytes.buffer).toBe(bytes.buffer);
+    expect(decode(bytes).publications[0]!.payload.bytes.buffer).toBe(bytes.buffer);
   });
 
   it("keeps what was encoded when more is encoded", () => {
     const first = encodeEnvelope("n1", NOW, [request({ key: "main/first" })]);
     for (let i = 0; i < 1_000; i++) encodeEnvelope("n1", NOW, [request({ key: `main/other-${i}` })]);
-    expect(decodeEnvelope(first).publications[0]!.key).toBe("main/first");
+    expect(decode(first).publications[0]!.key).toBe("main/first");
   });
 
   it("reads the version before, whose tags are a map", () => {
@@ -92,7 +94,7 @@ describe("envelope", () => {
         null,
       ],
     ]);
-    expect(decodeEnvelope(bytes).publications).toEqual([
+    expect(decode(bytes).publications).toEqual([
       {
         key: "main/room",
         payload: { bytes: Buffer.from([1]), encoding: Encoding.msgpack },
@@ -115,7 +117,7 @@ describe("envelope", () => {
       NOW,
       ["main/room", 0, Buffer.from('"hi"'), [null, null, null, { a: "b" }, null]],
     ]);
-    expect(decodeEnvelope(bytes).publications[0]!.tags).toEqual({ a: "b" });
+    expect(decode(bytes).publications[0]!.tags).toEqual({ a: "b" });
   });
 
   it("does not take one version's tags in another", () => {
@@ -125,15 +127,15 @@ describe("envelope", () => {
       Buffer.from("1"),
       [null, null, null, tags, null],
     ];
-    expect(() => decodeEnvelope(pack([1, "n1", NOW, item(["a", "b"])]))).toThrow("the tags");
-    expect(() => decodeEnvelope(pack([2, "n1", NOW, item({ a: "b" })]))).toThrow("the tags");
+    expect(() => decode(pack([1, "n1", NOW, item(["a", "b"])]))).toThrow("the tags");
+    expect(() => decode(pack([2, "n1", NOW, item({ a: "b" })]))).toThrow("the tags");
   });
 
-  it.each([0, 4, POSITIONED_VERSION + 1, -1, 1.5, "2", null])(
+  it.each([0, 3, POSITIONED_VERSION + 1, -1, 1.5, "2", null])(
     "refuses version %s and names those it reads",
     (version) => {
-      expect(() => decodeEnvelope(pack([version, "n1", NOW, []]))).toThrow(
-        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1, 2 and 3`,
+      expect(() => decode(pack([version, "n1", NOW, []]))).toThrow(
+        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1, 2 and 4`,
       );
     },
   );
@@ -164,12 +166,12 @@ describe("envelope", () => {
     ["a tag that is no string", item("main/room", 0, bytes, [null, null, null, ["a", 1], null])],
     ["an exclusion that is no string", item("main/room", 0, bytes, [null, null, null, null, 1])],
   ])("refuses %s", (_, value) => {
-    expect(() => decodeEnvelope(pack(value))).toThrow(/is wrong|is unknown/);
+    expect(() => decode(pack(value))).toThrow(/is wrong|is unknown/);
   });
 
   it("does not repeat payloads or names in its errors", () => {
     const secret = item("main/room", 0, "the secret text", null);
-    expect(() => decodeEnvelope(pack(secret))).toThrow("a payload is wrong: string");
+    expect(() => decode(pack(secret))).toThrow("a payload is wrong: string");
   });
 
   it.each<[string, number[]]>([
@@ -186,26 +188,24 @@ describe("envelope", () => {
     ["a date", [0xd6, 0xff, 0, 0, 0, 0]],
     ["two values", [0x90, 0x90]],
   ])("refuses %s", (_, raw) => {
-    expect(() => decodeEnvelope(Buffer.from(raw))).toThrow(/byte \d+/);
+    expect(() => decode(Buffer.from(raw))).toThrow(/byte \d+/);
   });
 
   it("refuses arrays nested a million deep", () => {
-    expect(() => decodeEnvelope(Buffer.alloc(1_000_000, 0x91))).toThrow();
-    expect(() => decodeEnvelope(Buffer.concat([Buffer.alloc(1_000_000, 0x91), Buffer.from([1])]))).toThrow();
+    expect(() => decode(Buffer.alloc(1_000_000, 0x91))).toThrow();
+    expect(() => decode(Buffer.concat([Buffer.alloc(1_000_000, 0x91), Buffer.from([1])]))).toThrow();
     // A reader that kept state over the failure would fail now.
-    expect(decodeEnvelope(encodeEnvelope("n1", NOW, [])).publications).toEqual([]);
+    expect(decode(encodeEnvelope("n1", NOW, [])).publications).toEqual([]);
   });
 
   it("refuses what is larger than the bus carries", () => {
-    expect(() => decodeEnvelope(Buffer.alloc(BUS_MESSAGE_BYTES_MAX + 1, 0x90))).toThrow(
-      `${BUS_MESSAGE_BYTES_MAX}`,
-    );
+    expect(() => decode(Buffer.alloc(BUS_MESSAGE_BYTES_MAX + 1, 0x90))).toThrow(`${BUS_MESSAGE_BYTES_MAX}`);
   });
 
   it("refuses an envelope cut anywhere", () => {
     const whole = encodeEnvelope("n1", NOW, [request(), full]);
     for (let end = 0; end < whole.length; end++) {
-      expect(() => decodeEnvelope(whole.subarray(0, end))).toThrow();
+      expect(() => decode(whole.subarray(0, end))).toThrow();
     }
   });
 
@@ -216,7 +216,7 @@ describe("envelope", () => {
         const broken = Buffer.from(whole);
         broken[at] = byte;
         try {
-          for (const { key, payload } of decodeEnvelope(broken).publications) {
+          for (const { key, payload } of decode(broken).publications) {
             expect(key).toContain("/");
             expect(payload.bytes).toBeInstanceOf(Uint8Array);
           }
@@ -231,24 +231,36 @@ describe("envelope", () => {
 
 describe("positioned envelope", () => {
   const position = (offset: number, epoch = "e1"): [number, string] => [offset, epoch];
-  /** As lua/history-append.lua puts it together. */
-  function positioned(positions: readonly unknown[], items: readonly Buffer[]): Buffer {
-    const texts = positions.filter((_, i) => i % 2 === 1);
-    const flat = positions.map((value, i) => (i % 2 === 0 ? value : (i + 1) / 2));
-    return listed([texts, flat], items);
+  const KEY = "main/room";
+
+  /** As lua/history-append.lua puts it together: `positions` are offset and epoch in turn, of one channel each. */
+  function positioned(
+    positions: readonly unknown[],
+    items: readonly Buffer[],
+    keys: unknown = keysOf(items),
+  ): Buffer {
+    const runs: unknown[] = [];
+    const numbers: number[] = [];
+    for (let i = 0; i < positions.length; i += 2) {
+      numbers.push(numbers.length + 1);
+      runs.push(numbers.length, positions[i + 1], positions[i]);
+    }
+    return listed([runs, numbers], items, keys);
   }
 
-  function listed(places: unknown, items: readonly Buffer[]): Buffer {
+  function listed(places: unknown, items: readonly Buffer[], keys: unknown = keysOf(items)): Buffer {
     const length = Buffer.from([0xdd, 0, 0, 0, items.length]);
-    return Buffer.concat([encodePositionedHead("n1", NOW), pack(places), length, ...items]);
+    return Buffer.concat([encodePositionedHead("n1", NOW, keys as string[]), pack(places), length, ...items]);
   }
 
-  it("gives each publication its position, and no exclusion", () => {
+  const keysOf = (items: readonly Buffer[]): string[] => items.map(() => KEY);
+
+  it("gives each publication its channel and its position, and no exclusion", () => {
     const items = [request(), full].map((sent) => encodeItem(sent, NOW - 1));
-    const { node, openedAtMs, publications } = decodeEnvelope(
-      positioned([...position(7), ...position(1, "e2")], items),
+    const { node, openedAtMs, publications, unheard } = decode(
+      positioned([...position(7), ...position(1, "e2")], items, [request().key, full.key]),
     );
-    expect({ node, openedAtMs }).toEqual({ node: "n1", openedAtMs: NOW });
+    expect({ node, openedAtMs, unheard }).toEqual({ node: "n1", openedAtMs: NOW, unheard: 0 });
     const expected = { settle: undefined, publishedAtMs: NOW - 1 };
     expect(publications).toEqual([
       { ...request(), ...expected, position: { offset: 7, epoch: "e1" } },
@@ -256,29 +268,73 @@ describe("positioned envelope", () => {
     ]);
   });
 
-  it("tells where each of several items ends", () => {
-    const { bytes, lengths } = encodeItems([request(), full, request()], NOW);
-    const alone = [request(), full, request()].map((one) => encodeItem(one, NOW));
-    expect(lengths).toEqual(alone.map(({ length }) => length));
-    expect(bytes).toEqual(Buffer.concat(alone));
+  it("keeps the order of publications whose channels alternate", () => {
+    const items = ["1", "2", "3"].map((text) =>
+      encodeItem(request({ payload: { bytes: Buffer.from(text), encoding: Encoding.json } }), NOW),
+    );
+    const places = [
+      [2, "e1", 5, 1, "e2", 8],
+      [1, 2, 1],
+    ];
+    const { publications } = decode(listed(places, items, ["main/a", "main/b"]));
+    expect(
+      publications.map(({ key, payload, position: at }) => [key, Buffer.from(payload.bytes).toString(), at]),
+    ).toEqual([
+      ["main/b", "1", { offset: 5, epoch: "e1" }],
+      ["main/a", "2", { offset: 8, epoch: "e2" }],
+      ["main/b", "3", { offset: 6, epoch: "e1" }],
+    ]);
   });
 
-  it("reads an item alone as history holds it", () => {
-    const at = { offset: 3, epoch: "e1" };
-    expect(readItem(readEntry(encodeItem(full, NOW), 1)[0], at)).toEqual({
-      ...full,
-      settle: undefined,
-      exclude: undefined,
-      publishedAtMs: NOW,
-      position: at,
+  it("leaves out what nobody hears, and counts it", () => {
+    const items = [request(), full, request()].map((sent) => encodeItem(sent, NOW));
+    const bytes = positioned([...position(7), ...position(1), ...position(8)], items, [KEY, full.key, KEY]);
+    const heard = decode(bytes, (key) => key === full.key);
+    expect(heard).toMatchObject({ publications: [{ key: full.key, event: "created" }], unheard: 2 });
+    expect(decode(bytes, (key) => key === KEY)).toMatchObject({
+      publications: [{ position: { offset: 7 } }, { position: { offset: 8 } }],
+      unheard: 1,
     });
   });
 
+  it("does not take one sender for another", () => {
+    const senders = [
+      { connection: "c1" },
+      { connection: "c1" },
+      { connection: "c2" },
+      { connection: "c1", user: "u" },
+    ];
+    const items = senders.map((from) => encodeItem(request({ from }), NOW));
+    const positions = senders.flatMap((_, i) => position(i + 1));
+    expect(decode(positioned(positions, items)).publications.map(({ from }) => from)).toEqual(senders);
+  });
+
+  it("tells where each of several items ends", () => {
+    const { bytes, lengths } = encodeItems([request(), full, request()], NOW);
+    const together = Buffer.from(bytes);
+    const alone = [request(), full, request()].map((one) => encodeItem(one, NOW));
+    expect(lengths).toEqual(alone.map(({ length }) => length));
+    expect(together).toEqual(Buffer.concat(alone));
+  });
+
+  it("reads items as an entry of history holds them", () => {
+    const entry = Buffer.concat([encodeItem(request(), NOW - 1), encodeItem(full, NOW)]);
+    const read = { settle: undefined, exclude: undefined, key: full.key };
+    expect(readEntry(entry, full.key, "e1", 3, 2)).toEqual([
+      { ...request(), ...read, publishedAtMs: NOW - 1, position: { offset: 3, epoch: "e1" } },
+      { ...full, ...read, publishedAtMs: NOW, position: { offset: 4, epoch: "e1" } },
+    ]);
+    expect(() => readEntry(entry, full.key, "e1", 3, 1)).toThrow(/is wrong/);
+    expect(() => readEntry(entry, full.key, "e1", 3, 3)).toThrow(/is wrong/);
+  });
+
   const item = encodeItem(request(), NOW);
+  const odd = (...fields: unknown[]): Buffer => positioned(position(1), [pack(fields)]);
+  const run = (...fields: unknown[]): Buffer => listed([fields, [1]], [item]);
+  const one = Buffer.from("1");
   it.each<[string, unknown]>([
     ["fewer positions than items", positioned([], [item])],
     ["more positions than items", positioned([...position(1), ...position(2)], [item])],
-    ["half a position", positioned([1], [item])],
     ["offset 0", positioned(position(0), [item])],
     ["a negative offset", positioned(position(-1), [item])],
     ["half an offset", positioned(position(1.5), [item])],
@@ -286,37 +342,61 @@ describe("positioned envelope", () => {
     ["an offset beyond what numbers count", positioned(position(2 ** 53), [item])],
     ["no epoch", positioned(position(1, ""), [item])],
     ["an epoch of 100 characters", positioned(position(1, "e".repeat(100)), [item])],
-    ["an epoch that is a number", listed([[1], [1, 1]], [item])],
-    ["an epoch that is not there", listed([["e1"], [1, 2]], [item])],
-    ["an epoch before the first", listed([["e1"], [1, 0]], [item])],
-    ["half an epoch's number", listed([["e1"], [1, 0.5]], [item])],
-    ["positions without epochs", listed([1, "e1"], [item])],
-    ["positions that are a map", pack([POSITIONED_VERSION, "n1", NOW, {}, []])],
-    ["no items", pack([POSITIONED_VERSION, "n1", NOW, position(1)])],
+    ["an epoch that is a number", run(1, 1, 1)],
+    ["a run without its offset", run(1, "e1")],
+    ["a channel that is text", run("1", "e1", 1)],
+    ["a channel that is not there", run(2, "e1", 1)],
+    ["a channel before the first", run(0, "e1", 1)],
+    ["a run that is not there", listed([[1, "e1", 1], [2]], [item])],
+    ["a run before the first", listed([[1, "e1", 1], [0]], [item])],
+    ["half a run's number", listed([[1, "e1", 1], [0.5]], [item])],
+    ["positions without runs", listed([1, "e1"], [item])],
+    ["positions that are a map", pack([POSITIONED_VERSION, ["n1", NOW, []], {}, []])],
+    ["no items", pack([POSITIONED_VERSION, ["n1", NOW, [KEY]], [[1, "e1", 1], [1]], []])],
+    ["items that are a map", pack([POSITIONED_VERSION, ["n1", NOW, []], [[], []], {}])],
+    ["a head that is no array", pack([POSITIONED_VERSION, "n1", [[], []], []])],
+    ["a node that is no string", pack([POSITIONED_VERSION, [1, NOW, []], [[], []], []])],
+    ["a time that is no number", pack([POSITIONED_VERSION, ["n1", "now", []], [[], []], []])],
+    ["channels that are no array", positioned(position(1), [item], KEY)],
+    ["a key that is no string", positioned(position(1), [item], [1])],
+    ["a key without an application", positioned(position(1), [item], ["room"])],
+    ["more items than it says", Buffer.concat([positioned(position(1), [item]), item])],
     ["an item that is no array", positioned(position(1), [pack("x")])],
-    ["an item without its time", positioned(position(1), [pack(["main/room", 0, Buffer.from("1"), null])])],
-    ["an item of another time", positioned(position(1), [pack(["main/r", 0, Buffer.from("1"), null, "x"])])],
+    ["an item without its time", odd(0, one, null)],
+    ["an item of another time", odd(0, one, null, "x")],
+    ["an item before 1970", odd(0, one, null, -1.5)],
+    ["an encoding that does not exist", odd(3, one, null, 1.5)],
+    ["a payload that is text", odd(0, "1", null, 1.5)],
+    ["meta data that is too short", odd(0, one, [null], 1.5)],
+    ["a sender that is no string", odd(0, one, [1, null, null, null, null], 1.5)],
   ])("refuses %s", (_, bytes) => {
-    expect(() => decodeEnvelope(bytes as Buffer)).toThrow(/is wrong/);
+    expect(() => decode(bytes as Buffer)).toThrow(/is wrong/);
   });
 
   it("refuses an envelope cut anywhere, and reads or throws whatever the bytes", () => {
     const whole = positioned([...position(1), ...position(2)], [item, encodeItem(full, NOW)]);
-    for (let end = 0; end < whole.length; end++) {
-      expect(() => decodeEnvelope(whole.subarray(0, end))).toThrow();
+    for (const hears of [() => true, () => false]) {
+      for (let end = 0; end < whole.length; end++) {
+        expect(() => decode(whole.subarray(0, end), hears)).toThrow();
+      }
     }
     fc.assert(
-      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 0, max: 255 }), (at, byte) => {
-        const broken = Buffer.from(whole);
-        broken[at] = byte;
-        try {
-          for (const { position } of decodeEnvelope(broken).publications) {
-            if (position !== undefined) expect(position.offset).toBeGreaterThan(0);
+      fc.property(
+        fc.nat(whole.length - 1),
+        fc.integer({ min: 0, max: 255 }),
+        fc.boolean(),
+        (at, byte, heard) => {
+          const broken = Buffer.from(whole);
+          broken[at] = byte;
+          try {
+            for (const { position } of decode(broken, () => heard).publications) {
+              if (position !== undefined) expect(position.offset).toBeGreaterThan(0);
+            }
+          } catch (error) {
+            expect(error).toBeInstanceOf(Error);
           }
-        } catch (error) {
-          expect(error).toBeInstanceOf(Error);
-        }
-      }),
+        },
+      ),
       { numRuns: 2_000 },
     );
   });
