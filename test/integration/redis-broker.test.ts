@@ -55,6 +55,21 @@ describe("two nodes on one Redis", () => {
     await eventually(() => expect(outcomes.every(([outcome]) => outcome === "sent")).toBe(true));
   });
 
+  it("leave out what nobody here hears, of channels with history, and count it", async () => {
+    const { broker } = await startNode("a");
+    const b = createRedisNode({ nodeId: "b", url: redis.url, prefix });
+    const recorder = createRecorder();
+    await b.broker.start({ ...recorder, hears: (key) => key === "main/room" });
+    onTestFinished(() => b.broker.stop());
+    const history = { size: 10, ttlMs: 60_000 };
+    publish(broker, "1", { history });
+    publish(broker, "2", { history, key: "main/other" });
+    publish(broker, "3", { history });
+    await eventually(() => expect(recorder.texts).toEqual(["1", "3"]));
+    expect(recorder.publications.map(({ position }) => position?.offset)).toEqual([1, 2]);
+    expect(b.stats.publicationsUnheard).toBe(1);
+  });
+
   it("send the publications of one loop turn as one envelope", async () => {
     const { broker, stats, recorder } = await startNode("a");
     for (let i = 0; i < 100; i++) {

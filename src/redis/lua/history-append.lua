@@ -183,39 +183,37 @@ local function places()
     nexts[channel] = offset == -1 and -1 or offset + 1
     numbers[#numbers + 1] = last[channel]
   end
-  return { list = { runs, numbers }, numbers = numbers, add = add }
+  return { list = { runs, numbers }, add = add }
 end
 
-local answers, positions = places(), places()
+local answers = places()
+local all = true
 for item = 1, count do
   local same = sameAs[item] or item
-  local number, offset, epoch = layout[item * 2 - 1], offsets[same], epochs[same]
-  answers.add(offset, number, epoch)
-  if not sameAs[item] and offset ~= -1 then
-    positions.add(offset, number, epoch)
-    if onces[item] then
-      try("SET", onces[item], offset .. " " .. epoch, "PX", windowMs)
-    end
+  local offset, epoch = offsets[same], epochs[same]
+  answers.add(offset, layout[item * 2 - 1], epoch)
+  if sameAs[item] or offset == -1 then
+    all = false
+  elseif onces[item] then
+    try("SET", onces[item], offset .. " " .. epoch, "PX", windowMs)
   end
 end
+local answered = cmsgpack.pack(answers.list)
 
-local unpublished, packed = "", nil
-if #positions.numbers > 0 then
-  local all = #positions.numbers == #answers.numbers
-  local packedPositions = cmsgpack.pack(positions.list)
-  packed = all and packedPositions
-  local bodies = blob
-  if not all then
-    local pieces = {}
-    for item = 1, count do
-      if not sameAs[item] and offsets[item] ~= -1 then
-        pieces[#pieces + 1] = string.sub(blob, (ends[item - 1] or 0) + 1, ends[item])
-      end
+local listed, bodies, bodiesCount = answered, blob, count
+if not all then
+  local positions, pieces = places(), {}
+  for item = 1, count do
+    if not sameAs[item] and offsets[item] ~= -1 then
+      positions.add(offsets[item], layout[item * 2 - 1], epochs[item])
+      pieces[#pieces + 1] = string.sub(blob, (ends[item - 1] or 0) + 1, ends[item])
     end
-    bodies = table.concat(pieces)
   end
-  local envelope = head .. packedPositions .. arrayHead(#positions.numbers) .. bodies
-  unpublished = failure(redis.pcall(publish, bus, envelope)) or ""
+  listed, bodies, bodiesCount = cmsgpack.pack(positions.list), table.concat(pieces), #pieces
+end
+local unpublished = ""
+if bodiesCount > 0 then
+  unpublished = failure(redis.pcall(publish, bus, head .. listed .. arrayHead(bodiesCount) .. bodies)) or ""
 end
 -- As one text: a list of Redis's costs the reader a microsecond an item.
-return { packed or cmsgpack.pack(answers.list), trouble, unpublished }
+return { answered, trouble, unpublished }

@@ -49,6 +49,10 @@ describe("the hub", () => {
     test.broker.deliver({ key: "other/a" });
     expect(test.topics.publishes).toBe(0);
     expect(test.stats).toMatchObject({ publicationsDelivered: 0, publicationsUnheard: 3 });
+    const heard = ["main/a", "main/b", "main/#user:ann", "other/a"].map((key) =>
+      test.broker.handlers!.hears(key),
+    );
+    expect(heard).toEqual([true, false, false, false]);
   });
 
   it("passes over the connection that a publication excludes, and nobody else", async () => {
@@ -126,6 +130,7 @@ describe("the hub", () => {
     expect(ann.of("message").map(({ content }) => content)).toEqual(["1", "2"]);
     expect(again.of("message")).toEqual([{ type: "message", channel: "#user:ann", content: "2" }]);
     expect(bob.of("message")).toEqual([]);
+    expect(test.edge.hub.hears("main/#user:ann")).toBe(true);
     ann.leave(1000);
     again.leave(1000);
     test.broker.deliver({ key: "main/#user:ann", text: "3" });
