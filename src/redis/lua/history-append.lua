@@ -54,6 +54,18 @@ local offsets, epochs, sameAs = {}, {}, {}
 -- By key: the item of this very batch that has this message id.
 local made = {}
 
+-- Not a closure in write: one for each entry takes 2.5 % of the script.
+local function add(channel, bytes)
+  local items = #channel.items
+  local last = channel.top + items
+  local oldest = math.max(1, last - channel.size + 1)
+  local minId, id = "0-" .. oldest, "0-" .. last
+  if items == 1 then
+    return failure(redis.pcall("XADD", channel.stream, "MINID", "~", minId, id, "d", bytes))
+  end
+  return failure(redis.pcall("XADD", channel.stream, "MINID", "~", minId, id, "n", items, "d", bytes))
+end
+
 -- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
 local function write(channel)
   local items = channel.items
@@ -63,20 +75,11 @@ local function write(channel)
   local bytes = channel.from and string.sub(blob, channel.from, channel.to) or table.concat(channel.parts)
   local err = channel.err
   if not err then
-    local function add()
-      local last = channel.top + #items
-      local oldest = math.max(1, last - channel.size + 1)
-      local stream, minId, id = channel.stream, "0-" .. oldest, "0-" .. last
-      if #items == 1 then
-        return failure(redis.pcall("XADD", stream, "MINID", "~", minId, id, "d", bytes))
-      end
-      return failure(redis.pcall("XADD", stream, "MINID", "~", minId, id, "n", #items, "d", bytes))
-    end
-    err = add()
+    err = add(channel, bytes)
     if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
       -- The stream is ahead of its meta: they are not of one piece.
       renew(channel, fresh)
-      err = channel.err or add()
+      err = channel.err or add(channel, bytes)
     end
   end
   for i, item in ipairs(items) do
