@@ -62,6 +62,12 @@ const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 const MESSAGE_ID_WINDOW_MS = 120_000;
 
+/**
+ * A batch with history waits for its script, a millisecond for 500: with several smaller ones on their way
+ * the node has something to do meanwhile.
+ */
+const KEPT_ITEMS_MAX = 256;
+
 interface Batch {
   readonly shard: number;
   /** All of its channels keep history, or none does. */
@@ -87,6 +93,7 @@ class RedisBroker implements Broker {
   readonly #gathering: (Batch | undefined)[];
   /** Written, not answered. */
   readonly #unanswered = new Set<Batch>();
+  readonly #keptItems: number;
   #queuedItems = 0;
   #queuedBytes = 0;
   #flush: NodeJS.Immediate | undefined;
@@ -113,6 +120,7 @@ class RedisBroker implements Broker {
       stats: options.stats,
       log: options.log,
     });
+    this.#keptItems = Math.min(options.batchItems, KEPT_ITEMS_MAX);
     this.#gathering = new Array<Batch | undefined>(options.shards * 2).fill(undefined);
     this.#full = new StarlingError(
       "unavailable",
@@ -162,7 +170,8 @@ class RedisBroker implements Broker {
     batch.bytes += bytes;
     this.#queuedItems++;
     this.#queuedBytes += bytes;
-    if (batch.requests.length >= this.#options.batchItems || batch.bytes >= this.#options.batchBytes) {
+    const mostItems = kept ? this.#keptItems : this.#options.batchItems;
+    if (batch.requests.length >= mostItems || batch.bytes >= this.#options.batchBytes) {
       this.#gathering[place] = undefined;
       this.#send([batch]);
     } else {
