@@ -53,17 +53,14 @@ const NO_EXTRAS: Readonly<Extras> = {
 export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
   readonly id: string;
   readonly app: string;
-  readonly resumeSecret: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
   channels: Few<LocalChannel>;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
-  /** undefined: it must authenticate first. */
+  /** undefined: it must authenticate first. Changed by users.ts. */
   identity: Identity | undefined;
-  /** The user it is indexed under; the hub's own. */
-  userId: string | null = null;
   heartbeatSlot = -1;
   heartbeatIndex = -1;
   awaitingPong = false;
@@ -86,7 +83,6 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     edge: EdgeContext;
     id: string;
     app: string;
-    resumeSecret: string;
     codecIndex: number;
     /** Given with the upgrade request. */
     token: string | undefined;
@@ -95,7 +91,6 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.id = options.id;
     this.sessionId = options.id;
     this.app = options.app;
-    this.resumeSecret = options.resumeSecret;
     this.codecIndex = options.codecIndex;
     if (options.token !== undefined) this.#extras = { ...NO_EXTRAS, token: options.token };
     this.identity = options.edge.authorizer.anonymous;
@@ -105,6 +100,11 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   get codec(): Codec {
     return CODECS[this.codecIndex]!;
+  }
+
+  /** null: not identified. */
+  get userId(): string | null {
+    return this.identity?.userId ?? null;
   }
 
   get isClosed(): boolean {
@@ -140,6 +140,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const { token, skipped, restoring, pending, bufferedAtBeat } = extras;
     const none = token === undefined && skipped === undefined && pending === undefined;
     if (none && restoring.length === 0 && bufferedAtBeat === 0) this.#extras = undefined;
+  }
+
+  get resumeSecret(): string {
+    return this.#edge.identifiers.secretOf(this.id);
   }
 
   get resumeToken(): string {

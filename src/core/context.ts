@@ -6,6 +6,7 @@ import type { Connection } from "./connection.js";
 import type { Expiry } from "./expiry.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { Hub } from "./hub.js";
+import type { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
 import type { PresenceStore } from "./presence.js";
@@ -30,6 +31,7 @@ export interface EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
+  readonly identifiers: Identifiers;
   /** What every welcome says. */
   readonly terms: Terms;
   /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */

@@ -17,7 +17,7 @@ import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Hub } from "./hub.js";
-import { connectionIds, randomSecret } from "./identifiers.js";
+import { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
 import type { PresenceStore } from "./presence.js";
@@ -60,7 +60,7 @@ export class Edge implements EdgeContext {
   readonly log: Log;
   readonly terms: Terms;
   readonly #admissions: Admissions;
-  readonly #nextId: () => string;
+  readonly identifiers: Identifiers;
   /** Addresses of connections, kept only where they are limited. */
   readonly #addresses = new Map<string, string>();
   #linkUp = false;
@@ -108,7 +108,7 @@ export class Edge implements EdgeContext {
     });
     this.expiry = new Expiry((connection) => connection.expired());
     this.#admissions = new Admissions(parts.options, parts.stats);
-    this.#nextId = connectionIds(parts.options.nodeId);
+    this.identifiers = new Identifiers(parts.options.nodeId);
     this.terms = termsOf(parts.options, parts.authorizer.required);
   }
 
@@ -178,9 +178,8 @@ export class Edge implements EdgeContext {
     const { query } = request;
     const connection = new Connection({
       edge: this,
-      id: this.#nextId(),
+      id: this.identifiers.next(),
       app: DEFAULT_APP,
-      resumeSecret: randomSecret(),
       codecIndex: admission.codecIndex,
       token: query === "" ? undefined : (new URLSearchParams(query).get("token") ?? undefined),
     });

@@ -1,38 +1,58 @@
-import { randomFillSync } from "node:crypto";
-
-const SECRET_BYTES = 16;
-/** Random bytes are drawn in blocks: a system call for each connection would cost more than the rest of it. */
-const block = Buffer.allocUnsafeSlow(SECRET_BYTES * 256);
-let used = block.length;
-
-/** 128 random bits in base64url: 22 characters, none of them a dot. */
-export function randomSecret(): string {
-  if (used === block.length) {
-    randomFillSync(block);
-    used = 0;
-  }
-  const secret = block.toString("base64url", used, used + SECRET_BYTES);
-  used += SECRET_BYTES;
-  return secret;
-}
+import { createCipheriv, randomBytes, type Cipher } from "node:crypto";
+import { setBounded } from "../protocol/bounded-map.js";
 
 /** Of Number.MAX_SAFE_INTEGER, to the base 36. */
 const COUNT_DIGITS_MAX = 11;
+const SECRET_BYTES = 16;
+/** Made at a time: a call for each secret would cost more than the rest of it. */
+const SECRETS_IN_BLOCK = 256;
+/** Secrets of the newest connections, which are asked for twice, are at hand: 64 kB. */
+const BLOCKS_KEPT = 16;
 
 /**
- * Ids of connections: `<node>.<start><count>`, unique over nodes and over the
- * restarts of one that keeps its name.
+ * Ids of a node's connections, `<node>.<start><count>`, unique over nodes and over the restarts of one
+ * that keeps its name; and the secret of each, AES-128 of its count under a key that this process drew
+ * for itself and tells nobody: a secret kept with each connection would be 48 bytes of it.
  */
-export function connectionIds(nodeId: string): () => string {
-  const prefix = `${nodeId}.${Math.floor(Date.now() / 1000).toString(36)}`;
-  let count = 0;
-  // Out of one buffer, a flat string: a concatenation would keep its parts alive beside it.
-  const text = Buffer.alloc(prefix.length + COUNT_DIGITS_MAX);
-  text.write(prefix, "latin1");
-  return () => {
-    const digits = text.write((count++).toString(36), prefix.length, "latin1");
-    return text.toString("latin1", 0, prefix.length + digits);
-  };
+export class Identifiers {
+  readonly #prefixLength: number;
+  /** Out of one buffer, a flat string: a concatenation would keep its parts alive beside it. */
+  readonly #text: Buffer;
+  #count = 0;
+  /** One block of AES after the other, each alone: no two counts are alike. */
+  readonly #cipher: Cipher = createCipheriv("aes-128-ecb", randomBytes(SECRET_BYTES), null).setAutoPadding(
+    false,
+  );
+  readonly #blocks = new Map<number, Buffer>();
+
+  constructor(nodeId: string) {
+    const prefix = `${nodeId}.${Math.floor(Date.now() / 1000).toString(36)}`;
+    this.#text = Buffer.alloc(prefix.length + COUNT_DIGITS_MAX);
+    this.#prefixLength = this.#text.write(prefix, "latin1");
+  }
+
+  next(): string {
+    const digits = this.#text.write((this.#count++).toString(36), this.#prefixLength, "latin1");
+    return this.#text.toString("latin1", 0, this.#prefixLength + digits);
+  }
+
+  /** @param id  as next() made it @returns 128 bits in base64url: 22 characters, none of them a dot */
+  secretOf(id: string): string {
+    const count = Number.parseInt(id.slice(this.#prefixLength), 36);
+    const block = Math.floor(count / SECRETS_IN_BLOCK);
+    const secrets =
+      this.#blocks.get(block) ?? setBounded(this.#blocks, BLOCKS_KEPT, block, this.#draw(block));
+    const at = (count % SECRETS_IN_BLOCK) * SECRET_BYTES;
+    return secrets.toString("base64url", at, at + SECRET_BYTES);
+  }
+
+  #draw(block: number): Buffer {
+    const counts = Buffer.alloc(SECRETS_IN_BLOCK * SECRET_BYTES);
+    for (let i = 0; i < SECRETS_IN_BLOCK; i++) {
+      counts.writeBigUInt64BE(BigInt(block * SECRETS_IN_BLOCK + i), i * SECRET_BYTES);
+    }
+    return this.#cipher.update(counts);
+  }
 }
 
 /** @returns the node that a connection is or was on */

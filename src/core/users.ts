@@ -2,6 +2,7 @@
 
 import { LocalChannel, channelKey } from "./channel.js";
 import type { ChannelKey } from "./broker.js";
+import type { Identity } from "./authorizer.js";
 import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 
@@ -13,12 +14,13 @@ export class Users {
   /** Of users that were published to, as few are. */
   readonly #channels = new Map<ChannelKey, LocalChannel>();
 
-  /** The connection's identity became known or changed. */
-  identify(connection: Connection, userId: string | null): void {
-    if (connection.userId === userId) return;
-    this.forget(connection);
-    connection.userId = userId;
-    if (userId === null) return;
+  /** Gives a connection its identity, the first or another one. */
+  identify(connection: Connection, identity: Identity): void {
+    const { userId } = identity;
+    const same = connection.userId === userId;
+    if (!same) this.forget(connection);
+    connection.identity = identity;
+    if (same || userId === null) return;
     let users = this.#apps.get(connection.app);
     if (users === undefined) {
       users = new Map();
