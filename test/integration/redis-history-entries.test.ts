@@ -13,7 +13,7 @@ import { startRedis, type RedisServer } from "../support/redis-server.js";
 
 const KEY = "main/room";
 /** As history holds one. */
-const ITEM = pack(["main/room", 1, Buffer.from("1"), null, 1]);
+const ITEM = pack([1, Buffer.from("1"), null, 1.5]);
 
 let redis: RedisServer;
 let admin: Redis;
@@ -113,6 +113,21 @@ describe("entries of several publications", () => {
     await keepAll(node.broker, numbered(100));
     expect(await admin.xlen(stream())).toBe(2);
     expect((await read(node.broker)).texts).toEqual(numbered(100));
+  });
+
+  it("of batches that a node has on their way are of at most 256 publications", async () => {
+    const node = await startNode();
+    await keepAll(node.broker, numbered(600));
+    expect(node.stats.batchItems).toMatchObject({ count: 3, sum: 600 });
+    expect((await read(node.broker)).offsets).toEqual(numbered(600).map(Number).slice(-RULE.size));
+  });
+
+  it("are read where they are as history holds them", async () => {
+    const node = await startNode();
+    const { epoch } = await position(node, "1");
+    await admin.xadd(stream(), "0-3", "n", "2", "d", Buffer.concat([ITEM, ITEM]));
+    await admin.hset(`${prefix}meta:{h0}:${KEY}`, "top", 3);
+    expect((await read(node.broker, { since: { offset: 1, epoch } })).texts).toEqual([1, 1]);
   });
 
   it.each([
