@@ -269,11 +269,18 @@ it(
     const crowd = crowdOf([node], 3, ["chat:a"]);
     await crowd.ready();
     const [slow, sender] = [crowd.clients[0]!, crowd.clients[1]!];
-    slow.pause(60_000);
     const filler = "x".repeat(60_000);
-    // All in one turn: far more than the socket may hold comes back in one batch.
-    await Promise.all(Array.from({ length: 300 }, () => crowd.publish(filler, sender)));
-    await until("a drop", async () => (await node.metric("starling_drop_reports_total")) > 0);
+    const dropped = async (): Promise<boolean> => (await node.metric("starling_drop_reports_total")) > 0;
+    // More in a batch than the socket may hold is dropped, unless the kernel takes all but the end of that batch
+    // and the reader is skipped before the next: then it reads, and once more.
+    for (let tries = 1; !(await dropped()) && tries <= 8; tries++) {
+      slow.pause(60_000);
+      await Promise.all(Array.from({ length: 300 }, () => crowd.publish(filler, sender)));
+      if (await dropped()) break;
+      slow.wake();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    expect(await dropped()).toBe(true);
     slow.wake();
     expectWhole(await crowd.verdict());
   },
