@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 
 import { mastersOf, type RedisClient } from "./client.js";
-import { loadScript, type Script } from "./scripts.js";
+import { knownOrInFull, loadScript, type Script } from "./scripts.js";
 
 export const APPEND = withStanding("history-append");
 export const READ = withStanding("history-read");
@@ -25,16 +25,14 @@ export async function knowHistoryScripts(redis: RedisClient): Promise<void> {
 }
 
 /** As runScript, but strings come back as bytes. */
-export async function runForBytes(
+export function runForBytes(
   redis: RedisClient,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number | Buffer)[],
 ): Promise<unknown> {
-  try {
-    return await redis.callBuffer("EVALSHA", [script.sha1, keys.length, ...keys, ...args]);
-  } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-    return await redis.callBuffer("EVAL", [script.lua, keys.length, ...keys, ...args]);
-  }
+  return knownOrInFull(
+    () => redis.callBuffer("EVALSHA", [script.sha1, keys.length, ...keys, ...args]),
+    () => redis.callBuffer("EVAL", [script.lua, keys.length, ...keys, ...args]),
+  );
 }

@@ -7,7 +7,7 @@ import { Command } from "ioredis";
 
 import { FrameWriter } from "../protocol/frame-writer.js";
 import type { RedisClient } from "./client.js";
-import type { Script } from "./scripts.js";
+import { knownOrInFull, type Script } from "./scripts.js";
 
 export class LaidCall {
   readonly #writer = new FrameWriter();
@@ -38,20 +38,20 @@ export class LaidCall {
   }
 
   /** Ends it: another may be laid at once. Strings come back as bytes. Rejects as the client does. */
-  async run(redis: RedisClient, { sha1, lua }: Script): Promise<unknown> {
+  run(redis: RedisClient, { sha1, lua }: Script): Promise<unknown> {
     const key = this.#key;
     const parts = 3 + this.#keys + this.#arguments;
     const keys = laid(String(this.#keys));
     const head = Buffer.concat([Buffer.from(`*${parts}\r\n`), laid("EVALSHA", sha1), keys]);
     const bytes = Buffer.concat([head, this.#writer.written()]);
-    try {
-      return await redis.sendCommand(new LaidCommand("EVALSHA", key, bytes));
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-      const inFull = Buffer.concat([Buffer.from(`*${parts}\r\n`), laid("EVAL", lua), keys]);
-      const command = new LaidCommand("EVAL", key, Buffer.concat([inFull, bytes.subarray(head.length)]));
-      return await redis.sendCommand(command);
-    }
+    return knownOrInFull(
+      () => redis.sendCommand(new LaidCommand("EVALSHA", key, bytes)),
+      () => {
+        const inFull = Buffer.concat([Buffer.from(`*${parts}\r\n`), laid("EVAL", lua), keys]);
+        const command = new LaidCommand("EVAL", key, Buffer.concat([inFull, bytes.subarray(head.length)]));
+        return redis.sendCommand(command);
+      },
+    );
   }
 }
 

@@ -17,16 +17,24 @@ export function loadScript(name: string): Script {
 }
 
 /** Rejects as the client does: toStarlingError says what that means. */
-export async function runScript(
+export function runScript(
   redis: RedisClient,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number | Buffer)[],
 ): Promise<unknown> {
+  return knownOrInFull(
+    () => redis.evalsha(script.sha1, keys.length, ...keys, ...args),
+    () => redis.eval(script.lua, keys.length, ...keys, ...args),
+  );
+}
+
+/** What every way to call a script does where Redis does not know it. */
+export async function knownOrInFull(byHash: () => unknown, inFull: () => unknown): Promise<unknown> {
   try {
-    return await redis.evalsha(script.sha1, keys.length, ...keys, ...args);
+    return await byHash();
   } catch (error) {
     if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-    return await redis.eval(script.lua, keys.length, ...keys, ...args);
+    return await inFull();
   }
 }
