@@ -62,7 +62,7 @@ export async function connect(edge: EdgeContext, connection: Connection, command
     connection,
     restored.filter((channel) => !recovering.includes(channel)),
   );
-  connection.restoring = recovering.length > 0 ? recovering : NONE;
+  connection.restoring = recovering;
   if (connection.isClosed) return;
   edge.registry.put(connection);
   const { userId, expiresAt } = identity;

@@ -36,18 +36,18 @@ interface Extras {
   /** Given with the upgrade, until it is looked at. */
   token: string | undefined;
   skipped: Map<LocalChannel, Position | undefined> | undefined;
-  restoring: readonly string[];
+  restoring: readonly string[] | undefined;
   pending: PendingFrames | undefined;
   /** Bytes that were waiting when it was last pinged. */
-  bufferedAtBeat: number;
+  bufferedAtBeat: number | undefined;
 }
 
 const NO_EXTRAS: Readonly<Extras> = {
   token: undefined,
   skipped: undefined,
-  restoring: NONE,
+  restoring: undefined,
   pending: undefined,
-  bufferedAtBeat: 0,
+  bufferedAtBeat: undefined,
 };
 
 export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
@@ -92,7 +92,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.sessionId = options.id;
     this.app = options.app;
     this.codecIndex = options.codecIndex;
-    if (options.token !== undefined) this.#extras = { ...NO_EXTRAS, token: options.token };
+    this.#setExtra("token", options.token);
     this.identity = options.edge.authorizer.anonymous;
     this.connectedAt = Math.floor(Date.now() / 1000);
     this.lastActivity = this.connectedAt;
@@ -117,7 +117,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   set skipped(skipped: Map<LocalChannel, Position | undefined> | undefined) {
-    this.#withExtras().skipped = skipped;
+    this.#setExtra("skipped", skipped);
   }
 
   /** Channels of its session that it is about to join again. */
@@ -126,20 +126,15 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   set restoring(restoring: readonly string[]) {
-    if (restoring.length > 0 || this.#extras !== undefined) this.#withExtras().restoring = restoring;
+    this.#setExtra("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
-  #withExtras(): Extras {
-    return (this.#extras ??= { ...NO_EXTRAS });
-  }
-
-  #dropExtra(name: "token" | "pending"): void {
-    const extras = this.#extras;
-    if (extras === undefined) return;
-    extras[name] = undefined;
-    const { token, skipped, restoring, pending, bufferedAtBeat } = extras;
-    const none = token === undefined && skipped === undefined && pending === undefined;
-    if (none && restoring.length === 0 && bufferedAtBeat === 0) this.#extras = undefined;
+  /** undefined: it has it no more. */
+  #setExtra<Name extends keyof Extras>(name: Name, value: Extras[Name]): void {
+    if (value === undefined && this.#extras === undefined) return;
+    this.#extras ??= { ...NO_EXTRAS };
+    this.#extras[name] = value;
+    if (Object.values(this.#extras).every((extra) => extra === undefined)) this.#extras = undefined;
   }
 
   get resumeSecret(): string {
@@ -200,7 +195,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     });
     const token = this.#extras?.token;
     if (token !== undefined) {
-      this.#dropExtra("token");
+      this.#setExtra("token", undefined);
       this.wait(
         authenticate(this.#edge, this, token).then(
           () => {
@@ -280,8 +275,11 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   #enqueue(frame: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    const pending = (this.#withExtras().pending ??= new PendingFrames());
-    if (pending.push(frame, binary, options)) return;
+    const pending = this.#extras?.pending ?? new PendingFrames();
+    if (pending.push(frame, binary, options)) {
+      this.#setExtra("pending", pending);
+      return;
+    }
     stats.reject("overloaded");
     this.close("overloaded");
   }
@@ -292,7 +290,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     while (!this.#busy) {
       const next = this.#extras?.pending?.shift();
       if (next === undefined) {
-        this.#dropExtra("pending");
+        this.#setExtra("pending", undefined);
         return;
       }
       this.#take(next.bytes, next.binary, nowMs);
@@ -366,14 +364,16 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     socket.end(code, reason);
   }
 
-  /** Puts it on a topic. */
-  hear(topic: string): void {
-    this.#socket?.subscribe(topic);
+  /** Puts it on a channel's topic. */
+  hear(channel: LocalChannel): void {
+    channel.subscribers[this.codecIndex]!++;
+    this.#socket?.subscribe(channel.topics[this.codecIndex]!);
   }
 
-  /** Takes it off a topic. */
-  unhear(topic: string): void {
-    this.#socket?.unsubscribe(topic);
+  /** Takes it off a channel's topic. */
+  unhear(channel: LocalChannel): void {
+    channel.subscribers[this.codecIndex]!--;
+    this.#socket?.unsubscribe(channel.topics[this.codecIndex]!);
   }
 
   /** To all on a topic that it is on, but it. */
@@ -406,7 +406,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   beat(): void {
     if (this.#socket === undefined) return;
     const waiting = SEND_RESULTS[this.#socket.ping()] === "sent" ? 0 : this.bufferedBytes();
-    if (waiting > 0 || this.#extras !== undefined) this.#withExtras().bufferedAtBeat = waiting;
+    this.#setExtra("bufferedAtBeat", waiting > 0 ? waiting : undefined);
   }
 
   heartbeatMissed(): void {
@@ -443,7 +443,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   closed(code: number): void {
     const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
-    this.#dropExtra("pending");
+    this.#setExtra("pending", undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);

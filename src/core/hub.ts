@@ -148,7 +148,7 @@ export class Hub {
     connection.channels = few.add(connection.channels, channel);
     this.#noteChannels(connection);
     this.#stats.subscriptions++;
-    this.hear(connection, channel);
+    connection.hear(channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
   }
 
@@ -157,18 +157,6 @@ export class Hub {
     for (const publication of missed) {
       connection.sendFrame(connection.codec.encodePublication(head, publication));
     }
-  }
-
-  /** Puts a connection on a channel's topic. */
-  hear(connection: Connection, channel: LocalChannel): void {
-    channel.subscribers[connection.codecIndex]!++;
-    connection.hear(channel.topics[connection.codecIndex]!);
-  }
-
-  /** Takes a connection off a channel's topic. */
-  unhear(connection: Connection, channel: LocalChannel): void {
-    channel.subscribers[connection.codecIndex]!--;
-    connection.unhear(channel.topics[connection.codecIndex]!);
   }
 
   /** @returns whether it was subscribed */
@@ -185,7 +173,7 @@ export class Hub {
   #detach(connection: Connection, channel: LocalChannel): void {
     // A reader that was skipped is off the topic already.
     if (connection.skipped?.delete(channel) === true) channel.joining--;
-    else this.unhear(connection, channel);
+    else connection.unhear(channel);
     this.#stats.subscriptions--;
     if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection));
     this.#dropUnused(channel);

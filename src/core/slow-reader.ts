@@ -40,7 +40,7 @@ export class SlowReaders {
       // All up to here was handed to the transport, which still has room for it.
       connection.skipped.set(channel, channel.feed!.position);
       channel.joining++;
-      this.#hub.unhear(connection, channel);
+      connection.unhear(channel);
     }
     this.#skipped.add(connection);
     this.#stats.slowSkips++;
@@ -82,7 +82,7 @@ export class SlowReaders {
             }),
           );
           this.#hub.sendMissed(connection, channel, missed);
-          if (!connection.isClosed) this.#hub.hear(connection, channel);
+          if (!connection.isClosed) connection.hear(channel);
         });
       } catch (error) {
         // Kept off it until the next try.

@@ -28,7 +28,7 @@ export class Users {
     }
     users.set(userId, few.add(users.get(userId), connection));
     const channel = this.#channelOf(connection.app, userId);
-    if (channel !== undefined) attach(connection, channel);
+    if (channel !== undefined) connection.hear(channel);
   }
 
   forget(connection: Connection): void {
@@ -38,10 +38,7 @@ export class Users {
     const connections = users?.get(userId);
     if (users === undefined || !few.has(connections, connection)) return;
     const channel = this.#channelOf(app, userId);
-    if (channel !== undefined) {
-      channel.subscribers[connection.codecIndex]!--;
-      connection.unhear(channel.topics[connection.codecIndex]!);
-    }
+    if (channel !== undefined) connection.unhear(channel);
     const left = few.remove(connections, connection);
     if (left !== undefined) {
       users.set(userId, left);
@@ -65,7 +62,7 @@ export class Users {
     if (connections === undefined) return undefined;
     const channel = new LocalChannel(key);
     this.#channels.set(key, channel);
-    for (const connection of few.items(connections)) attach(connection, channel);
+    for (const connection of few.items(connections)) connection.hear(channel);
     return channel;
   }
 
@@ -79,9 +76,4 @@ export class Users {
     if (this.#channels.size === 0) return undefined;
     return this.#channels.get(channelKey(app, `#user:${userId}`));
   }
-}
-
-function attach(connection: Connection, channel: LocalChannel): void {
-  channel.subscribers[connection.codecIndex]!++;
-  connection.hear(channel.topics[connection.codecIndex]!);
 }
