@@ -4,14 +4,13 @@ import fc from "fast-check";
 
 import type { PublishRequest } from "../../../src/core/broker.js";
 import { Encoding } from "../../../src/protocol/messages.js";
+import { decodeEnvelope, readEntry } from "../../../src/redis/envelope-reader.js";
 import {
   ENVELOPE_VERSION_BEFORE,
   POSITIONED_VERSION,
-  decodeEnvelope,
   encodeEnvelope,
   encodeItems,
   encodePositionedHead,
-  readEntry,
 } from "../../../src/redis/envelope.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../src/redis/packing.js";
 
