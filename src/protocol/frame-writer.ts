@@ -1,5 +1,7 @@
 /** A growing buffer that one codec writes its frames into, over and over. */
 
+import { unitAt } from "./unit-at.js";
+
 const INITIAL_BYTES = 16_384;
 /** A buffer that one huge frame made larger than this is let go of afterwards. */
 const KEEP_BYTES = 1_048_576;
@@ -27,7 +29,7 @@ export class FrameWriter {
     const buffer = this.#buffer;
     const from = this.position;
     for (let i = 0; i < length; i++) {
-      const unit = text.charCodeAt(i);
+      const unit = unitAt(text, i);
       if (unit >= 0x80) return false;
       buffer[from + i] = unit;
     }

@@ -4,6 +4,8 @@
  * hands out the string whose hash is known already.
  */
 
+import { unitAt } from "./unit-at.js";
+
 const SLOTS = 4_096;
 /** Longer texts are not kept: at most SLOTS times this many characters stay in memory. */
 const KEPT_BYTES_MAX = 64;
@@ -19,17 +21,17 @@ export function shortTextAt(bytes: Uint8Array, start: number, end: number): stri
   for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + bytes[i]!) | 0;
   const slot = (hash ^ (hash >>> 9)) & (SLOTS - 1);
   const known = kept[slot]!;
-  if (known.length === length && isAt(known, bytes, start)) return known;
+  if (known.length === length && isAt(known, length, bytes, start)) return known;
   const text = textAt(bytes, start, end);
   kept[slot] = text;
   return text;
 }
 
 /** Whether the bytes are this text; never true for text beyond ASCII, as UTF-8 bytes are not its units. */
-function isAt(text: string, bytes: Uint8Array, start: number): boolean {
-  for (let i = 0; i < text.length; i++) {
+function isAt(text: string, length: number, bytes: Uint8Array, start: number): boolean {
+  for (let i = 0; i < length; i++) {
     const byte = bytes[start + i]!;
-    if (byte >= 0x80 || text.charCodeAt(i) !== byte) return false;
+    if (byte >= 0x80 || unitAt(text, i) !== byte) return false;
   }
   return true;
 }

@@ -1,3 +1,5 @@
+import { shardOf } from "./shard.js";
+
 /**
  * Every name that Starling uses in Redis. `prefix` is "ws:" unless configured.
  * @param cluster  a script's keys and the channel that it publishes to must share a slot
@@ -7,6 +9,7 @@ export function createKeys(prefix: string, cluster = false) {
     { length: SESSION_BUCKETS },
     (_, bucket) => `${prefix}session:{s${String(bucket).padStart(2, "0")}}:`,
   );
+  const sessionPrefix = (session: string): string => sessionPrefixes[sessionBucket(session)]!;
   return {
     /** Hash: connection id -> ConnectionRecord as JSON. */
     connections: (node: string) => `${prefix}connections:${node}`,
@@ -15,7 +18,9 @@ export function createKeys(prefix: string, cluster = false) {
     /** Sorted set: ids of the nodes that registered, by Redis's clock at the last renewal. */
     nodes: `${prefix}nodes`,
     /** String: one session, as lua/session-save.lua lays it out; one slot per bucket. */
-    session: (session: string) => sessionPrefixes[sessionBucket(session)]! + session,
+    session: (session: string) => sessionPrefix(session) + session,
+    /** What stands before the session in its name. */
+    sessionPrefix,
     /** Hash: settings that must be one for all nodes. */
     fleet: `${prefix}fleet`,
 
@@ -54,11 +59,6 @@ export type Keys = ReturnType<typeof createKeys>;
 /** Scripts work on many sessions at once, and in Cluster all their keys must share a slot. */
 export const SESSION_BUCKETS = 16;
 
-/** From 0: FNV-1a of the id's UTF-16 units. */
 export function sessionBucket(session: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < session.length; at++) {
-    hash = Math.imul(hash ^ session.charCodeAt(at), 0x01000193);
-  }
-  return (hash >>> 0) % SESSION_BUCKETS;
+  return shardOf(session, SESSION_BUCKETS);
 }

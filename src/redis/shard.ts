@@ -1,9 +1,12 @@
-/** Which bus shard carries a channel: FNV-1a of its key. Every node must compute the same. */
+import { unitAt } from "../protocol/unit-at.js";
+
+/** Which of so many carries a channel, or holds a session: FNV-1a of its name's UTF-16 units. Every node must compute the same. */
 export function shardOf(key: string, shards: number): number {
   if (shards === 1) return 0;
+  const { length } = key;
   let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) {
-    hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  for (let at = 0; at < length; at++) {
+    hash = Math.imul(hash ^ unitAt(key, at), 0x01000193);
   }
   return (hash >>> 0) % shards;
 }
