@@ -49,7 +49,7 @@ export class Identifiers {
   #draw(block: number): Buffer {
     const counts = Buffer.alloc(SECRETS_IN_BLOCK * SECRET_BYTES);
     for (let i = 0; i < SECRETS_IN_BLOCK; i++) {
-      counts.writeBigUInt64BE(BigInt(block * SECRETS_IN_BLOCK + i), i * SECRET_BYTES);
+      counts.writeDoubleBE(block * SECRETS_IN_BLOCK + i, i * SECRET_BYTES);
     }
     return this.#cipher.update(counts);
   }

@@ -296,17 +296,20 @@ const control = new FrameWriter();
 
 function encode(message: ServerMessage): Uint8Array {
   control.restart(0);
-  control.utf8(message.type === "welcome" ? welcomeText(message) : JSON.stringify(message));
+  if (message.type === "welcome") writeWelcome(message);
+  else control.utf8(JSON.stringify(message));
   return control.written();
 }
 
-/** The last welcome, and how it goes on behind what is its connection's own. */
+/** The last welcome, and what stands around that which is its connection's own. */
 let lastWelcome: WelcomeMessage | undefined;
-let welcomeHead = "";
-let welcomeTail = "";
+let welcomeHead = new Uint8Array(0);
+let welcomeTail = new Uint8Array(0);
+const SESSION_KEY = Buffer.from('","session":"');
+const RESUME_KEY = Buffer.from('","resume":"');
 
 /** Those of a node differ in three texts, of which none has anything that JSON escapes. */
-function welcomeText(message: WelcomeMessage): string {
+function writeWelcome(message: WelcomeMessage): void {
   const { type, node, connection, session, resume, heartbeat, limits, authenticate } = message;
   if (
     lastWelcome?.limits !== limits ||
@@ -315,10 +318,16 @@ function welcomeText(message: WelcomeMessage): string {
     lastWelcome.authenticate !== authenticate
   ) {
     lastWelcome = message;
-    welcomeHead = JSON.stringify({ type, node }).slice(0, -1);
-    welcomeTail = JSON.stringify({ heartbeat, limits, authenticate }).slice(1);
+    welcomeHead = Buffer.from(`${JSON.stringify({ type, node }).slice(0, -1)},"connection":"`);
+    welcomeTail = Buffer.from(`",${JSON.stringify({ heartbeat, limits, authenticate }).slice(1)}`);
   }
-  return `${welcomeHead},"connection":"${connection}","session":"${session}","resume":"${resume}",${welcomeTail}`;
+  control.bytes(welcomeHead);
+  control.ascii(connection);
+  control.bytes(SESSION_KEY);
+  control.ascii(session);
+  control.bytes(RESUME_KEY);
+  control.ascii(resume);
+  control.bytes(welcomeTail);
 }
 
 export const jsonCodec: Codec = {

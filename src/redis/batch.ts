@@ -1,6 +1,7 @@
 /** Writes one batch of connection state: few round trips, and what failed comes back to be kept. */
 
 import type { RegisteredConnection, SessionRecord } from "../core/registry.js";
+import { FrameWriter } from "../protocol/frame-writer.js";
 import { chunks } from "./chunks.js";
 import { hashSecret, type Outcome, type Ownership, type SessionSave, type SessionStore } from "./sessions.js";
 
@@ -29,8 +30,10 @@ export interface Ending extends Ownership {
 export interface Field {
   readonly id: string;
   /** undefined: removed. */
-  readonly json: string | undefined;
   readonly connection: RegisteredConnection | undefined;
+  readonly session: string;
+  /** What is kept of the session, whose fields are also its connection's: making JSON of them once is enough. */
+  readonly json: string;
 }
 
 export type LiveSave = SessionSave & { readonly connection: RegisteredConnection };
@@ -47,7 +50,7 @@ export interface Batch {
 export interface BatchTarget {
   readonly sessions: SessionStore;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
-  writeHash(removed: readonly string[], lines: string): Promise<boolean>;
+  writeHash(removed: readonly string[], lines: Uint8Array): Promise<boolean>;
   saved(saves: readonly LiveSave[], outcomes: readonly Outcome[]): void;
   failed(error: unknown): void;
 }
@@ -93,13 +96,36 @@ export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Bat
 
   function writeFields(fields: readonly Field[]): Promise<boolean> {
     const removed: string[] = [];
-    let lines = "";
-    for (const { id, json } of fields) {
-      if (json === undefined) removed.push(id);
-      else lines += `${id} ${json}\n`;
+    lines.restart(0);
+    for (const field of fields) {
+      if (field.connection === undefined) removed.push(field.id);
+      else writeLine(field, field.connection);
     }
-    return target.writeHash(removed, lines);
+    return target.writeHash(removed, lines.written());
   }
+}
+
+const lines = new FrameWriter();
+const CONNECTED_AT = Buffer.from(',"connectedAt":');
+const LAST_ACTIVITY = Buffer.from(',"lastActivity":');
+const SESSION = Buffer.from(',"session":');
+const SPACE = 0x20;
+const CLOSE_BRACE_NEWLINE = 0x7d0a;
+
+/** The connection's own fields are read when they are written, not when they changed. */
+function writeLine({ id, session, json }: Field, { connectedAt, lastActivity }: RegisteredConnection): void {
+  if (!lines.shortAscii(id)) lines.utf8(id);
+  lines.uint8(SPACE);
+  lines.utf8(json);
+  // Over the closing brace.
+  lines.position--;
+  lines.bytes(CONNECTED_AT);
+  lines.digits(connectedAt);
+  lines.bytes(LAST_ACTIVITY);
+  lines.digits(lastActivity);
+  lines.bytes(SESSION);
+  lines.utf8(JSON.stringify(session));
+  lines.uint16(CLOSE_BRACE_NEWLINE);
 }
 
 export function owned(connection: RegisteredConnection, session: string): Ownership {

@@ -155,7 +155,7 @@ export class RedisHistory {
     call.add(items.bytes);
     call.add(packNumbers(rules, layout, identified));
     call.add(freshEpoch());
-    call.add(String(this.#options.messageIdWindowMs));
+    call.add(this.#options.messageIdWindowMs);
     call.add(this.#link.publishCommand);
     return call;
   }

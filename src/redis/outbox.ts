@@ -11,7 +11,6 @@ import {
   type Batch,
   type BatchTarget,
   type Ending,
-  type Field,
   type LiveOwnership,
   type Taking,
 } from "./batch.js";
@@ -41,7 +40,7 @@ export interface OutboxOptions {
   /** Whether the hash holds what was written to it: after a lapse it is written anew from empty. */
   hashStands(): boolean;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
-  writeHash(removed: readonly string[], lines: string): Promise<boolean>;
+  writeHash(removed: readonly string[], lines: Uint8Array): Promise<boolean>;
   /** All that are put and not removed, and perhaps more. */
   connections(): Iterable<RegisteredConnection>;
   /** Another connection owns the session of this one, which is forgotten here. */
@@ -264,14 +263,16 @@ export class Outbox {
 
   async #writeSlice(): Promise<boolean> {
     const batch = emptyBatch();
-    for (const id of drawn(this.#removed)) batch.fields.push({ id, json: undefined, connection: undefined });
+    for (const id of drawn(this.#removed)) {
+      batch.fields.push({ id, connection: undefined, session: "", json: "" });
+    }
     for (const connection of drawn(this.#dirty)) {
       try {
         const session = connection.session();
-        const text = sessionText(session);
-        batch.fields.push(field(connection, session, text));
+        const json = sessionText(session);
+        batch.fields.push({ id: connection.id, connection, session: session.session, json });
         connection.registryState = "written";
-        this.#plan(connection, session, text, batch);
+        this.#plan(connection, session, json, batch);
       } catch (error) {
         // One connection that cannot tell its state must not cost the others theirs.
         const fault = { connection: connection.id, error: String(error) };
@@ -287,8 +288,8 @@ export class Outbox {
 
   /** @returns whether nothing failed */
   #keep(failed: Batch): boolean {
-    for (const { id, json } of failed.fields) {
-      if (json === undefined && this.#options.hashStands()) this.#removed.add(id);
+    for (const { id, connection } of failed.fields) {
+      if (connection === undefined && this.#options.hashStands()) this.#removed.add(id);
     }
     for (const { connection, session } of failed.ends) {
       if (connection.registryState !== "absent") connection.storedSession ??= session;
@@ -307,7 +308,7 @@ export class Outbox {
   #plan(
     connection: RegisteredConnection,
     session: SessionRecord,
-    text: string,
+    json: string,
     { saves, ends }: Batch,
   ): void {
     if (!this.#settle(connection, session)) return;
@@ -318,7 +319,7 @@ export class Outbox {
         owner: connection.id,
         generation: connection.storedGeneration,
         secretHash: secretHashOf(connection),
-        json: text,
+        json,
         released: false,
         connection,
       });
@@ -345,16 +346,6 @@ export class Outbox {
       else this.#soil(connection);
     }
   }
-}
-
-/** Read when it is written, not when it changed. */
-function field(connection: RegisteredConnection, { session }: SessionRecord, text: string): Field {
-  const { id, connectedAt, lastActivity } = connection;
-  // The session's own fields and some more: making JSON of them once is enough.
-  const json =
-    `${text.slice(0, -1)},"connectedAt":${connectedAt},"lastActivity":${lastActivity},` +
-    `"session":${JSON.stringify(session)}}`;
-  return { id, json, connection };
 }
 
 /** Takes up to a slice out of a set. */

@@ -21,11 +21,12 @@ import {
   type RedisOptions,
 } from "./client.js";
 import { createKeys } from "./keys.js";
+import { LaidCall } from "./laid-call.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { createReaper } from "./reaper.js";
 import { requireRights, startFailure } from "./rights.js";
-import { loadScript, runScript } from "./scripts.js";
+import { loadScript } from "./scripts.js";
 import { createSessionStore, hashSecret } from "./sessions.js";
 
 const WRITE = loadScript("connections-write");
@@ -70,6 +71,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   const keys = createKeys(options.redis.prefix);
   const redis = createRedisClient(options.redis, "state", log);
   const sessions = createSessionStore(redis, keys, sessionTtlMs);
+  const call = new LaidCall();
   let handlers: RegistryHandlers | undefined;
   let touchTimer: NodeJS.Timeout | undefined;
   let stopping: Promise<void> | undefined;
@@ -95,11 +97,14 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     canWrite: () => isReady(redis) && lease.claimed,
     hashStands: () => lease.claimed,
     async writeHash(removed, lines) {
-      const args = [lease.value, lease.hashTtlMs, lines, ...removed];
-      const names = [keys.node(nodeId), keys.connections(nodeId)];
-      if ((await runScript(redis, WRITE, names, args)) === 1) return true;
+      const { value } = lease;
+      call.restart(keys.connections(nodeId));
+      call.addKey(keys.node(nodeId));
+      call.addKey(keys.connections(nodeId));
+      for (const argument of [value, lease.hashTtlMs, lines, ...removed]) call.add(argument);
+      if ((await call.run(redis, WRITE)) === 1) return true;
       // A write of a former registration says nothing about the present one.
-      if (args[0] === lease.value) lease.lapse("a write found it gone");
+      if (value === lease.value) lease.lapse("a write found it gone");
       return false;
     },
     connections: () => handlers?.connections() ?? [],

@@ -292,6 +292,15 @@ describe("two nodes", () => {
     expect(await redis.get(keys.session("s-a.1"))).toMatch(/^a\.1 2 .*"channels":\["room"\]/);
   });
 
+  it("write and touch a session whose names are not ASCII as any other", async () => {
+    const store = createSessionStore(redis, keys, SESSION_TTL_MS);
+    const owned = { session: "s-\u00e9", owner: "a.\u20ac", generation: 3 };
+    const json = '{"app":"main","userId":"\u00fc","channels":["room"]}';
+    expect(await store.save([{ ...owned, secretHash: "x", json, released: false }])).toEqual(["done"]);
+    expect(await redis.get(keys.session("s-\u00e9"))).toBe(`a.\u20ac 3 x ${json}`);
+    expect(await store.touch([owned, { ...owned, session: "s-gone" }])).toEqual(["done", "gone"]);
+  });
+
   it("give one of two that ask at once the session", async () => {
     const [a, b] = await Promise.all([startNode("a"), startNode("b")]);
     for (let at = 0; at < 20; at++) {
