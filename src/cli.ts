@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "./cli/v8-flags.js";
 import { run } from "./cli/run.js";
 
 const exitCode = await run(process.argv.slice(2));
