@@ -4,7 +4,7 @@ import { Buckets } from "../core/stats.js";
 import { gauge, histogram } from "./collectors.js";
 
 /** Every stall longer than this is seen. A look costs an idle process a tenth of a millisecond: it must wake up. */
-const SAMPLE_MS = 250;
+const SAMPLE_MS = 500;
 const NANOSECONDS = 1e9;
 
 /**
