@@ -223,10 +223,16 @@ const CONTENT_KEY = '"content":';
 /** What still stands at the writer's start. */
 let writtenHead: Uint8Array | undefined;
 const EPOCHS_KEPT = 4_096;
-/** The last sender, and how its frames end where nothing follows it. */
-let tailConnection: string | undefined;
-let tailUser: string | undefined;
-let tail = new Uint8Array(0);
+interface Tail {
+  readonly connection: string;
+  readonly user: string | undefined;
+  readonly bytes: Uint8Array;
+}
+
+/** How the frames of the last sender end where nothing follows it, and those of senders before. */
+let tail: Tail | undefined;
+const tails = new Map<string, Tail>();
+const TAILS_KEPT = 4_096;
 
 function head(channel: string): Uint8Array {
   // The channel grammar admits nothing that JSON escapes.
@@ -256,8 +262,8 @@ function encodePublication(head: Uint8Array, publication: Publication): Uint8Arr
   if (from === undefined) {
     writer.ascii("}");
   } else {
-    if (from.connection !== tailConnection || from.user !== tailUser) keepTail(from);
-    writer.bytes(tail);
+    if (tail === undefined || !isOf(tail, from)) tail = tailOf(from);
+    writer.bytes(tail.bytes);
   }
   if (event === undefined && tags === undefined && position === undefined) return writer.written();
   // Over the closing brace.
@@ -282,14 +288,20 @@ function keepEpochTail(epoch: string): Uint8Array {
   return setBounded(epochTails, EPOCHS_KEPT, epoch, Buffer.from(`,"epoch":${JSON.stringify(epoch)}}`));
 }
 
-function keepTail({ connection, user }: Sender): void {
+function isOf({ connection, user }: Tail, from: Sender): boolean {
+  return connection === from.connection && user === from.user;
+}
+
+function tailOf(from: Sender): Tail {
+  const known = tails.get(from.connection);
+  if (known !== undefined && isOf(known, from)) return known;
+  const { connection, user } = from;
   const sender =
     user === undefined
       ? `{"connection":"${connection}"}`
       : `{"connection":"${connection}","user":${JSON.stringify(user)}}`;
-  tail = Buffer.from(`,"from":${sender}}`);
-  tailConnection = connection;
-  tailUser = user;
+  const bytes = Buffer.from(`,"from":${sender}}`);
+  return setBounded(tails, TAILS_KEPT, connection, { connection, user, bytes });
 }
 
 const control = new FrameWriter();
