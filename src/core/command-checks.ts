@@ -1,6 +1,7 @@
 /** What several commands check and say. */
 
 import { checkChannelName, isServerChannel } from "../protocol/channel-name.js";
+import type { Codec } from "../protocol/codec.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import type { Command, CommandId } from "../protocol/messages.js";
 import type { Identity } from "./authorizer.js";
@@ -12,6 +13,22 @@ import * as few from "./few.js";
 
 export function reply(connection: Connection, id: CommandId | undefined, fields: object): void {
   if (id !== undefined) connection.send({ type: "reply", id, ...fields });
+}
+
+/** @throws StarlingError too_large, bad_frame */
+export function checkFrame(frame: Uint8Array, binary: boolean, codec: Codec, maxBytes: number): void {
+  if (frame.length > maxBytes) {
+    throw new StarlingError(
+      "too_large",
+      `the frame has ${frame.length} bytes, at most ${maxBytes} are allowed`,
+    );
+  }
+  if (binary !== codec.binary) {
+    throw new StarlingError(
+      "bad_frame",
+      `this connection speaks ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
+    );
+  }
 }
 
 /** @throws StarlingError unauthorized */

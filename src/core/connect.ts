@@ -1,16 +1,31 @@
 /** How a connection gets its identity and its session: connect, refresh, and what the application changes. */
 
 import { StarlingError } from "../protocol/errors.js";
-import type { Command, ConnectReply, Position } from "../protocol/messages.js";
+import type { Command, ConnectReply, Position, WelcomeMessage } from "../protocol/messages.js";
 import type { Identity } from "./authorizer.js";
 import { checkMaySubscribe, countRecovery, identityOf, isSubscribed, reply } from "./command-checks.js";
 import type { Connection } from "./connection.js";
-import type { EdgeContext } from "./context.js";
+import type { EdgeContext, Terms } from "./context.js";
 import * as few from "./few.js";
 import { standingOf } from "./standing.js";
 
 /** One for all: a list each would cost a node that holds very many connections. */
 const NONE: readonly string[] = [];
+
+/** What every connection hears first. */
+export function welcome({ id, sessionId, resumeToken }: Connection, terms: Terms): WelcomeMessage {
+  const { node, heartbeat, limits, authenticate } = terms;
+  return {
+    type: "welcome",
+    node,
+    connection: id,
+    session: sessionId,
+    resume: resumeToken,
+    heartbeat,
+    limits,
+    authenticate,
+  };
+}
 
 /**
  * Takes on what a token proves; the caller has it registered, unless it closed meanwhile.

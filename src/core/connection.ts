@@ -6,12 +6,14 @@
 import { CODECS } from "../protocol/codecs.js";
 import type { Codec } from "../protocol/codec.js";
 import { CommandError } from "../protocol/command-fields.js";
-import { CLOSE_CODES, ERROR_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
-import type { CommandId, ErrorMessage, Position, ServerMessage } from "../protocol/messages.js";
+import { CLOSE_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
+import type { CommandId, Position, ServerMessage } from "../protocol/messages.js";
+import { closingMessage, errorMessage } from "../protocol/refusals.js";
 import type { Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
+import { checkFrame } from "./command-checks.js";
 import { execute } from "./commands.js";
-import { authenticate } from "./connect.js";
+import { authenticate, welcome } from "./connect.js";
 import type { EdgeContext } from "./context.js";
 import type { Few } from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
@@ -185,16 +187,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     if (this.identity === undefined) {
       expiry.at(Date.now() / 1000 + options.connectTimeoutMs / 1000, this);
     }
-    this.send({
-      type: "welcome",
-      node: terms.node,
-      connection: this.id,
-      session: this.sessionId,
-      resume: this.resumeToken,
-      heartbeat: terms.heartbeat,
-      limits: terms.limits,
-      authenticate: terms.authenticate,
-    });
+    this.send(welcome(this, terms));
     const token = this.#extras?.token;
     if (token !== undefined) {
       this.#setExtra("token", undefined);
@@ -243,18 +236,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     // Taken for what cannot be read too; told only once the frame's id is known.
     const over = takeRate(this, options.rate, frame.length, nowMs);
     try {
-      if (frame.length > options.maxFrameBytes) {
-        throw new StarlingError(
-          "too_large",
-          `the frame has ${frame.length} bytes, at most ${options.maxFrameBytes} are allowed`,
-        );
-      }
-      if (binary !== this.codec.binary) {
-        throw new StarlingError(
-          "bad_frame",
-          `this connection speaks ${this.codec.subprotocol}: send ${this.codec.binary ? "binary" : "text"} frames`,
-        );
-      }
+      checkFrame(frame, binary, this.codec, options.maxFrameBytes);
       const command = this.codec.decode(frame);
       id = command.id;
       if (over !== undefined) throw rateError(over, options.rate, frame.length);
@@ -332,15 +314,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       return;
     }
     this.#edge.stats.reject(error.code);
-    const answer: ErrorMessage = {
-      type: "error",
-      ...(id === undefined ? {} : { id }),
-      code: error.code,
-      message: error.message,
-      temporary: ERROR_CODES[error.code].temporary,
-      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-    };
-    this.send(answer);
+    this.send(errorMessage(error, id));
   }
 
   /** Says why, closes, and forgets. */
@@ -351,16 +325,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const reason = options.reason ?? name;
     // A slow reader would not read it, and has no room for it.
     if (name !== "slow_reader") {
-      socket.send(
-        this.codec.encode({
-          type: "closing",
-          code,
-          reason,
-          reconnect: mayReconnect(code),
-          ...(options.retryAfterMs === undefined ? {} : { retryAfterMs: options.retryAfterMs }),
-        }),
-        this.codec.binary,
-      );
+      const last = this.codec.encode(closingMessage(code, reason, options.retryAfterMs));
+      socket.send(last, this.codec.binary);
     }
     this.#socket = undefined;
     socket.end(code, reason);
