@@ -22,9 +22,10 @@ import {
   type Publication,
   type Sender,
   type ServerMessage,
-  type WelcomeMessage,
 } from "./messages.js";
+import { writeWelcome } from "./json-welcome.js";
 import { isMapByte } from "./msgpack-scan.js";
+import { ownBytes } from "./own-bytes.js";
 import { bufferAt, shortTextAt, textAt } from "./text-cache.js";
 import { writeMsgpackAsJson } from "./transcode.js";
 
@@ -236,7 +237,7 @@ const TAILS_KEPT = 4_096;
 
 function head(channel: string): Uint8Array {
   // The channel grammar admits nothing that JSON escapes.
-  return Buffer.from(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
+  return ownBytes(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
 }
 
 function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {
@@ -285,7 +286,7 @@ const OFFSET_KEY = Buffer.from(',"offset":');
 const epochTails = new Map<string, Uint8Array>();
 
 function keepEpochTail(epoch: string): Uint8Array {
-  return setBounded(epochTails, EPOCHS_KEPT, epoch, Buffer.from(`,"epoch":${JSON.stringify(epoch)}}`));
+  return setBounded(epochTails, EPOCHS_KEPT, epoch, ownBytes(`,"epoch":${JSON.stringify(epoch)}}`));
 }
 
 function isOf({ connection, user }: Tail, from: Sender): boolean {
@@ -300,7 +301,7 @@ function tailOf(from: Sender): Tail {
     user === undefined
       ? `{"connection":"${connection}"}`
       : `{"connection":"${connection}","user":${JSON.stringify(user)}}`;
-  const bytes = Buffer.from(`,"from":${sender}}`);
+  const bytes = ownBytes(`,"from":${sender}}`);
   return setBounded(tails, TAILS_KEPT, connection, { connection, user, bytes });
 }
 
@@ -308,38 +309,9 @@ const control = new FrameWriter();
 
 function encode(message: ServerMessage): Uint8Array {
   control.restart(0);
-  if (message.type === "welcome") writeWelcome(message);
+  if (message.type === "welcome") writeWelcome(control, message);
   else control.utf8(JSON.stringify(message));
   return control.written();
-}
-
-/** The last welcome, and what stands around that which is its connection's own. */
-let lastWelcome: WelcomeMessage | undefined;
-let welcomeHead = new Uint8Array(0);
-let welcomeTail = new Uint8Array(0);
-const SESSION_KEY = Buffer.from('","session":"');
-const RESUME_KEY = Buffer.from('","resume":"');
-
-/** Those of a node differ in three texts, of which none has anything that JSON escapes. */
-function writeWelcome(message: WelcomeMessage): void {
-  const { type, node, connection, session, resume, heartbeat, limits, authenticate } = message;
-  if (
-    lastWelcome?.limits !== limits ||
-    lastWelcome.heartbeat !== heartbeat ||
-    lastWelcome.node !== node ||
-    lastWelcome.authenticate !== authenticate
-  ) {
-    lastWelcome = message;
-    welcomeHead = Buffer.from(`${JSON.stringify({ type, node }).slice(0, -1)},"connection":"`);
-    welcomeTail = Buffer.from(`",${JSON.stringify({ heartbeat, limits, authenticate }).slice(1)}`);
-  }
-  control.bytes(welcomeHead);
-  control.ascii(connection);
-  control.bytes(SESSION_KEY);
-  control.ascii(session);
-  control.bytes(RESUME_KEY);
-  control.ascii(resume);
-  control.bytes(welcomeTail);
 }
 
 export const jsonCodec: Codec = {

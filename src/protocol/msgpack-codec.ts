@@ -138,7 +138,8 @@ function put(bytes: Buffer): void {
 
 /** Behind the byte that says how many fields there are. */
 function head(channel: string): Uint8Array {
-  return Buffer.concat([TYPE_MESSAGE_CHANNEL, pack(channel), CONTENT]);
+  // In memory of its own, as ownBytes has it.
+  return Uint8Array.from(Buffer.concat([TYPE_MESSAGE_CHANNEL, pack(channel), CONTENT]));
 }
 
 function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {

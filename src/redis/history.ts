@@ -162,7 +162,9 @@ export class RedisHistory {
 
   #keepNames(shard: number, key: ChannelKey): Uint8Array {
     const { keys } = this.#link;
-    return setBounded(this.#names, NAMES_KEPT, key, laid(keys.history(shard, key), keys.meta(shard, key)));
+    // In memory of their own, as ownBytes has it.
+    const names = Uint8Array.from(laid(keys.history(shard, key), keys.meta(shard, key)));
+    return setBounded(this.#names, NAMES_KEPT, key, names);
   }
 
   #answers(count: number, positions: unknown, trouble: string, unpublished: string): Answer[] {
