@@ -37,6 +37,11 @@ export class FrameWriter {
     return true;
   }
 
+  /** Mostly ASCII. */
+  shortText(text: string): void {
+    if (!this.shortAscii(text)) this.utf8(text);
+  }
+
   utf8(text: string): void {
     // A UTF-16 unit is at most three bytes of UTF-8.
     this.#reserve(text.length * 3);

@@ -26,15 +26,16 @@ export interface Ending extends Ownership {
   readonly json: string | undefined;
 }
 
-/** Of the connections hash. */
-export interface Field {
-  readonly id: string;
-  /** undefined: removed. */
-  readonly connection: RegisteredConnection | undefined;
+/** To be written into the connections hash. */
+interface LiveField {
+  readonly connection: RegisteredConnection;
   readonly session: string;
   /** What is kept of the session, whose fields are also its connection's: making JSON of them once is enough. */
   readonly json: string;
 }
+
+/** Of the connections hash: written, or removed. */
+export type Field = LiveField | { readonly connection: undefined; readonly id: string };
 
 export type LiveSave = SessionSave & { readonly connection: RegisteredConnection };
 export type LiveOwnership = Ownership & { readonly connection: RegisteredConnection };
@@ -81,7 +82,7 @@ export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Bat
     }
   }
 
-  write(chunks(batch.fields, CHUNK_FIELDS, CHUNK_CHARACTERS, length), writeFields, failed.fields);
+  write(chunks(batch.fields, CHUNK_FIELDS, CHUNK_CHARACTERS, lengthOfField), writeFields, failed.fields);
   const save = async (group: LiveSave[]): Promise<void> => target.saved(group, await sessions.save(group));
   write(sessions.group(batch.saves, length), save, failed.saves);
   write(sessions.group(batch.ends), (group) => sessions.end(group), failed.ends);
@@ -99,7 +100,7 @@ export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Bat
     lines.restart(0);
     for (const field of fields) {
       if (field.connection === undefined) removed.push(field.id);
-      else writeLine(field, field.connection);
+      else writeLine(field);
     }
     return target.writeHash(removed, lines.written());
   }
@@ -113,16 +114,16 @@ const SPACE = 0x20;
 const CLOSE_BRACE_NEWLINE = 0x7d0a;
 
 /** The connection's own fields are read when they are written, not when they changed. */
-function writeLine({ id, session, json }: Field, { connectedAt, lastActivity }: RegisteredConnection): void {
-  if (!lines.shortAscii(id)) lines.utf8(id);
+function writeLine({ connection, session, json }: LiveField): void {
+  lines.shortText(connection.id);
   lines.uint8(SPACE);
   lines.utf8(json);
   // Over the closing brace.
   lines.position--;
   lines.bytes(CONNECTED_AT);
-  lines.digits(connectedAt);
+  lines.digits(connection.connectedAt);
   lines.bytes(LAST_ACTIVITY);
-  lines.digits(lastActivity);
+  lines.digits(connection.lastActivity);
   lines.bytes(SESSION);
   lines.utf8(JSON.stringify(session));
   lines.uint16(CLOSE_BRACE_NEWLINE);
@@ -140,6 +141,10 @@ export function ownedLive(connection: RegisteredConnection, session: string): Li
 export function secretHashOf(connection: RegisteredConnection): string {
   // Not kept: a hash takes a microsecond and 64 bytes.
   return hashSecret(connection.resumeSecret);
+}
+
+function lengthOfField(field: Field): number {
+  return field.connection === undefined ? 0 : field.json.length;
 }
 
 function length(item: { readonly json: string | undefined }): number {

@@ -67,9 +67,9 @@ export class LaidCall {
   /** Ends it: another may be laid at once. Strings come back as bytes. Rejects as the client does. */
   async run(redis: RedisClient, { sha1, lua }: Script): Promise<unknown> {
     const key = this.#key;
-    const parts = 3 + this.#keys + this.#arguments;
-    const keys = laid(String(this.#keys));
-    const head = Buffer.concat([Buffer.from(`*${parts}\r\n`), laid("EVALSHA", sha1), keys]);
+    const keys = String(this.#keys);
+    const count = Buffer.from(`*${3 + this.#keys + this.#arguments}\r\n`);
+    const head = Buffer.concat([count, laid("EVALSHA", sha1, keys)]);
     const rest = this.#writer.written();
     const buffer = spareBuffer(head.length + rest.length);
     const bytes = buffer.subarray(0, head.length + rest.length);
@@ -78,9 +78,8 @@ export class LaidCall {
     const reply = await knownOrInFull(
       () => redis.sendCommand(new LaidCommand("EVALSHA", key, bytes)),
       () => {
-        const inFull = Buffer.concat([Buffer.from(`*${parts}\r\n`), laid("EVAL", lua), keys]);
-        const command = new LaidCommand("EVAL", key, Buffer.concat([inFull, bytes.subarray(head.length)]));
-        return redis.sendCommand(command);
+        const inFull = Buffer.concat([count, laid("EVAL", lua, keys), bytes.subarray(head.length)]);
+        return redis.sendCommand(new LaidCommand("EVAL", key, inFull));
       },
     );
     // Redis has answered, so all of it was sent; after an error it may yet be read.

@@ -263,14 +263,12 @@ export class Outbox {
 
   async #writeSlice(): Promise<boolean> {
     const batch = emptyBatch();
-    for (const id of drawn(this.#removed)) {
-      batch.fields.push({ id, connection: undefined, session: "", json: "" });
-    }
+    for (const id of drawn(this.#removed)) batch.fields.push({ id, connection: undefined });
     for (const connection of drawn(this.#dirty)) {
       try {
         const session = connection.session();
         const json = sessionText(session);
-        batch.fields.push({ id: connection.id, connection, session: session.session, json });
+        batch.fields.push({ connection, session: session.session, json });
         connection.registryState = "written";
         this.#plan(connection, session, json, batch);
       } catch (error) {
@@ -288,8 +286,8 @@ export class Outbox {
 
   /** @returns whether nothing failed */
   #keep(failed: Batch): boolean {
-    for (const { id, connection } of failed.fields) {
-      if (connection === undefined && this.#options.hashStands()) this.#removed.add(id);
+    for (const field of failed.fields) {
+      if (field.connection === undefined && this.#options.hashStands()) this.#removed.add(field.id);
     }
     for (const { connection, session } of failed.ends) {
       if (connection.registryState !== "absent") connection.storedSession ??= session;

@@ -176,7 +176,7 @@ function writeOwner(owner: string, generation: number): void {
 }
 
 function writeWord(word: string): void {
-  if (!lines.shortAscii(word)) lines.utf8(word);
+  lines.shortText(word);
   lines.uint8(SPACE);
 }
 

@@ -1,6 +1,9 @@
 import { unitAt } from "../protocol/unit-at.js";
 
-/** Which of so many carries a channel, or holds a session: FNV-1a of its name's UTF-16 units. Every node must compute the same. */
+/**
+ * Which of so many carries a channel, or holds a session: FNV-1a of its name's UTF-16 units. Every node must
+ * compute the same.
+ */
 export function shardOf(key: string, shards: number): number {
   if (shards === 1) return 0;
   const { length } = key;
