@@ -251,7 +251,7 @@ describe("the bench attached to", () => {
     const { result, json } = await bench(
       ...["fanout", "ingest", "--attach", server.url, "--protocol", "centrifugo", "--token", "right"],
     );
-    expectClean(result, ["fanout", "fanout", "ingest"]);
+    expectClean(result, ["fanout", "fanout", "fanout", "ingest"]);
     expect(result.runs[0]?.protocol).toBe("centrifugo");
     expect(server.closed).toEqual([]);
     expect(json).not.toContain("right");
@@ -262,7 +262,7 @@ describe("the bench attached to", () => {
     const { result, stdout, json } = await bench(
       ...["fanout", "ingest", "--attach", server.url, "--protocol", "pusher", "--secret", APP.secret],
     );
-    expectClean(result, ["fanout", "fanout", "ingest"]);
+    expectClean(result, ["fanout", "fanout", "fanout", "ingest"]);
     expect(server.closed).toEqual([]);
     expect(stdout).toContain("--secret ...");
     expect(stdout + json).not.toContain(APP.secret);

@@ -47,6 +47,14 @@ describe("the command line", () => {
     expect(scenarios.fanout.cases(options).map(({ variant }) => variant)).toEqual(["2 x 1,000"]);
   });
 
+  it("compares 1,000 x 10 at one load for all too, unless another is asked for", () => {
+    const variants = (...argv: string[]) =>
+      scenarios.fanout.cases(parseCommand(["fanout", ...argv]).options).map(({ variant }) => variant);
+    expect(variants()).toEqual(["1 x 1,000", "1,000 x 10", "1,000 x 10, 30,000/s"]);
+    expect(variants("--rate", "100")).toEqual(["1 x 1,000, 100/s", "1,000 x 10, 100/s"]);
+    expect(variants("--ack")).toEqual(["1 x 1,000, acknowledged", "1,000 x 10, acknowledged"]);
+  });
+
   it("shows no secret", () => {
     const argv = ["http", "--api-key", "k1", "--token=t1", "--set", "jwt-secret=s1", "--seconds", "3"];
     expect(withoutSecrets(argv).join(" ")).toBe(
