@@ -18,6 +18,7 @@ import {
 export interface BenchCommand {
   readonly scenarios: readonly ScenarioName[];
   readonly peers: readonly PeerName[];
+  /** Of `peers`, or what attached servers are called. */
   readonly reference: string;
   readonly options: BenchOptions;
   readonly jsonFile?: string;
@@ -55,6 +56,7 @@ interface Flags {
   profile?: string;
   set: Record<string, string>;
   attach?: string[];
+  attachAs?: string;
   protocol: ProtocolName;
   attachPids: number[];
   token?: string;
@@ -76,9 +78,20 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
   const quick = flags.quick === true;
   const attach = flags.attach;
   const all = SCENARIO_NAMES.filter((name) => scenarios[name].byDefault);
-  const reference = flags.reference ?? (flags.peers.includes("raw") ? "raw" : flags.peers[0]!);
-  if (attach === undefined && !flags.peers.includes(reference as PeerName)) {
-    program.error(`error: --reference ${reference} is not among --peers ${flags.peers.join(",")}`);
+  const attachedName = flags.attachAs ?? attach?.join(", ");
+  // Alone, unless others are asked for beside it.
+  const peers =
+    attach !== undefined && program.getOptionValueSource("peers") === "default" ? [] : flags.peers;
+  const names = [...peers, ...(attachedName === undefined ? [] : [attachedName])];
+  const reference = flags.reference ?? (peers.includes("raw") ? "raw" : names[0]!);
+  if (!names.includes(reference)) {
+    program.error(`error: --reference ${reference} is not among ${names.join(",")}`);
+  }
+  if (attach === undefined && attachedName !== undefined) {
+    program.error("error: --attach-as names what --attach reaches: give its URL");
+  }
+  if (attachedName !== undefined && peers.includes(attachedName as PeerName)) {
+    program.error(`error: --attach-as ${attachedName} is one of --peers: give another name`);
   }
   if (attach !== undefined && named.length === 0) {
     program.error(`error: --attach needs the names of scenarios: ${SCENARIO_NAMES.join(", ")}`);
@@ -98,8 +111,8 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
   if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
   return {
     scenarios: named.length > 0 ? [...new Set(named)] : all,
-    peers: attach === undefined ? flags.peers : [],
-    reference: attach === undefined ? reference : attach.join(", "),
+    peers,
+    reference,
     planOnly: flags.plan === true,
     ...(flags.json !== undefined && { jsonFile: flags.json }),
     ...(flags.report !== undefined && { reportFile: flags.report }),
@@ -132,6 +145,7 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       ...(profileFolder !== undefined && { profileFolder }),
       ...(attach !== undefined && {
         attach: {
+          name: attachedName!,
           urls: attach,
           protocol: flags.protocol,
           pids: flags.attachPids,
@@ -174,7 +188,7 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
   program.optionsGroup("Who and how often:");
   program
     .addOption(
-      new Option("--peers <list>", `servers: ${PEER_NAMES.join(", ")}`)
+      new Option("--peers <list>", `servers: ${PEER_NAMES.join(", ")}; with --attach none but these`)
         .argParser(listOf("peer", PEER_NAMES))
         .default(DEFAULT_PEERS, DEFAULT_PEERS.join(",")),
     )
@@ -250,9 +264,10 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
   program
     .option(
       "--attach <urls>",
-      "ws:// or wss://, separated by commas; bridge publishes to the first, subscribes at the others",
+      "ws:// or wss://, separated by commas; bridge publishes to the first, subscribes at the others. With --peers beside those",
       urls,
     )
+    .option("--attach-as <name>", "what they are called in results (default: their URLs)")
     .addOption(
       new Option("--protocol <name>", "what they speak").choices(PROTOCOL_NAMES).default("starling-json"),
     )

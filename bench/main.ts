@@ -3,7 +3,7 @@
 import { writeFile } from "node:fs/promises";
 import { CommanderError } from "commander";
 import { parseCommand, type BenchCommand } from "./command.js";
-import { participants, runBench } from "./runner/run.js";
+import { namesOf, participants, runBench } from "./runner/run.js";
 import { withoutSecrets } from "./runner/secret.js";
 import { printable } from "./runner/table.js";
 import { countText, type Case } from "./scenarios/case.js";
@@ -64,12 +64,10 @@ async function main(argv: readonly string[]): Promise<number> {
 function planText({ options }: BenchCommand, cases: readonly Case[], peers: readonly Peer[]): string {
   let total = 0;
   const lines = cases.map((each) => {
-    const { running } = participants(each, peers, options);
-    const count = options.attach === undefined ? running.length : 1;
-    const seconds = each.seconds * count * options.runs;
+    const names = namesOf(participants(each, peers, options).running, options);
+    const seconds = each.seconds * names.length * options.runs;
     total += seconds;
-    const who =
-      options.attach?.urls.join(", ") ?? (running.map(({ name }) => name).join(", ") || "no peer that can");
+    const who = names.join(", ") || "no peer that can";
     return `  ${`${each.scenario}, ${each.variant}`.padEnd(52)} ${duration(seconds).padStart(7)}  ${who}`;
   });
   const runs = `${countText(options.runs)} ${options.runs === 1 ? "run" : "runs"} of each`;

@@ -164,7 +164,7 @@ export interface ScenarioRun {
   readonly scenario: ScenarioName;
   /** The case within the scenario, such as "1 x 1,000" or "2 nodes, fan-out 10, sustained". */
   readonly variant: string;
-  /** A PeerName, or the URL that was attached to. */
+  /** A PeerName, or what attached servers are called. */
   readonly peer: string;
   readonly protocol: ProtocolName;
   /** From 1; runs of one number were made next to each other in time, so their ratios are comparable. */

@@ -33,6 +33,8 @@ export interface BenchOptions {
 }
 
 export interface AttachOptions {
+  /** In results. */
+  readonly name: string;
   readonly urls: readonly string[];
   readonly protocol: ProtocolName;
   readonly pids: readonly number[];

@@ -9,13 +9,13 @@ import { LoadFleet } from "./load-fleet.js";
 import { machineInfo, versions } from "./machine.js";
 import type { BenchOptions } from "./options.js";
 import { stopMeters } from "./measure.js";
-import { placementFor } from "./placement.js";
+import { placementFor, type Placement } from "./placement.js";
 import { summarizeRuns } from "./summary.js";
 import { attachTarget, startTarget, type Target } from "./target.js";
 
 export interface RunOptions {
   readonly cases: readonly Case[];
-  /** None where servers are attached to. */
+  /** Those to start; what is attached to comes after them. */
   readonly peers: readonly Peer[];
   readonly options: BenchOptions;
   readonly command: string;
@@ -62,17 +62,16 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
   const skipped: string[] = [];
   let placementWords = "processes placed by the system";
   for (const each of cases) {
-    const attach = options.attach;
     const taking = participants(each, peers, options);
-    if (attach === undefined) skipped.push(...taking.skipped);
-    const names = attach === undefined ? taking.running.map(({ name }) => name) : [attach.urls.join(", ")];
+    skipped.push(...taking.skipped);
+    const names = namesOf(taking.running, options);
     for (let number = 1; number <= options.runs; number++) {
       for (const [index, name] of names.entries()) {
         if (signal.aborted) break;
         const label = `${each.scenario}, ${each.variant}, ${name}${options.runs > 1 ? `, run ${number} of ${options.runs}` : ""}`;
         run.progress(`${label}: starting`);
         const peer = taking.running[index];
-        const placement = options.pin && attach === undefined ? placementFor(each.nodes) : undefined;
+        const placement = placementOf(each, run);
         if (placement !== undefined) placementWords = placement.words;
         const startedAt = new Date().toISOString();
         try {
@@ -119,14 +118,25 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
   };
 }
 
+/** In the order in which they take their turns. */
+export function namesOf(running: readonly Peer[], { attach }: Pick<BenchOptions, "attach">): string[] {
+  return [...running.map(({ name }) => name), ...(attach === undefined ? [] : [attach.name])];
+}
+
+/** Attached servers stay where they are; the load has its cores as soon as it is compared with others. */
+function placementOf(each: Case, { peers, options }: RunOptions): Placement | undefined {
+  return options.pin && peers.length > 0 ? placementFor(each.nodes) : undefined;
+}
+
 async function withBench(
-  { options, signal }: RunOptions,
+  run: RunOptions,
   each: Case,
   peer: Peer | undefined,
   number: number,
   progress: (text: string) => void,
 ) {
-  const placement = options.pin && peer !== undefined ? placementFor(each.nodes) : undefined;
+  const { options, signal } = run;
+  const placement = placementOf(each, run);
   let load: LoadFleet | undefined;
   let target: Target | undefined;
   let abort: () => void = () => undefined;
@@ -158,7 +168,8 @@ async function withBench(
       target,
       load,
       placement,
-      peer: peer?.name ?? options.attach!.urls.join(", "),
+      peer: peer?.name ?? options.attach!.name,
+      attached: peer === undefined ? options.attach : undefined,
       protocol: protocolOf(peer, options),
       options,
       progress,
@@ -201,6 +212,6 @@ function flatten({ attach, settings, ...options }: BenchOptions): BenchResult["o
       flat[name] = value;
   }
   for (const [name, value] of Object.entries(settings)) flat[`--${name}`] = isSecret(name) ? "..." : value;
-  if (attach !== undefined) flat["attach"] = attach.urls.join(", ");
+  if (attach !== undefined) flat["attach"] = `${attach.name}: ${attach.urls.join(", ")}`;
   return flat;
 }

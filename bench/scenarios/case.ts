@@ -2,14 +2,15 @@
 
 import type { LoadPlan } from "../load/messages.js";
 import type { Bench, TrafficResult } from "../runner/measure.js";
-import type { BenchOptions } from "../runner/options.js";
+import type { AttachOptions, BenchOptions } from "../runner/options.js";
 import type { Figure, PeerFeatures, ProtocolName, ScenarioName, ScenarioRun } from "../types.js";
 
 export type Measured = Pick<ScenarioRun, "figures" | "latency" | "series" | "cpu" | "limited" | "problems">;
 
 export interface CaseBench extends Bench {
-  /** Its name, or the URLs that are attached to. */
   readonly peer: string;
+  /** Where the target is not the bench's own. */
+  readonly attached: AttachOptions | undefined;
   readonly protocol: ProtocolName;
   readonly options: BenchOptions;
 }
@@ -83,7 +84,7 @@ export interface Shape {
   readonly across?: boolean;
 }
 
-export function planOf({ target, protocol, options }: CaseBench, shape: Shape): LoadPlan {
+export function planOf({ target, protocol, options, attached }: CaseBench, shape: Shape): LoadPlan {
   const { urls } = target;
   const across = shape.across === true && urls.length > 1;
   return {
@@ -98,8 +99,8 @@ export function planOf({ target, protocol, options }: CaseBench, shape: Shape): 
     connecting: CONNECTING_MAX,
     payloadBytes: options.payloadBytes,
     acknowledged: options.acknowledged,
-    ...(options.attach?.token !== undefined && { token: options.attach.token }),
-    ...(options.attach?.secret !== undefined && { secret: options.attach.secret }),
+    ...(attached?.token !== undefined && { token: attached.token }),
+    ...(attached?.secret !== undefined && { secret: attached.secret }),
     sources: 1,
     headers: {},
   };

@@ -108,7 +108,7 @@ async function measureMemory(
   restMs: number,
 ): Promise<{ readonly series: readonly Series[]; readonly rssBytes: number }> {
   // Of servers that run elsewhere none listens for the signal, and it would end them.
-  const collecting = bench.options.attach === undefined ? bench.target.pids : [];
+  const collecting = bench.attached === undefined ? bench.target.pids : [];
   const needed = async (): Promise<number> => {
     await sleep(restMs);
     // Once more for what the first one made free, such as ArrayBuffers by their finalizers.

@@ -31,7 +31,7 @@ function httpCase(options: BenchOptions, operation: "publish" | "publish-many", 
       if (apiUrl === undefined) throw new Error("the URL of the server API is not known: give --api-url");
       const publication = { channel: "bench-http", content: "x".repeat(options.payloadBytes) };
       const body = publications === 1 ? publication : { publications: Array(publications).fill(publication) };
-      const apiKey = options.attach?.apiKey;
+      const apiKey = bench.attached?.apiKey;
       const { report, cpu, series } = await runHttpLoad(bench, {
         url: new URL(`/v1/${operation}`, apiUrl).href,
         headers: {

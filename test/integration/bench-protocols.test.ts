@@ -257,6 +257,24 @@ describe("the bench attached to", () => {
     expect(json).not.toContain("right");
   });
 
+  it("Centrifugo measures it beside servers that it starts, turn by turn", { timeout: 60_000 }, async () => {
+    const server = await centrifugo({ token: "right" });
+    const { result, stdout } = await bench(
+      ...["ingest", "--peers", "raw", "--runs", "2", "--attach", server.url, "--protocol", "centrifugo"],
+      ...["--attach-as", "Centrifugo", "--token", "right"],
+    );
+    expectClean(result, Array<string>(4).fill("ingest"));
+    expect(result.runs.map(({ peer, protocol }) => `${peer} ${protocol}`)).toEqual([
+      ...["raw starling-json", "Centrifugo centrifugo", "raw starling-json", "Centrifugo centrifugo"],
+    ]);
+    const row = result.summary.find(({ figure }) => figure.name === "deliveriesPerSecond");
+    expect(row?.peers.map(({ peer, ratio }) => [peer, ratio === undefined])).toEqual([
+      ["raw", true],
+      ["Centrifugo", false],
+    ]);
+    expect(stdout).toMatch(/ingest, 1 x 1 .* raw, Centrifugo\n/);
+  });
+
   it("a Pusher server runs its scenarios by URL, and shows no secret", { timeout: 60_000 }, async () => {
     const server = await pusher();
     const { result, stdout, json } = await bench(

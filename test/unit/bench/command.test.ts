@@ -36,6 +36,12 @@ describe("the command line", () => {
     [["--attach", "ws://127.0.0.1:1"], "needs the names of scenarios"],
     [["--set", "bus shards"], "name=value"],
     [["--peers", "starling", "--reference", "ws"], "not among"],
+    [["--attach-as", "x"], "give its URL"],
+    [["fanout", "--peers", "raw", "--attach", "ws://127.0.0.1:1", "--attach-as", "raw"], "another name"],
+    [
+      ["fanout", "--peers", "raw", "--attach", "ws://127.0.0.1:1", "--reference", "ws"],
+      "not among raw,ws://",
+    ],
     [["--rats", "1"], "unknown option"],
   ])("refuses %o", (argv, why) => {
     expect(refusal(argv)).toContain(why);
@@ -45,6 +51,20 @@ describe("the command line", () => {
     const { options } = parseCommand(["fanout", "--quick", "--seconds", "3", "--channels", "2"]);
     expect(options).toMatchObject({ seconds: 3, warmUpSeconds: 0.3 });
     expect(scenarios.fanout.cases(options).map(({ variant }) => variant)).toEqual(["2 x 1,000"]);
+  });
+
+  it("attaches to servers alone, or beside the peers that are named", () => {
+    const attach = ["ingest", "--attach", "ws://127.0.0.1:1"];
+    const peersOf = (...argv: string[]) => {
+      const { peers, reference } = parseCommand([...attach, ...argv]);
+      return [peers, reference];
+    };
+    expect(peersOf()).toEqual([[], "ws://127.0.0.1:1"]);
+    expect(peersOf("--peers", "starling,raw")).toEqual([["starling", "raw"], "raw"]);
+    expect(peersOf("--peers", "starling", "--attach-as", "theirs", "--reference", "theirs")).toEqual([
+      ["starling"],
+      "theirs",
+    ]);
   });
 
   it("compares 1,000 x 10 at one load for all too, unless another is asked for", () => {
