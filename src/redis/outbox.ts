@@ -165,9 +165,15 @@ export class Outbox {
 
   /** Extends a share of the live sessions; called often enough, that reaches each of them in time. */
   async touch(share: number): Promise<void> {
-    if (!this.#options.canWrite()) return;
+    for (let left = Math.ceil(this.#size * share); left > 0; left -= SLICE) {
+      if (!this.#options.canWrite()) return;
+      await this.#touchNext(Math.min(left, SLICE));
+    }
+  }
+
+  async #touchNext(count: number): Promise<void> {
     const items: LiveOwnership[] = [];
-    for (let left = Math.ceil(this.#size * share); left > 0; left--) {
+    for (let left = count; left > 0; left--) {
       this.#touching ??= this.#options.connections()[Symbol.iterator]();
       const next = this.#touching.next();
       if (next.done === true) {

@@ -10,6 +10,7 @@ import type { Log } from "../../src/core/log.js";
 import type { ConnectionRegistry } from "../../src/core/registry.js";
 import { Stats } from "../../src/core/stats.js";
 import { createKeys } from "../../src/redis/keys.js";
+import { Outbox } from "../../src/redis/outbox.js";
 import { createRedisRegistry } from "../../src/redis/registry.js";
 import { loadScript, runScript } from "../../src/redis/scripts.js";
 import { createSessionStore } from "../../src/redis/sessions.js";
@@ -31,6 +32,7 @@ const children: ChildProcess[] = [];
 interface TestNode {
   readonly registry: ConnectionRegistry;
   readonly core: FakeCore;
+  readonly log: Log;
   readonly logs: string[];
   readonly notified: string[];
   put(id: string, channels?: string[]): FakeConnection;
@@ -62,6 +64,7 @@ function createNode(nodeId: string, options: NodeOptions = {}): TestNode {
   const node: TestNode = {
     registry,
     core,
+    log,
     logs,
     notified,
     put(id, channels = ["room"]) {
@@ -299,6 +302,29 @@ describe("two nodes", () => {
     expect(await store.save([{ ...owned, secretHash: "x", json, released: false }])).toEqual(["done"]);
     expect(await redis.get(keys.session("s-\u00e9"))).toBe(`a.\u20ac 3 x ${json}`);
     expect(await store.touch([owned, { ...owned, session: "s-gone" }])).toEqual(["done", "gone"]);
+  });
+
+  it("are all refreshed where they are more than one turn writes", async () => {
+    const connections = Array.from({ length: 4_500 }, (_, at) => new FakeConnection(`a.${at}`, ["room"]));
+    const outbox = new Outbox({
+      flushIntervalMs: 1,
+      sessions: createSessionStore(redis, keys, SESSION_TTL_MS),
+      log: createNode("a").log,
+      canWrite: () => true,
+      hashStands: () => true,
+      writeHash: () => Promise.resolve(true),
+      connections: () => connections,
+      superseded: () => undefined,
+    });
+    for (const connection of connections) outbox.put(connection);
+    expect(await outbox.flush()).toBe(true);
+    const names = await sessionKeys();
+    expect(names).toHaveLength(4_500);
+    await Promise.all(names.map((name) => redis.pexpire(name, SESSION_TTL_MS / 2)));
+    await outbox.touch(1);
+    const ttls = await Promise.all(names.map((name) => redis.pttl(name)));
+    expect(Math.min(...ttls)).toBeGreaterThan(SESSION_TTL_MS);
+    outbox.close();
   });
 
   it("give one of two that ask at once the session", async () => {
