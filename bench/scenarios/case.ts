@@ -49,9 +49,8 @@ export const CONNECTING_MAX = 256;
  */
 export function sourcesFor(connections: number, { attach }: BenchOptions): number {
   // Elsewhere there is no way back to a 127.0.0.x.
-  return connections <= PORTS_FOUND_AT_ONCE || attach !== undefined
-    ? 1
-    : Math.ceil(connections / PORTS_OF_SOURCE);
+  const near = attach === undefined || attach.urls.every((url) => new URL(url).hostname.startsWith("127."));
+  return near && connections > PORTS_FOUND_AT_ONCE ? Math.ceil(connections / PORTS_OF_SOURCE) : 1;
 }
 const PORTS_FOUND_AT_ONCE = 13_000;
 const PORTS_OF_SOURCE = 4000;

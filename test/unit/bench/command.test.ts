@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseCommand } from "../../../bench/command.js";
 import { withoutSecrets } from "../../../bench/runner/secret.js";
 import { placeOn } from "../../../bench/runner/placement.js";
+import { sourcesFor } from "../../../bench/scenarios/case.js";
 import { scenarios } from "../../../bench/scenarios/index.js";
 
 function refusal(argv: readonly string[]): string {
@@ -65,6 +66,13 @@ describe("the command line", () => {
       ["starling"],
       "theirs",
     ]);
+  });
+
+  it("connects from several addresses of this machine to a server on it, and from one to others", () => {
+    const sources = (...argv: string[]) => sourcesFor(100_000, parseCommand(["idle", ...argv]).options);
+    expect(sources()).toBe(25);
+    expect(sources("--attach", "ws://127.0.0.1:8000")).toBe(25);
+    expect(sources("--attach", "wss://edge.example")).toBe(1);
   });
 
   it("compares 1,000 x 10 at one load for all too, unless another is asked for", () => {
