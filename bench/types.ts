@@ -10,6 +10,8 @@ export const PEER_NAMES = [
   "raw-batched",
   /** The lesson's architecture: ws, JSON, a loop over the clients of a channel, one PUBLISH per message by ioredis. */
   "ws",
+  /** The same with the rest of the lesson: each connection's state in Redis, as Starling has it, and heartbeats. */
+  "ws-state",
   /** Socket.IO 4 on node:http, with @socket.io/redis-adapter where there is a Redis. */
   "socket.io",
   /** Socket.IO 4 attached to uWebSockets.js, with its Redis adapter. */
@@ -25,7 +27,7 @@ export type PeerName = (typeof PEER_NAMES)[number];
  *   `{"type":"reply","id":1,"channel":"c"}`; C `{"action":"send","channel":"c","content":"..."}` (with `id` only where
  *   acknowledgements are asked for, then `{"type":"reply","id":1}`) is delivered as
  *   `{"type":"message","channel":"c","content":"...","from":{"connection":"..."}}`.
- *   The server speaks first, with a frame that contains `"type":"welcome"`. Spoken to: starling, raw, ws, json-publish.
+ *   The server speaks first, with a frame that contains `"type":"welcome"`. Spoken to: starling, raw, ws, ws-state, json-publish.
  * - `starling-msgpack`: the same as MessagePack maps, subprotocol `starling.v1.msgpack`.
  * - `socket.io`: Engine.IO 4 on the websocket transport, default namespace, at /socket.io/. C emits
  *   `subscribe` (channel) with an acknowledgement callback; `publish` (channel, content), with a callback only where

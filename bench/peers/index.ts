@@ -6,6 +6,7 @@ const modules: Readonly<Record<PeerName, () => Promise<{ readonly peer: Peer }>>
   raw: () => import("./raw.js"),
   "raw-batched": () => import("./raw-batched.js"),
   ws: () => import("./ws.js"),
+  "ws-state": () => import("./ws-state.js"),
   "socket.io": () => import("./socket-io.js"),
   "socket.io-uws": () => import("./socket-io-uws.js"),
   "json-publish": () => import("./json-publish.js"),

@@ -2,10 +2,12 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 
 import { peerByName } from "../../bench/peers/index.js";
+import { STATE } from "../../bench/peers/servers/process.js";
 import { protocolByName } from "../../bench/protocols/index.js";
 import { PEER_NAMES, type PeerName, type ProtocolName, type RunningPeer } from "../../bench/types.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -157,6 +159,27 @@ describe.each(bridged)("peer $name as two nodes", ({ name, peer }) => {
   test("refuses several nodes without a Redis", async () => {
     await expect(start(name, 2)).rejects.toThrow(/2 nodes without a Redis/);
   });
+});
+
+test("ws-state keeps in Redis who is connected and what each hears, and forgets who went", async () => {
+  const { nodes } = await start("ws-state", 1, redis.url);
+  const state = new Redis(redis.url);
+  try {
+    const channels = async (): Promise<string[]> => {
+      const [key] = await state.keys(`${STATE}:*`);
+      const held = key === undefined ? [] : await state.hvals(key);
+      return held.flatMap((text) => (JSON.parse(text) as { channels: string[] }).channels);
+    };
+    const one = await connect(nodes[0]!.url, "starling-json");
+    await one.subscribe("news");
+    await vi.waitFor(async () => expect(await channels()).toEqual(["news"]), DEADLINE);
+    const other = await connect(nodes[0]!.url, "starling-json");
+    await other.subscribe("sport");
+    one.socket.close();
+    await vi.waitFor(async () => expect(await channels()).toEqual(["sport"]), DEADLINE);
+  } finally {
+    state.disconnect();
+  }
 });
 
 test.each(alone)("peer $name refuses a second node", async ({ name }) => {

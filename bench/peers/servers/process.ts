@@ -8,15 +8,19 @@ export const MAX_BUFFERED_BYTES = 2 * 1_048_576;
 export const MAX_FRAME_BYTES = 1_048_576;
 /** Apart from any other bench on the same Redis: its nodes have one Redis of their own, or one they are told. */
 export const BUS = "starling-bench:bus";
+export const STATE = "starling-bench:state";
 
 export interface ServerOptions {
   readonly redisUrl: string | undefined;
   readonly batched: boolean;
+  readonly state: boolean;
 }
 
 export function readOptions(): ServerOptions {
-  const { values } = parseArgs({ options: { redis: { type: "string" }, batched: { type: "boolean" } } });
-  return { redisUrl: values.redis, batched: values.batched ?? false };
+  const { values } = parseArgs({
+    options: { redis: { type: "string" }, batched: { type: "boolean" }, state: { type: "boolean" } },
+  });
+  return { redisUrl: values.redis, batched: values.batched ?? false, state: values.state ?? false };
 }
 
 /** Tells the bench, and ends with it. */
