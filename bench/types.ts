@@ -45,6 +45,9 @@ export const PROTOCOL_NAMES = [
 ] as const;
 export type ProtocolName = (typeof PROTOCOL_NAMES)[number];
 
+/** What not every peer has, and some scenarios need; `workers`: several processes that share a port. */
+export type PeerAbility = "history" | "presence" | "api" | "workers";
+
 /** What a scenario needs of the servers; a peer ignores what it does not have. */
 export interface PeerFeatures {
   /** Keep history in channels that begin with `history:` (100 publications, 10 minutes, with recovery). */
@@ -98,7 +101,7 @@ export interface Peer {
   /** Largest number of nodes it can join; 1: it has no bridge (raw). */
   readonly maxNodes: number;
   /** Features it has, of those that are asked for by scenarios. */
-  readonly has: readonly ("history" | "presence" | "api")[];
+  readonly has: readonly PeerAbility[];
   /** Resolves once every node accepts connections. Rejects, having ended what it started, with the output of the node that failed. */
   start(options: PeerStartOptions): Promise<RunningPeer>;
 }

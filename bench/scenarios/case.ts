@@ -3,7 +3,7 @@
 import type { LoadPlan } from "../load/messages.js";
 import type { Bench, TrafficResult } from "../runner/measure.js";
 import type { AttachOptions, BenchOptions } from "../runner/options.js";
-import type { Figure, PeerFeatures, ProtocolName, ScenarioName, ScenarioRun } from "../types.js";
+import type { Figure, PeerAbility, PeerFeatures, ProtocolName, ScenarioName, ScenarioRun } from "../types.js";
 
 export type Measured = Pick<ScenarioRun, "figures" | "latency" | "series" | "cpu" | "limited" | "problems">;
 
@@ -31,7 +31,7 @@ export interface Case {
    */
   readonly redis: "needed" | "usual" | "on demand";
   /** What a peer must have. */
-  readonly needs: readonly ("history" | "presence" | "api")[];
+  readonly needs: readonly PeerAbility[];
   /** One peer, once: for the plan that is printed first. */
   readonly seconds: number;
   run(bench: CaseBench): Promise<Measured>;

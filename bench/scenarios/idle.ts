@@ -27,7 +27,7 @@ export function idleCases(options: BenchOptions): Case[] {
       nodes,
       features: { workers: options.workers },
       redis: options.workers > 1 ? "needed" : "usual",
-      needs: [],
+      needs: options.workers > 1 ? ["workers"] : [],
       seconds: connections / EXPECTED_PER_SECOND + minutes * 60 + OVERHEAD_SECONDS,
       async run(bench) {
         bench.progress("connecting");

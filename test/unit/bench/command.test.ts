@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseCommand } from "../../../bench/command.js";
+import { peerByName } from "../../../bench/peers/index.js";
+import { participants } from "../../../bench/runner/run.js";
 import { withoutSecrets } from "../../../bench/runner/secret.js";
 import { placeOn } from "../../../bench/runner/placement.js";
 import { sourcesFor } from "../../../bench/scenarios/case.js";
@@ -66,6 +68,15 @@ describe("the command line", () => {
       ["starling"],
       "theirs",
     ]);
+  });
+
+  it("leaves out of idle with several workers who cannot run as several", async () => {
+    const { options } = parseCommand(["idle", "--workers", "6"]);
+    const peers = [await peerByName("starling"), await peerByName("raw")];
+    const [idle] = scenarios.idle.cases(options);
+    const { running, skipped } = participants(idle!, peers, options);
+    expect(running.map(({ name }) => name)).toEqual(["starling"]);
+    expect(skipped).toEqual([expect.stringMatching(/6 workers: raw: no workers$/)]);
   });
 
   it("connects from several addresses of this machine to a server on it, and from one to others", () => {
