@@ -47,9 +47,9 @@ export const CONNECTING_MAX = 256;
  * Addresses of this machine to connect from. Of 28,000 ports that the kernel has for one address it finds the first
  * 14,000 at once; with an address given it looks through a quarter of them before it becomes slow.
  */
-export function sourcesFor(connections: number, { attach }: BenchOptions): number {
+export function sourcesFor(connections: number, urls: readonly string[]): number {
   // Elsewhere there is no way back to a 127.0.0.x.
-  const near = attach === undefined || attach.urls.every((url) => new URL(url).hostname.startsWith("127."));
+  const near = urls.every((url) => new URL(url).hostname.startsWith("127."));
   return near && connections > PORTS_FOUND_AT_ONCE ? Math.ceil(connections / PORTS_OF_SOURCE) : 1;
 }
 const PORTS_FOUND_AT_ONCE = 13_000;

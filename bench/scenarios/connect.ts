@@ -54,7 +54,7 @@ export function connectCases(options: BenchOptions): Case[] {
         OVERHEAD_SECONDS,
       async run(bench) {
         const problems: string[] = [];
-        const sources = sourcesFor(connections, options);
+        const sources = sourcesFor(connections, bench.target.urls);
         const open = async (load: LoadFleet, subscribersPerChannel: number): Promise<OpenedReport> => {
           const plan = planOf(bench, { channels: 1, publishers: 0, subscribersPerChannel });
           const opened = await load.open({ ...plan, sources });

@@ -33,7 +33,10 @@ export function idleCases(options: BenchOptions): Case[] {
         bench.progress("connecting");
         const rssBefore = rssOf(bench.target.pids);
         const plan = planOf(bench, { channels: 1, subscribersPerChannel: connections, publishers: 0 });
-        const opened = await bench.load.open({ ...plan, sources: sourcesFor(connections, options) });
+        const opened = await bench.load.open({
+          ...plan,
+          sources: sourcesFor(connections, bench.target.urls),
+        });
         try {
           requireConnections(opened);
           await sleep(SETTLE_MS);

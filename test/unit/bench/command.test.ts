@@ -80,10 +80,11 @@ describe("the command line", () => {
   });
 
   it("connects from several addresses of this machine to a server on it, and from one to others", () => {
-    const sources = (...argv: string[]) => sourcesFor(100_000, parseCommand(["idle", ...argv]).options);
-    expect(sources()).toBe(25);
-    expect(sources("--attach", "ws://127.0.0.1:8000")).toBe(25);
-    expect(sources("--attach", "wss://edge.example")).toBe(1);
+    const near = "ws://127.0.0.1:8000";
+    expect(sourcesFor(100_000, [near])).toBe(25);
+    expect(sourcesFor(100_000, [near, "ws://127.0.0.1:8001"])).toBe(25);
+    expect(sourcesFor(100_000, ["wss://edge.example"])).toBe(1);
+    expect(sourcesFor(100_000, [near, "wss://edge.example"])).toBe(1);
   });
 
   it("compares 1,000 x 10 at one load for all too, unless another is asked for", () => {
