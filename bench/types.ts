@@ -10,7 +10,7 @@ export const PEER_NAMES = [
   "raw-batched",
   /** The lesson's architecture: ws, JSON, a loop over the clients of a channel, one PUBLISH per message by ioredis. */
   "ws",
-  /** The same with the rest of the lesson: each connection's state in Redis, as Starling has it, and heartbeats. */
+  /** The same with the rest of the lesson: each connection's state in Redis, and heartbeats. */
   "ws-state",
   /** Socket.IO 4 on node:http, with @socket.io/redis-adapter where there is a Redis. */
   "socket.io",

@@ -36,8 +36,8 @@ const LEASE_TTL_MS = 10_000;
 /** A client mostly subscribes within this time of its connecting: then both are one write. */
 const FLUSH_INTERVAL_MS = 50;
 /**
- * A live session is refreshed each half of its time-to-live, in this many shares: every five seconds. In shares of
- * a second a session cost three times as much, as the code for it had left the caches each time.
+ * A live session is refreshed each half of its time-to-live, in this many shares: with the default one each five
+ * seconds. Sixty shares cost 100,000 idle connections half a per cent of a core more.
  */
 const TOUCH_SHARES = 12;
 const TOUCH_INTERVAL_LEAST_MS = 50;
