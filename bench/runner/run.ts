@@ -65,27 +65,30 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
     const taking = participants(each, peers, options);
     skipped.push(...taking.skipped);
     const names = namesOf(taking.running, options);
+    const placement = placementOf(each, run);
+    placementWords = placement?.words ?? placementWords;
     for (let number = 1; number <= options.runs; number++) {
       for (const [index, name] of names.entries()) {
         if (signal.aborted) break;
         const label = `${each.scenario}, ${each.variant}, ${name}${options.runs > 1 ? `, run ${number} of ${options.runs}` : ""}`;
         run.progress(`${label}: starting`);
-        const peer = taking.running[index];
-        const placement = placementOf(each, run);
-        if (placement !== undefined) placementWords = placement.words;
-        const startedAt = new Date().toISOString();
+        const turn: Turn = {
+          each,
+          peer: taking.running[index],
+          number,
+          placement,
+          progress: (text) => run.progress(`${label}: ${text}`),
+        };
+        const turnStartedAt = new Date().toISOString();
         try {
-          const protocol = protocolOf(peer, options);
-          const measured = await withBench(run, each, peer, number, (text) =>
-            run.progress(`${label}: ${text}`),
-          );
+          const measured = await takeTurn(run, turn);
           runs.push({
             scenario: each.scenario,
             variant: each.variant,
             peer: name,
-            protocol,
+            protocol: protocolOf(turn.peer, options),
             run: number,
-            startedAt,
+            startedAt: turnStartedAt,
             ...measured,
           });
           const [first] = measured.figures;
@@ -128,15 +131,17 @@ function placementOf(each: Case, { peers, options }: RunOptions): Placement | un
   return options.pin && peers.length > 0 ? placementFor(each.nodes) : undefined;
 }
 
-async function withBench(
-  run: RunOptions,
-  each: Case,
-  peer: Peer | undefined,
-  number: number,
-  progress: (text: string) => void,
-) {
-  const { options, signal } = run;
-  const placement = placementOf(each, run);
+interface Turn {
+  readonly each: Case;
+  /** undefined: what is attached to. */
+  readonly peer: Peer | undefined;
+  /** Of the run, from 1 on. */
+  readonly number: number;
+  readonly placement: Placement | undefined;
+  progress(text: string): void;
+}
+
+async function takeTurn({ options, signal }: RunOptions, { each, peer, number, placement, progress }: Turn) {
   let load: LoadFleet | undefined;
   let target: Target | undefined;
   let abort: () => void = () => undefined;
