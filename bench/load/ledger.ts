@@ -26,10 +26,10 @@ export class Ledger {
   }
 
   /** How many of the first `sent` sequences of the slot did not arrive. */
-  lost(slot: number, sent: number): number {
-    let lost = Math.max(0, sent - this.#next[slot]!);
-    for (const gap of this.#gaps.get(slot) ?? []) lost += gap.to - gap.from;
-    return lost;
+  missing(slot: number, sent: number): number {
+    let missing = Math.max(0, sent - this.#next[slot]!);
+    for (const gap of this.#gaps.get(slot) ?? []) missing += gap.to - gap.from;
+    return missing;
   }
 
   #acceptOutOfOrder(slot: number, sequence: number, next: number): void {

@@ -23,7 +23,6 @@ const OPEN_TICK_MS = 5;
 /** Without any progress for so long, what is not open will not be. */
 const OPEN_STALL_MS = 10_000;
 const SETTLE_POLL_MS = 50;
-const SETTLE_MAX_MS = 15_000;
 /** As fast as possible, so many connections record latency: the distribution is the same, the generator cheaper. */
 const SAMPLED_CONNECTIONS = 200;
 const STORM_RETRY_MS = 100;
@@ -133,20 +132,25 @@ export class LoadShare {
     };
   }
 
-  /** Waits until everything that was sent is here, or nothing has come for `quietMs`. */
-  async settle(sent: ReadonlyMap<number, number>, quietMs: number): Promise<SettledReport> {
+  /** Waits, but no longer than `mostMs`, until what was sent is here or nothing has come for `quietMs`. */
+  async settle(sent: ReadonlyMap<number, number>, quietMs: number, mostMs: number): Promise<SettledReport> {
     const begin = nowUs();
     let lastUs = begin;
     let seen = this.#deliveries;
-    while (this.#lost(sent) > 0) {
+    let missing = this.#missing(sent);
+    let coming = true;
+    while (missing > 0 && coming) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS));
       const now = nowUs();
       if (this.#deliveries !== seen) lastUs = now;
       seen = this.#deliveries;
-      if (now - lastUs > quietMs * 1000 || now - begin > SETTLE_MAX_MS * 1000) break;
+      missing = this.#missing(sent);
+      coming = now - lastUs <= quietMs * 1000;
+      if (now - begin > mostMs * 1000) break;
     }
     return {
-      lost: this.#lost(sent),
+      lost: coming ? 0 : missing,
+      late: coming ? missing : 0,
       duplicated: this.#ledger.duplicated,
       reordered: this.#ledger.reordered,
       misdelivered: this.#misdelivered,
@@ -348,15 +352,15 @@ export class LoadShare {
     }
   }
 
-  #lost(sent: ReadonlyMap<number, number>): number {
-    let lost = 0;
+  #missing(sent: ReadonlyMap<number, number>): number {
+    let missing = 0;
     for (const { channel, slot } of this.#share.subscribers) {
       for (let k = 0; k < this.#share.streamsPerChannel; k++) {
         const count = sent.get(channel + k * this.#plan.channels);
-        if (count !== undefined) lost += this.#ledger.lost(slot + k, count);
+        if (count !== undefined) missing += this.#ledger.missing(slot + k, count);
       }
     }
-    return lost;
+    return missing;
   }
 
   #channelOf(publisher: number): string {

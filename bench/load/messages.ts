@@ -46,7 +46,10 @@ export type ToLoad =
   | {
       readonly kind: "settle";
       readonly sent: readonly (readonly [number, number])[];
+      /** Nothing more comes once nothing has for so long. */
       readonly quietMs: number;
+      /** Waits no longer than this for what still comes. */
+      readonly mostMs: number;
     }
   /** Cuts every subscriber and connects it again; waits at most so long for the last. */
   | { readonly kind: "storm"; readonly deadlineMs: number }
@@ -93,7 +96,10 @@ export interface StoppedReport {
 }
 
 export interface SettledReport {
+  /** Deliveries that did not come. */
   readonly lost: number;
+  /** Deliveries that had not come yet when the wait ended. */
+  readonly late: number;
   readonly duplicated: number;
   readonly reordered: number;
   readonly misdelivered: number;

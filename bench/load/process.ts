@@ -35,7 +35,10 @@ async function take(message: ToLoad): Promise<void> {
     case "stop":
       return tell({ kind: "stopped", stopped: share.stop() });
     case "settle":
-      return tell({ kind: "settled", settled: await share.settle(new Map(message.sent), message.quietMs) });
+      return tell({
+        kind: "settled",
+        settled: await share.settle(new Map(message.sent), message.quietMs, message.mostMs),
+      });
     case "storm":
       return tell({ kind: "stormed", opened: await share.storm(message.deadlineMs) });
   }

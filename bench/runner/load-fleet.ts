@@ -107,10 +107,14 @@ export class LoadFleet {
     };
   }
 
-  async settle(sent: StoppedReport["sentByStream"], quietMs: number): Promise<SettledReport[]> {
+  async settle(
+    sent: StoppedReport["sentByStream"],
+    quietMs: number,
+    mostMs: number,
+  ): Promise<SettledReport[]> {
     const answers = await Promise.all(
       this.#children.map((child) =>
-        this.#ask(child, { kind: "settle", sent, quietMs }, "settled", ANSWER_MS),
+        this.#ask(child, { kind: "settle", sent, quietMs, mostMs }, "settled", ANSWER_MS),
       ),
     );
     return answers.map(({ settled }) => settled);

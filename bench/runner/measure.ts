@@ -11,6 +11,8 @@ import type { Target } from "./target.js";
 
 const SAMPLE_MS = 250;
 const QUIET_MS = 1000;
+/** What has not come so long after the load ended is late. */
+const LATE_MS = 15_000;
 const CLIENT_LIMIT = 0.9;
 const SERVER_BUSY = 0.8;
 const OTHERS_CORES_MAX = 0.15;
@@ -30,6 +32,7 @@ export interface TrafficResult {
   readonly cpu: CpuUse;
   readonly series: readonly Series[];
   readonly lost: number;
+  readonly late: number;
   readonly duplicated: number;
   readonly closed: number;
   readonly problems: readonly string[];
@@ -63,13 +66,14 @@ export async function measureTraffic(
     const { cpu, series } = meter.stop();
     const stopped = await stopping;
     bench.progress("waiting for what is under way");
-    const settled = await load.settle(stopped.sentByStream, QUIET_MS);
-    const sum = (name: "lost" | "duplicated" | "reordered" | "misdelivered" | "closed"): number =>
+    const settled = await load.settle(stopped.sentByStream, QUIET_MS, LATE_MS);
+    const sum = (name: "lost" | "late" | "duplicated" | "reordered" | "misdelivered" | "closed"): number =>
       settled.reduce((total, each) => total + each[name], 0);
     const limited = limitOf(cpu, bench);
     const problems = [
       ...problemsOfOpening(opened),
       ...counted(sum("lost"), "deliveries lost"),
+      ...counted(sum("late"), `deliveries not there ${LATE_MS / 1000} s after the load ended`),
       ...counted(sum("duplicated"), "deliveries duplicated"),
       ...counted(sum("reordered"), "deliveries out of order"),
       ...counted(sum("misdelivered"), "deliveries to the wrong subscriber"),
@@ -86,6 +90,7 @@ export async function measureTraffic(
       cpu,
       series,
       lost: sum("lost"),
+      late: sum("late"),
       duplicated: sum("duplicated"),
       closed: sum("closed"),
       problems,

@@ -138,7 +138,7 @@ interface Turn {
   /** Of the run, from 1 on. */
   readonly number: number;
   readonly placement: Placement | undefined;
-  progress(text: string): void;
+  readonly progress: (text: string) => void;
 }
 
 async function takeTurn({ options, signal }: RunOptions, { each, peer, number, placement, progress }: Turn) {

@@ -60,7 +60,10 @@ function ratioTable(result: BenchResult): string[] {
   return aligned([header, ...body], 2);
 }
 
-const ratio = (value: number): string => (value >= 10 ? value.toFixed(1) : value.toFixed(2));
+function ratio(value: number): string {
+  if (value >= 10) return value.toFixed(1);
+  return value >= 0.1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
+}
 
 function aligned(table: readonly (readonly string[])[], textColumns = 1): string[] {
   const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));

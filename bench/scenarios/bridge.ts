@@ -165,17 +165,18 @@ function sustainedCase(options: BenchOptions, nodes: number, fanOut: number): Ca
 
 /** @returns why the rate did not hold */
 export function failureOf(
-  result: Pick<TrafficResult, "lost" | "duplicated" | "closed" | "latency"> & {
+  result: Pick<TrafficResult, "lost" | "late" | "duplicated" | "closed" | "latency"> & {
     readonly stopped: { readonly sent: number; readonly seconds: number };
     readonly opened: { readonly failed: number };
   },
   messagesPerSecond: number,
   p99Ms: number,
 ): string | undefined {
-  const { lost, duplicated, closed, latency, stopped, opened } = result;
+  const { lost, late, duplicated, closed, latency, stopped, opened } = result;
   if (opened.failed > 0) return `${opened.failed} connections failed`;
   if (closed > 0) return `${closed} connections closed`;
   if (lost > 0) return `${lost} deliveries lost`;
+  if (late > 0) return `${late} deliveries were still to come at the end`;
   if (duplicated > 0) return `${duplicated} deliveries duplicated`;
   const sentShare = stopped.sent / stopped.seconds / messagesPerSecond;
   if (sentShare < SENT_SHARE_MIN)

@@ -44,11 +44,11 @@ export function idleCases(options: BenchOptions): Case[] {
           const meter = startMeter(bench);
           await sleep(minutes * 60_000);
           const { cpu, series } = meter.stop();
-          const settled = await bench.load.settle([], 0);
+          const settled = await bench.load.settle([], 0, 0);
           const closed = settled.reduce((sum, each) => sum + each.closed, 0);
           const figures = [
-            figure("held", "connections held", "connections", "higher", opened.connections - closed),
-            figure("lostConnections", "connections lost", "connections", "lower", closed),
+            figure("held", "held", "connections", "higher", opened.connections - closed),
+            figure("lostConnections", "lost", "connections", "lower", closed),
           ];
           if (hasServerCpu(bench)) {
             const pids = bench.target.pids;

@@ -25,7 +25,7 @@ import {
 const run = promisify(execFile);
 const DEADLINE = { timeout: 10_000, interval: 20 };
 const MESSAGES = 200;
-const CLEAN = { lost: 0, duplicated: 0, reordered: 0, misdelivered: 0, closed: 0, errors: [] };
+const CLEAN = { lost: 0, late: 0, duplicated: 0, reordered: 0, misdelivered: 0, closed: 0, errors: [] };
 
 let folder: string;
 const cleanUps: (() => Promise<void> | void)[] = [];
@@ -93,7 +93,7 @@ async function load(url: string, shape: Partial<LoadPlan>, traffic: Traffic): Pr
   share.start(traffic);
   await vi.waitFor(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES), DEADLINE);
   const { sentByStream } = share.stop();
-  const settled = await share.settle(new Map(sentByStream), 1000);
+  const settled = await share.settle(new Map(sentByStream), 1000, 10_000);
   return { opened, settled, ...share.counters(), sent: total(sentByStream) };
 }
 
@@ -147,10 +147,25 @@ describe("the generator on Centrifugo", () => {
     await other.open();
     other.start({ kind: "rate", messagesPerSecond: 1000 });
     await vi.waitFor(() => expect(share.counters().deliveries).toBeGreaterThan(30), DEADLINE);
-    const { misdelivered, errors } = await share.settle(new Map(), 1000);
+    const { misdelivered, errors } = await share.settle(new Map(), 1000, 10_000);
     expect(misdelivered).toBeGreaterThanOrEqual(20);
     expect(errors).toEqual([]);
     expect(share.counters().live).toBe(2);
+  });
+
+  it("says late of what was still to come when its patience ended, lost of what does not come", async () => {
+    const server = await centrifugo();
+    const share = shareOf(server.url, { protocol: "centrifugo" });
+    await share.open();
+    share.start({ kind: "rate", messagesPerSecond: 1000 });
+    const more = new Map([[0, 1_000_000]]);
+    const early = await share.settle(more, 1000, 200);
+    expect(early.lost).toBe(0);
+    expect(early.late).toBeGreaterThan(990_000);
+    share.stop();
+    const { lost, late } = await share.settle(more, 200, 60_000);
+    expect(lost).toBe(1_000_000 - share.counters().deliveries);
+    expect(late).toBe(0);
   });
 
   it("presents its token, and tells that another was refused", async () => {
@@ -251,7 +266,7 @@ describe("the bench attached to", () => {
     const { result, json } = await bench(
       ...["fanout", "ingest", "--attach", server.url, "--protocol", "centrifugo", "--token", "right"],
     );
-    expectClean(result, ["fanout", "fanout", "fanout", "ingest"]);
+    expectClean(result, ["fanout", "fanout", "fanout", "fanout", "ingest"]);
     expect(result.runs[0]?.protocol).toBe("centrifugo");
     expect(server.closed).toEqual([]);
     expect(json).not.toContain("right");
@@ -280,7 +295,7 @@ describe("the bench attached to", () => {
     const { result, stdout, json } = await bench(
       ...["fanout", "ingest", "--attach", server.url, "--protocol", "pusher", "--secret", APP.secret],
     );
-    expectClean(result, ["fanout", "fanout", "fanout", "ingest"]);
+    expectClean(result, ["fanout", "fanout", "fanout", "fanout", "ingest"]);
     expect(server.closed).toEqual([]);
     expect(stdout).toContain("--secret ...");
     expect(stdout + json).not.toContain(APP.secret);

@@ -46,7 +46,7 @@ describe("the bench", () => {
       const { result, stdout } = await bench("fanout", "connect", "--peers", "starling,raw", "--runs", "2");
       expect(result.skipped).toEqual([]);
       expect(result.runs.map(({ scenario, peer, run: number }) => `${scenario} ${peer} ${number}`)).toEqual(
-        ["fanout", "fanout", "fanout", "connect"].flatMap((name) =>
+        ["fanout", "fanout", "fanout", "fanout", "connect"].flatMap((name) =>
           [1, 2].flatMap((number) => ["starling", "raw"].map((peer) => `${name} ${peer} ${number}`)),
         ),
       );
