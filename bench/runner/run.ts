@@ -72,9 +72,11 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
         if (signal.aborted) break;
         const label = `${each.scenario}, ${each.variant}, ${name}${options.runs > 1 ? `, run ${number} of ${options.runs}` : ""}`;
         run.progress(`${label}: starting`);
+        const peer = taking.running[index];
         const turn: Turn = {
           each,
-          peer: taking.running[index],
+          peer,
+          protocol: protocolOf(peer, options),
           number,
           placement,
           progress: (text) => run.progress(`${label}: ${text}`),
@@ -86,7 +88,7 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
             scenario: each.scenario,
             variant: each.variant,
             peer: name,
-            protocol: protocolOf(turn.peer, options),
+            protocol: turn.protocol,
             run: number,
             startedAt: turnStartedAt,
             ...measured,
@@ -135,13 +137,15 @@ interface Turn {
   readonly each: Case;
   /** undefined: what is attached to. */
   readonly peer: Peer | undefined;
+  readonly protocol: ProtocolName;
   /** Of the run, from 1 on. */
   readonly number: number;
   readonly placement: Placement | undefined;
   readonly progress: (text: string) => void;
 }
 
-async function takeTurn({ options, signal }: RunOptions, { each, peer, number, placement, progress }: Turn) {
+async function takeTurn({ options, signal }: RunOptions, turn: Turn) {
+  const { each, peer, protocol, number, placement, progress } = turn;
   let load: LoadFleet | undefined;
   let target: Target | undefined;
   let abort: () => void = () => undefined;
@@ -175,7 +179,7 @@ async function takeTurn({ options, signal }: RunOptions, { each, peer, number, p
       placement,
       peer: peer?.name ?? options.attach!.name,
       attached: peer === undefined ? options.attach : undefined,
-      protocol: protocolOf(peer, options),
+      protocol,
       options,
       progress,
     };

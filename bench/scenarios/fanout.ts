@@ -24,7 +24,7 @@ const IN_FLIGHT_INGEST = 1024;
 const PUBLISHERS_MANY_CHANNELS = 20;
 /**
  * Messages/s. The fastest servers wait for the generator, and what they spend then depends on how it wakes them up:
- * the same load for all tells what a delivery costs, and what becomes of a server that more reaches than suits it.
+ * the same load for all tells what a delivery costs, and what becomes of a server that cannot hold it.
  */
 const EQUAL_RATE_ONE_CHANNEL = 3_000;
 const EQUAL_RATE_MANY_CHANNELS = 30_000;
