@@ -23,9 +23,26 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exit;
 }
 
-/** Runs the built `starling serve`. @throws Error with its last words if it does not come up */
-export async function startNodeProcess(flags: readonly string[]): Promise<NodeProcess> {
-  const child = spawn(process.execPath, [CLI, "serve", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+export interface NodeProcessOptions {
+  /** The command of another checkout. */
+  readonly cli?: string;
+  /** Path of another Node.js. */
+  readonly node?: string;
+  /** Of descriptors; undefined leaves the one that there is. */
+  readonly fileLimit?: number | undefined;
+}
+
+/**
+ * Runs the built `starling serve`.
+ * @throws Error with its last words if it does not come up
+ */
+export async function startNodeProcess(
+  flags: readonly string[],
+  { cli = CLI, node = process.execPath, fileLimit }: NodeProcessOptions = {},
+): Promise<NodeProcess> {
+  const command = [node, cli, "serve", ...flags];
+  if (fileLimit !== undefined) command.unshift("prlimit", `--nofile=${fileLimit}`);
+  const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "pipe", "pipe"] });
   const heard: string[] = [];
   const found = new Map<string, string>();
   const pid = child.pid!;
