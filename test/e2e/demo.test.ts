@@ -76,6 +76,14 @@ async function texts(chat: ChatPage): Promise<string[]> {
 
 const sent = { fate: "sent", note: "" };
 
+/** Says something and waits until it has its place in the channel's order: what is pending moves below what comes. */
+async function saidThere(chat: ChatPage, text: string, node: string): Promise<void> {
+  await chat.say(text);
+  await expect
+    .poll(async () => (await chat.messages()).at(-1), DEADLINE)
+    .toEqual({ name: "You", node, text, ...sent });
+}
+
 describe("two pages on two nodes", () => {
   it("chat: who said it, on which node, and one's own are marked", async () => {
     const { a, b } = await pair();
@@ -217,7 +225,7 @@ describe("when a page's node is killed", () => {
     const proxy = await proxyTo(a.port);
     const [ada, bob] = [await enter(`http://127.0.0.1:${proxy.port}/`, "Ada"), await enter(b.demoUrl, "Bob")];
     expect(await ada.text("#node")).toBe("node-a");
-    await ada.say("before");
+    await saidThere(ada, "before", "node-a");
     await expect.poll(() => texts(bob), DEADLINE).toEqual(["before"]);
     const inRedis = redis.client();
     await expect.poll(() => inRedis.hlen(`${prefix}connections:node-a`), DEADLINE).toBe(1);
@@ -259,7 +267,7 @@ describe("when a page's node is killed", () => {
     const { a, b } = await pair();
     const proxy = await proxyTo(a.port);
     const [ada, bob] = [await enter(`http://127.0.0.1:${proxy.port}/`, "Ada"), await enter(b.demoUrl, "Bob")];
-    await ada.say("before");
+    await saidThere(ada, "before", "node-a");
     await expect.poll(() => texts(bob), DEADLINE).toEqual(["before"]);
     await a.kill("SIGKILL");
     await expect.poll(() => ada.text("#state"), DEADLINE).not.toBe("Connected");
@@ -285,7 +293,7 @@ describe("when a page's node is killed", () => {
     const { a, b } = await pair();
     const proxy = await proxyTo(a.port);
     const [ada, bob] = [await enter(`http://127.0.0.1:${proxy.port}/`, "Ada"), await enter(b.demoUrl, "Bob")];
-    await ada.say("before");
+    await saidThere(ada, "before", "node-a");
     await expect.poll(() => texts(bob), DEADLINE).toEqual(["before"]);
     proxy.retarget(await closedPort());
     proxy.cut();

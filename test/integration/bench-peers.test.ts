@@ -162,9 +162,11 @@ describe.each(bridged)("peer $name as two nodes", ({ name, peer }) => {
 });
 
 test("ws-state keeps in Redis who is connected and what each hears, and forgets who went", async () => {
-  const { nodes } = await start("ws-state", 1, redis.url);
   const state = new Redis(redis.url);
   try {
+    // What servers of other tests could not take back before they were stopped.
+    await state.flushall();
+    const { nodes } = await start("ws-state", 1, redis.url);
     const channels = async (): Promise<string[]> => {
       const [key] = await state.keys(`${STATE}:*`);
       const held = key === undefined ? [] : await state.hvals(key);
