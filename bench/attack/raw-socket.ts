@@ -54,9 +54,19 @@ export function repeated(frame: Buffer, bytes: number): Buffer {
   return Buffer.concat(Array.from({ length: Math.max(1, Math.floor(bytes / frame.length)) }, () => frame));
 }
 
-/** Resolves once the kernel took it all, or the socket is closed. */
-export async function writeAll(socket: Socket, bytes: Buffer): Promise<boolean> {
-  if (socket.destroyed) return false;
-  if (!socket.write(bytes)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
-  return !socket.destroyed;
+/** Resolves once the kernel took it all, or the socket is closed. @returns whether it is still open */
+export function writeAll(socket: Socket, bytes: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off("drain", done);
+      socket.off("close", done);
+      resolve(!socket.destroyed);
+    };
+    if (socket.destroyed || socket.write(bytes)) {
+      resolve(!socket.destroyed);
+      return;
+    }
+    socket.on("drain", done);
+    socket.on("close", done);
+  });
 }
