@@ -109,13 +109,13 @@ function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] 
   const { redis = "", redisTlsCertFile, redisTlsKeyFile } = config;
   const tls = ["redisTlsCaFile", "redisTlsCertFile", "redisTlsKeyFile", "redisTlsServerName"] as const;
   const set = tls.filter((option) => config[option] !== undefined);
-  if (set.length > 0 && !redis.startsWith("rediss")) {
+  if (set.length > 0 && !/^rediss/i.test(redis)) {
     broken.push(`${set.map(name).join(" and ")} need TLS: let ${name("redis")} begin with rediss`);
   }
   if ((redisTlsCertFile === undefined) !== (redisTlsKeyFile === undefined)) {
     broken.push("redisTlsCertFile and redisTlsKeyFile are a pair: set both or neither");
   }
-  if (config.redisSentinelPassword !== undefined && !/^rediss?\+sentinel:/.test(redis)) {
+  if (config.redisSentinelPassword !== undefined && !/^rediss?\+sentinel:/i.test(redis)) {
     broken.push(
       `${name("redisSentinelPassword")} has no Sentinels: let ${name("redis")} begin with redis+sentinel`,
     );

@@ -2,6 +2,7 @@
 
 import { isIP } from "node:net";
 import { z } from "zod";
+import { REDIS_URL_FORMS, wrongTarget } from "../redis/target.js";
 
 export interface Kind<S extends z.ZodType = z.ZodType> {
   readonly schema: S;
@@ -87,41 +88,13 @@ export function url(...schemes: readonly string[]): Kind<z.ZodString> {
   );
 }
 
-/** One Redis, a master that Sentinels watch, or a Cluster; src/redis/target.ts reads what passes here. */
+/** One Redis, a master that Sentinels watch, or a Cluster. */
 export function redisUrl(): Kind<z.ZodString> {
-  const allowed =
-    "redis://host, redis+sentinel://host,host/master-name or redis+cluster://host,host, or the same with rediss for TLS; " +
-    "user:password@ may stand before the hosts and :port after each";
-  const schema = z.string({ error: allowed }).superRefine((value, context) => {
-    const problem = wrongRedisUrl(value, allowed);
+  const schema = z.string({ error: REDIS_URL_FORMS }).superRefine((value, context) => {
+    const problem = wrongTarget(value);
     if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
   });
-  return { schema, allowed, placeholder: "<url>", fromText: asIs };
-}
-
-function wrongRedisUrl(value: string, allowed: string): string | undefined {
-  const [, kind, rest] = /^rediss?(\+sentinel|\+cluster)?:\/\/(.+)$/.exec(value) ?? [];
-  if (rest === undefined) return allowed;
-  if (kind === undefined) {
-    return (parseUrl(value)?.hostname ?? "") === ""
-      ? "a host with user:password@ before it and :port after it if need be; / @ : in a password are %2F %40 %3A"
-      : undefined;
-  }
-  const [, user, hosts = "", path] = /^(?:([^/]*)@)?([^@/?#]*)(?:\/(.*))?$/.exec(rest) ?? [];
-  if (user !== undefined && (/[@]/.test(user) || /%(?![0-9a-f]{2})/i.test(user))) {
-    return "in a user's name or password / @ : % are written %2F %40 %3A %25";
-  }
-  const wrong = hosts.split(",").find((host) => {
-    const [, port] = /^(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/i.exec(host) ?? [undefined, "none"];
-    return port === "none" || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535;
-  });
-  if (wrong !== undefined) return `host[:port], separated by commas: ${JSON.stringify(wrong)} is none`;
-  if (kind === "+sentinel" && !/^[^/?#]+(\/\d+)?$/.test(path ?? "")) {
-    return "after the Sentinels the name of the master that they watch: redis+sentinel://host,host/mymaster";
-  }
-  if (kind === "+cluster" && (path ?? "") !== "")
-    return "a Cluster has one database: nothing may follow its hosts";
-  return undefined;
+  return { schema, allowed: REDIS_URL_FORMS, placeholder: "<url>", fromText: asIs };
 }
 
 /** A list; as text its items are separated by commas. `wrong` says what is wrong with an item, or nothing. */

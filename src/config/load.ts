@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { closest } from "fastest-levenshtein";
 import { parse as parseYaml } from "yaml";
 import { quote } from "../protocol/errors.js";
+import { redact } from "../redis/target.js";
 import { brokenRules, risks } from "./checks.js";
 import {
   defaultOf,
@@ -231,11 +232,6 @@ export function shown(name: OptionName, value: unknown, show: (value: unknown) =
   const { secret } = optionOf(name);
   if (secret === "value" && value !== undefined && !(Array.isArray(value) && value.length === 0))
     return "***";
-  if (secret === "password" && typeof value === "string") return show(hidePassword(value));
+  if (secret === "password" && typeof value === "string") return show(redact(value));
   return value === undefined ? "none" : show(value);
-}
-
-/** Hides what stands between the colon and the last @, also in a URL that cannot be parsed. */
-function hidePassword(url: string): string {
-  return url.replace(/^([^:]*:\/\/)?([^:@/]*):.*@/s, "$1$2:***@");
 }

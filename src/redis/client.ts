@@ -11,7 +11,7 @@ import { address, parseTarget, type Endpoint, type RedisTarget } from "./target.
 
 export interface RedisOptions {
   /**
-   * `redis://[user:password@]host[:port][/db]` or a socket's path;
+   * `redis://[user:password@]host[:port][/db]`; `unix://[user:password@]/path[?db=number]`;
    * `redis+sentinel://[user:password@]host[:port],.../master-name[/db]`;
    * `redis+cluster://[user:password@]host[:port],...`. `rediss` for TLS.
    */
@@ -82,9 +82,15 @@ export function createNodeConnection(
   return redis;
 }
 
-function createConnection(options: RedisOptions, target: RedisTarget, role: RedisRole): Redis {
+function createConnection(
+  options: RedisOptions,
+  target: Exclude<RedisTarget, { kind: "cluster" }>,
+  role: RedisRole,
+): Redis {
   const common = connectionOptions(options, target, role);
-  if (target.kind !== "sentinel") return new Redis(options.url, common);
+  if (target.kind === "single") {
+    return new Redis({ ...common, ...userOf(target), ...target.server, db: target.db });
+  }
   let wasReady = false;
   const redis: Redis = new Redis({
     ...common,
@@ -185,7 +191,6 @@ function tlsOptions({ ca, cert, key, serverName }: RedisTls): NonNullable<Connec
 }
 
 function userOf(target: RedisTarget): { username?: string; password?: string } {
-  if (target.kind === "single") return {};
   const { username, password } = target;
   return {
     ...(username === undefined ? {} : { username }),
