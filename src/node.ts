@@ -33,8 +33,9 @@ import { createRedisControl } from "./redis/control.js";
 import { createRedisLink } from "./redis/link.js";
 import { createRedisPresence } from "./redis/presence.js";
 import { createRedisRegistry } from "./redis/registry.js";
+import { waitForRedis } from "./redis/start-wait.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
-import { listenHttp, listenWebSocket } from "./transport/uws.js";
+import { listenHttp, listenWebSocket, type HttpListener } from "./transport/uws.js";
 
 export interface StarlingNode {
   readonly id: string;
@@ -82,7 +83,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 };
 
 /**
- * Resolves once clients are served and the bus, if any, is up.
+ * Resolves once clients are served and the bus, if any, is up. While Redis is waited for the API listens alone.
  * @throws Error saying what could not be had: a port, Redis, a key, the node's id
  */
 export async function startNode(
@@ -144,8 +145,33 @@ export async function startNode(
   });
 
   const undo: (() => void | Promise<void>)[] = [];
+  let apiListener: HttpListener | undefined;
+  const openApi = async (): Promise<HttpListener> => {
+    if (apiListener !== undefined) return apiListener;
+    const opened = await listenHttp({
+      host: config.apiHost,
+      port: config.apiPort,
+      sharePort: worker !== undefined,
+      handler: api,
+      maxBodyBytes: MAX_API_BODY_BYTES,
+    });
+    undo.push(() => opened.close());
+    return (apiListener = opened);
+  };
   try {
     undo.push(() => edge.stop());
+    if (config.redis !== undefined) {
+      await waitForRedis({
+        redis: redisOptions(config, config.redis),
+        timeoutMs: config.redisStartTimeoutMs,
+        log,
+        // Only now: beside workers that serve, one that is about to would answer for all.
+        waiting: async (reason) => {
+          edge.hold(`waiting for Redis: ${reason}`);
+          await openApi();
+        },
+      });
+    }
     await edge.start();
     const listener = await listenWebSocket({
       host: config.host,
@@ -161,26 +187,20 @@ export async function startNode(
     });
     topics = listener;
     undo.push(() => listener.close());
-    const apiListener = await listenHttp({
-      host: config.apiHost,
-      port: config.apiPort,
-      sharePort: worker !== undefined,
-      handler: api,
-      maxBodyBytes: MAX_API_BODY_BYTES,
-    });
-    undo.push(() => apiListener.close());
+    const { port: apiPort } = await openApi();
+    edge.hold(undefined);
     const stop = once(async () => {
       listener.stopListening();
       // Sockets are closed with a code before the listener would cut them.
       await edge.stop();
       listener.close();
-      apiListener.close();
+      apiListener?.close();
       metrics.close();
     });
     return {
       id: config.nodeId,
       wsUrl: `${tls === undefined ? "ws" : "wss"}://${urlHost(config.host)}:${listener.port}`,
-      apiUrl: `http://${urlHost(config.apiHost)}:${apiListener.port}`,
+      apiUrl: `http://${urlHost(config.apiHost)}:${apiPort}`,
       demoUrl: config.demo
         ? `${tls === undefined ? "http" : "https"}://${urlHost(config.host)}:${listener.port}/`
         : undefined,
@@ -226,18 +246,7 @@ function alone(config: Config, stats: Stats, log: Log): Shared {
 
 function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
   const { nodeId } = config;
-  const redis: RedisOptions = {
-    url,
-    prefix: config.redisPrefix,
-    commandTimeoutMs: config.redisCommandTimeoutMs,
-    sentinelPassword: config.redisSentinelPassword,
-    tls: {
-      ca: readOptional(config, "redisTlsCaFile"),
-      cert: readOptional(config, "redisTlsCertFile"),
-      key: readOptional(config, "redisTlsKeyFile"),
-      serverName: config.redisTlsServerName,
-    },
-  };
+  const redis = redisOptions(config, url);
   const link = createRedisLink({
     nodeId,
     redis,
@@ -299,6 +308,21 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
   return { broker, control, registry, presence };
 }
 
+function redisOptions(config: Config, url: string): RedisOptions {
+  return {
+    url,
+    prefix: config.redisPrefix,
+    commandTimeoutMs: config.redisCommandTimeoutMs,
+    sentinelPassword: config.redisSentinelPassword,
+    tls: {
+      ca: readOptional(config, "redisTlsCaFile"),
+      cert: readOptional(config, "redisTlsCertFile"),
+      key: readOptional(config, "redisTlsKeyFile"),
+      serverName: config.redisTlsServerName,
+    },
+  };
+}
+
 function tlsFiles(config: Config): TlsFiles | undefined {
   const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsKeyPassphrase: passphrase } = config;
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
@@ -306,7 +330,7 @@ function tlsFiles(config: Config): TlsFiles | undefined {
 
 function readOptional(
   config: Config,
-  option: "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile",
+  option: "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile" | "jwtPublicKeyFile",
 ): string | undefined {
   const path = config[option];
   if (path === undefined) return undefined;
@@ -328,7 +352,7 @@ function createAuthorizer(config: Config): Authorizer {
   return createJwtAuthorizer({
     algorithm: jwtAlgorithm,
     secret: jwtSecret,
-    publicKey: jwtPublicKeyFile === undefined ? undefined : readFileSync(jwtPublicKeyFile, "utf8"),
+    publicKey: readOptional(config, "jwtPublicKeyFile"),
     jwksUrl: jwtJwksUrl,
     audience: jwtAudience,
     issuer: jwtIssuer,

@@ -251,6 +251,15 @@ export const options = {
     description: "how long an answer of Redis is waited for; a publish then fails as unknown",
     reason: "a publisher hears within two seconds that Redis is away",
   }),
+  redisStartTimeoutMs: option({
+    kind: integer(0, DAY_MS),
+    group: "Redis and the fleet",
+    default: 60_000,
+    unit: "ms",
+    description:
+      "how long a node that starts waits for a Redis that cannot be reached or is not ready; then it ends with 1. 0: as long as it takes, 1: not at all",
+    reason: "containers start in any order; what stays wrong is seen by whoever started it",
+  }),
   busShards: option({
     kind: integer(1, 64),
     group: "Redis and the fleet",

@@ -63,6 +63,8 @@ export class Edge implements EdgeContext {
   readonly identifiers: Identifiers;
   /** Addresses of connections, kept only where they are limited. */
   readonly #addresses = new Map<string, string>();
+  /** Why the node as a whole is not open yet. */
+  #held: string | undefined;
   #linkUp = false;
   #stopping = false;
   #linkDownAtMs = 0;
@@ -162,10 +164,17 @@ export class Edge implements EdgeContext {
     return this.#linkUp;
   }
 
+  /** Until `undefined` the node says that it is not ready, for this reason. */
+  hold(reason: string | undefined): void {
+    this.#held = reason;
+  }
+
   /** Why this node should get no new clients now; none: it is ready. */
   notReadyReasons(): string[] {
     const reasons: string[] = [];
     if (this.#admissions.draining) reasons.push("draining");
+    // What follows from it says nothing new.
+    if (this.#held !== undefined) return [...reasons, this.#held];
     if (!this.#linkUp) reasons.push("the bus is away");
     if (!this.#registered) reasons.push("the node is not registered");
     if (this.#catchingUp) reasons.push("channels catch up with what was published while the bus was away");

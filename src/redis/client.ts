@@ -4,8 +4,9 @@ import { Cluster, Redis, ReplyError, type Command, type RedisOptions as Connecti
 
 import type { Log } from "../core/log.js";
 import { StarlingError } from "../protocol/errors.js";
-import { advice, explain, tells } from "./connect-failure.js";
+import { advice, explain, isTemporary, tells, type RedisUnreachable } from "./connect-failure.js";
 import { limited } from "./limited.js";
+import { troubleOf } from "./server-state.js";
 import { sentinelConnector } from "./sentinel-connector.js";
 import { address, parseTarget, type Endpoint, type RedisTarget } from "./target.js";
 
@@ -23,6 +24,8 @@ export interface RedisOptions {
   readonly prefix: string;
   /** After this long without an answer a command counts as lost. */
   readonly commandTimeoutMs: number;
+  /** false: a connection counts as ready while Redis still loads its data. */
+  readonly enableReadyCheck?: boolean | undefined;
   /** For the TCP connection alone; commandTimeoutMs if absent. */
   readonly connectTimeoutMs?: number | undefined;
   readonly tls?: RedisTls | undefined;
@@ -51,6 +54,8 @@ const RETRY_MOST_MS = 2_000;
 const DISCONNECT_TIMEOUT_MS = 100;
 /** Slots that moved without an error to tell of it, and nodes that came. */
 const SLOTS_REFRESH_INTERVAL_MS = 5_000;
+/** Command time-outs that the first connection to a Cluster may take. */
+const CLUSTER_PATIENCE = 3;
 const ERROR_LOG_INTERVAL_MS = 5_000;
 const NOT_READY = "the Cluster's slots are not known";
 
@@ -88,9 +93,8 @@ function createConnection(
   role: RedisRole,
 ): Redis {
   const common = connectionOptions(options, target, role);
-  if (target.kind === "single") {
+  if (target.kind === "single")
     return new Redis({ ...common, ...userOf(target), ...target.server, db: target.db });
-  }
   let wasReady = false;
   const redis: Redis = new Redis({
     ...common,
@@ -167,6 +171,7 @@ function connectionOptions(options: RedisOptions, target: RedisTarget, role: Red
     // One right less to ask for: the name says who we are.
     disableClientInfo: true,
     enableOfflineQueue: false,
+    enableReadyCheck: options.enableReadyCheck ?? true,
     autoResendUnfulfilledCommands: false,
     // The link subscribes by itself: it must know when that is done.
     autoResubscribe: false,
@@ -220,7 +225,7 @@ function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, 
 
 /**
  * Resolves when the client is ready for commands.
- * @throws Error REDIS_UNREACHABLE after the first failure; the client is closed then
+ * @throws RedisUnreachable after the first failure; the client is closed then
  */
 export async function connectRedis(redis: RedisClient, options: RedisOptions): Promise<void> {
   const causes: Error[] = [];
@@ -229,43 +234,76 @@ export async function connectRedis(redis: RedisClient, options: RedisOptions): P
   };
   for (const event of ERROR_EVENTS) redis.on(event, remember);
   try {
-    await redis.connect();
+    await connected(redis, options);
     const refused = causes.find(isOfSelect);
     // A database that could not be selected: ioredis would go on in another.
     if (refused !== undefined) throw refused;
   } catch (error) {
     closed.add(redis);
     redis.disconnect();
-    const cause = (await diagnose(redis, options)) ?? causes.findLast(tells) ?? causes[0] ?? error;
-    const reason = explain(cause, options);
-    const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${advice(reason, options)}`;
-    // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
-    throw Object.assign(new Error(message, { cause: new Error(reason) }), { code: "REDIS_UNREACHABLE" });
+    throw unreachable(
+      (await troubleOfCluster(options)) ?? causes.findLast(tells) ?? causes[0] ?? error,
+      options,
+    );
   } finally {
     for (const event of ERROR_EVENTS) redis.off(event, remember);
   }
+}
+
+async function connected(redis: RedisClient, { commandTimeoutMs }: RedisOptions): Promise<void> {
+  if (!(redis instanceof Cluster)) return redis.connect();
+  // ioredis never settles it where the Cluster answers and says that it is down.
+  const patienceMs = commandTimeoutMs * CLUSTER_PATIENCE;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the Cluster was not ready in ${patienceMs} ms`)), patienceMs);
+  });
+  try {
+    await Promise.race([redis.connect(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Names the server, the reason and what to do about it; `temporary` says whether waiting may help. */
+export function unreachable(cause: unknown, options: RedisOptions): RedisUnreachable {
+  const reason = explain(cause, options);
+  const hint = advice(reason, options);
+  const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${hint}`;
+  // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
+  return Object.assign(new Error(message, { cause: new Error(reason) }), {
+    ...{ code: "REDIS_UNREACHABLE" as const, reason, hint, temporary: isTemporary(cause, reason) },
+  });
 }
 
 function isOfSelect(error: Error): boolean {
   return error instanceof ReplyError && (error as { command?: { name: string } }).command?.name === "select";
 }
 
-/** ioredis keeps to itself why a Cluster's nodes cannot be reached. */
-async function diagnose(redis: RedisClient, options: RedisOptions): Promise<Error | undefined> {
+/**
+ * Asks the nodes that a Cluster's URL names: ioredis keeps to itself why they cannot be used.
+ * @returns what keeps the first that answers from serving, or why none answers
+ */
+export async function troubleOfCluster(options: RedisOptions): Promise<Error | undefined> {
   const target = parseTarget(options.url);
-  const [endpoint] = target.kind === "cluster" ? target.endpoints : [];
-  if (endpoint === undefined || !(redis instanceof Cluster)) return undefined;
-  const base = connectionOptions(options, target, "state");
-  const single = new Redis({ ...base, ...endpoint, ...userOf(target), retryStrategy: () => null });
-  let cause: Error | undefined;
-  single.on("error", (error: Error) => (cause ??= error));
-  try {
-    await single.connect();
-  } catch (error) {
-    cause ??= error as Error;
+  if (target.kind !== "cluster") return undefined;
+  const base = { ...connectionOptions(options, target, "state"), enableReadyCheck: false };
+  let failure: Error | undefined;
+  for (const endpoint of target.endpoints) {
+    const node = new Redis({ ...base, ...endpoint, ...userOf(target), retryStrategy: () => null });
+    let cause: Error | undefined;
+    node.on("error", (error: Error) => (cause ??= error));
+    try {
+      await node.connect();
+      return await troubleOf(node, true);
+    } catch (error) {
+      if (node.status === "ready") return error as Error;
+      failure = cause ?? (error as Error);
+    } finally {
+      node.disconnect();
+    }
   }
-  single.disconnect();
-  return cause;
+  return failure;
 }
 
 /** Closes the connection for good; what is unanswered fails. Never waits for Redis. */

@@ -1,13 +1,41 @@
 /** What kept a connection to Redis from being made, in words that help. */
 
+import { ReplyError } from "ioredis";
+
 import type { RedisOptions } from "./client.js";
 import { parseTarget, secretsOf } from "./target.js";
+
+export interface RedisUnreachable extends Error {
+  readonly code: "REDIS_UNREACHABLE";
+  readonly reason: string;
+  /** What to do about it. */
+  readonly hint: string;
+  /** Whether it may pass by itself. */
+  readonly temporary: boolean;
+}
+
+export function isUnreachable(error: unknown): error is RedisUnreachable {
+  return error instanceof Error && (error as Partial<RedisUnreachable>).code === "REDIS_UNREACHABLE";
+}
+
+/** What a server answers until it is ready. */
+const NOT_YET =
+  /^(LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|BUSY|MISCONF|ERR max number of clients|ERR No such master|IDONTKNOW)/i;
+/** Somebody has to change something: a password, an ACL, a certificate, the URL. */
+const LASTING =
+  /\b(WRONGPASS|NOAUTH|NOPERM|DENIED)\b|invalid password|unknown command|cluster support disabled|Unknown RESP type|certificate|self.signed|altnames|Hostname\/IP|wrong version number|packet length|EPROTO|ERR_(SSL|TLS)/i;
+
+export function isTemporary(error: unknown, reason: string): boolean {
+  if (LASTING.test(reason)) return false;
+  return !(error instanceof ReplyError) || NOT_YET.test(reason);
+}
 
 /** An error's text without passwords: old servers repeat a refused HELLO with its arguments. */
 export function explain(error: unknown, { url, sentinelPassword }: RedisOptions): string {
   let text = error instanceof Error ? error.message || error.name : String(error);
   const secrets = sentinelPassword === undefined ? secretsOf(url) : [...secretsOf(url), sentinelPassword];
   for (const secret of secrets) text = text.replaceAll(secret, "***");
+  text = text.replace(" Please report this.", "");
   // OpenSSL ends its errors with a line end.
   return text.trim();
 }
@@ -45,6 +73,9 @@ export function advice(reason: string, { url, tls }: RedisOptions): string {
   if (/sentinel .* because (NOAUTH|WRONGPASS|NOPERM)/i.test(reason)) {
     return "the Sentinels' own password goes into --redis-sentinel-password";
   }
+  if (/^READONLY/.test(reason)) return "name the master, or Sentinels that know it";
+  if (/^(LOADING|MASTERDOWN|CLUSTERDOWN)/.test(reason)) return "see the log of that server";
+  if (/Unknown RESP type/.test(reason)) return "what answers there is no Redis";
   if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";
   return "start one or omit --redis";
 }

@@ -11,6 +11,7 @@ import type {
   Totals,
 } from "../core/registry.js";
 import type { Stats } from "../core/stats.js";
+import { StarlingError } from "../protocol/errors.js";
 import { secretHashOf } from "./batch.js";
 import {
   closeRedis,
@@ -119,6 +120,10 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   const reaper = createReaper({ nodeId, redis, keys, intervalMs: leaseTtlMs / 2, log });
 
   async function answered<T>(ask: () => Promise<T>): Promise<T> {
+    // A command would connect the client, which start() does.
+    if (handlers === undefined) {
+      throw new StarlingError("unavailable", "this node is starting: nothing was asked");
+    }
     const sent = isReady(redis);
     try {
       return await ask();

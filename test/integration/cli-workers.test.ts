@@ -161,6 +161,7 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
   it("says so once and ends where the workers cannot start", async () => {
     const { code, stderr } = await output([
       ...["serve", "--workers", "2", "--port", "0", "--api-port", "0", "--redis", "redis://127.0.0.1:1"],
+      ...["--redis-start-timeout-ms", "1"],
     ]);
     expect(code).toBe(1);
     expect(stderr.match(/cannot reach Redis/g)).toHaveLength(1);

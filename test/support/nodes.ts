@@ -76,6 +76,8 @@ export async function startTestNode(options: Partial<Config> = {}): Promise<InPr
     demo: false,
     drainNoticeMs: 0,
     drainMs: 0,
+    // A test that names a wrong Redis is told at once.
+    redisStartTimeoutMs: 1,
     ...options,
   });
   const node = await startNode(config, silentLog);
