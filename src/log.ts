@@ -28,12 +28,15 @@ const SECRETS = [
 /** Fields, fields of fields, and one level more: no record that is logged is deeper. */
 const REDACTED = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
+/** What could not be written is kept for the next line's attempt up to this, and then dropped. */
+const MAX_WAITING_CHARACTERS = 1_000_000;
+
 /** Text from clients can reach any field: no control character of it leaves this function. */
 export function createLog({ level, format, base = {}, destination }: LogOptions): Log {
   const terminal = destination === undefined && process.stderr.isTTY;
   const pretty = format === "pretty" || (format === "auto" && terminal);
   // Synchronous, so that what was logged before an exit is not lost with it.
-  const out = destination ?? pino.destination({ dest: 2, sync: true });
+  const out = destination ?? standardError();
   const prettify = prettyFactory({
     colorize: terminal && !process.env["NO_COLOR"],
     translateTime: "SYS:HH:MM:ss.l",
@@ -59,6 +62,13 @@ export function createLog({ level, format, base = {}, destination }: LogOptions)
     warn: (fields, message) => log.warn(fields, oneLine(message)),
     error: (fields, message) => log.error(fields, oneLine(message)),
   };
+}
+
+function standardError(): LogOptions["destination"] & object {
+  const out = pino.destination({ dest: 2, sync: true, maxLength: MAX_WAITING_CHARACTERS });
+  // A terminal that was closed, a disk that is full: no reason to end a node without a drain.
+  out.on("error", () => undefined);
+  return out;
 }
 
 /** A message with a line break could forge a line of a pretty log. */

@@ -56,7 +56,7 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
       },
     );
   };
-  onStopSignals(end);
+  onStopSignals(end, say);
 
   let redisUrl = loaded.config.redis;
   if (redisUrl === undefined) {

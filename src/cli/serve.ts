@@ -29,18 +29,21 @@ export async function serveCommand({
   if (worker === undefined && config.workers > 1) return serveWorkers(loaded, flags, log);
 
   let node: StarlingNode | undefined;
-  const stop = onStopSignals((reason) => {
-    // Before the node stands there is nothing to drain.
-    if (node === undefined) process.exit(0);
-    log.info({ reason, drainMs: config.drainMs }, "draining");
-    node.drain().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, "the drain failed");
-        process.exit(1);
-      },
-    );
-  });
+  const stop = onStopSignals(
+    (reason) => {
+      // Before the node stands there is nothing to drain.
+      if (node === undefined) process.exit(0);
+      log.info({ reason, drainMs: config.drainMs }, "draining");
+      node.drain().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error({ err: error }, "the drain failed");
+          process.exit(1);
+        },
+      );
+    },
+    (message) => log.warn({}, message),
+  );
   const link = exitWithParent ? linkWorker() : undefined;
   if (exitWithParent) process.once("disconnect", () => stop("the parent process ended"));
 

@@ -1,5 +1,9 @@
-/** SIGTERM and SIGINT: the first stops in good order, the second at once. */
+/**
+ * SIGTERM and SIGINT: the first stops in good order, the second at once. SIGHUP does nothing, unless it says that the
+ * terminal which shows this process's output was closed: that stops it too.
+ */
 
+import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
 
 /**
@@ -8,11 +12,18 @@ import { constants } from "node:os";
  */
 const SAME_PRESS_MS = 300;
 
+const HANG_UP_IGNORED =
+  "SIGHUP is ignored: options are read at the start only; SIGTERM drains and ends the node";
+
 /**
  * @param stop called once, with the signal's name
+ * @param ignored  told of each SIGHUP that does nothing
  * @returns does the same as a first signal, for other reasons to stop
  */
-export function onStopSignals(stop: (reason: string) => void): (reason: string) => void {
+export function onStopSignals(
+  stop: (reason: string) => void,
+  ignored: (message: string) => void,
+): (reason: string) => void {
   let stoppedAtMs: number | undefined;
   const first = (reason: string): void => {
     if (stoppedAtMs !== undefined) return;
@@ -29,5 +40,21 @@ export function onStopSignals(stop: (reason: string) => void): (reason: string) 
   };
   process.on("SIGTERM", signalled);
   process.on("SIGINT", signalled);
+  // Under nohup there is a terminal too, and nothing of this process is shown on it.
+  const shownOnTerminal = (process.stdout.isTTY || process.stderr.isTTY) && hasTerminal();
+  process.on("SIGHUP", () => {
+    if (shownOnTerminal && !hasTerminal()) first("the terminal was closed");
+    else if (stoppedAtMs === undefined) ignored(HANG_UP_IGNORED);
+  });
   return first;
+}
+
+/** A process's controlling terminal, once it is closed, cannot be opened any more. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -51,10 +51,13 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
     })());
   // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.
   process.on("exit", () => workers.forEach((worker) => worker.process?.kill()));
-  onStopSignals((reason) => {
-    log.info({ reason, workers: config.workers, drainMs: config.drainMs }, "stopping the workers");
-    void stop().then(() => process.exit(0));
-  });
+  onStopSignals(
+    (reason) => {
+      log.info({ reason, workers: config.workers, drainMs: config.drainMs }, "stopping the workers");
+      void stop().then(() => process.exit(0));
+    },
+    (message) => log.warn({}, message),
+  );
 
   const questions = new Map<number, Question>();
   let lastQuestion = 0;
