@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { closest } from "fastest-levenshtein";
 import { ConfigError, unknownFlag } from "../config/load.js";
+import { quote } from "../protocol/errors.js";
 import { clusterCommand } from "./cluster.js";
 import { configCommand } from "./config-command.js";
 import { addConfigFlags } from "./flags.js";
@@ -18,7 +19,8 @@ export const EXIT = { failed: 1, usage: 2 } as const;
  */
 export async function run(args: readonly string[]): Promise<number | undefined> {
   // `starling serve | head -1`: a reader that left is no reason to fall over.
-  process.stdout.on("error", ignoreClosedPipe);
+  process.stdout.on("error", ignoreClosedOutput);
+  process.stderr.on("error", ignoreClosedOutput);
   const program = createProgram();
   try {
     if (args.length === 0) {
@@ -69,13 +71,21 @@ function usageExit(error: CommanderError, program: Command, args: readonly strin
   if (error.exitCode === 0) return 0;
   const named = /'([^']*)'/.exec(error.message)?.[1] ?? "";
   const command = program.commands.find((candidate) => candidate.name() === args[0]);
-  const known = (command ?? program).options.map((option) => option.long ?? "");
   if (error.code === "commander.unknownOption") {
     const flag = named.split("=", 1)[0] ?? named;
+    return complain(wordUnknownOption(flag, command, program), EXIT.usage);
+  }
+  if (error.code === "commander.excessArguments" && command !== undefined) {
+    const [argument = ""] = command.args;
     return complain(
-      command === undefined
-        ? `unknown option ${flag}: did you mean ${closest(flag, [...known, "--help"])}?`
-        : unknownFlag(flag, known),
+      `unexpected argument ${quote(argument)}: ${command.name()} takes options alone, which begin with --`,
+      EXIT.usage,
+    );
+  }
+  if (error.code === "commander.help") {
+    const names = program.commands.map((candidate) => candidate.name());
+    return complain(
+      `unknown command ${args[1] ?? ""}: did you mean ${closest(args[1] ?? "", names)}?`,
       EXIT.usage,
     );
   }
@@ -83,7 +93,25 @@ function usageExit(error: CommanderError, program: Command, args: readonly strin
     const names = program.commands.map((candidate) => candidate.name());
     return complain(`unknown command ${named}: did you mean ${closest(named, names)}?`, EXIT.usage);
   }
-  return complain(error.message.replace(/^error: /, ""), EXIT.usage);
+  // Of an argument that a parser refused commander says what it was, which may be a secret.
+  const message = error.message.replace(/^error: (option .* argument '.*' is invalid\. )?/s, "");
+  return complain(message, EXIT.usage);
+}
+
+function wordUnknownOption(flag: string, command: Command | undefined, program: Command): string {
+  const flagsOf = ({ options }: Command): string[] => options.map(({ long }) => long ?? "");
+  if (command !== undefined) {
+    const known = flagsOf(command);
+    // commander does not know --no-demo=false for --no-demo.
+    if (!known.includes(flag)) return unknownFlag(flag, known);
+    return flag.startsWith("--no-")
+      ? `${flag} takes no value: write ${flag}, or ${flag.replace("--no-", "--")}=true`
+      : `${flag} takes no value`;
+  }
+  const owner = program.commands.find((candidate) => flagsOf(candidate).includes(flag));
+  return owner === undefined
+    ? `unknown option ${flag}: did you mean ${closest(flag, [...flagsOf(program), "--help"])}?`
+    : `${flag} comes behind a command: starling ${owner.name()} ${flag} ...`;
 }
 
 function complain(message: string, exitCode: number): number {
@@ -96,6 +124,7 @@ function packageVersion(): string {
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
+/** EIO: a terminal that was closed. */
+function ignoreClosedOutput(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
 }

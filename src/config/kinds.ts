@@ -38,8 +38,10 @@ export function flag(): Kind<z.ZodBoolean> {
     schema: z.boolean({ error: allowed }),
     allowed,
     placeholder: undefined,
-    fromText: (text) =>
-      text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : text,
+    fromText: (text) => {
+      const lower = text.toLowerCase();
+      return lower === "true" || lower === "1" ? true : lower === "false" || lower === "0" ? false : text;
+    },
   };
 }
 

@@ -4,6 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { closest } from "fastest-levenshtein";
 import { parse as parseYaml } from "yaml";
 import { quote } from "../protocol/errors.js";
+import { emptyVariables } from "./empty-variables.js";
+import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/target.js";
 import { brokenRules, risks } from "./checks.js";
 import {
@@ -41,11 +43,11 @@ export interface ConfigSources {
   /** By option name in camel case; text is parsed as a flag's value. Undefined: not given. */
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Path of a JSON or YAML file. Without it STARLING_CONFIG's, or the first of DEFAULT_FILES that is there. */
+  /** Path of a JSON or YAML file. Without it STARLING_CONFIG's, or the one of DEFAULT_FILES that is there. */
   readonly configFile?: string | undefined;
 }
 
-export const DEFAULT_FILES = ["starling.config.yaml", "starling.config.json"] as const;
+export const DEFAULT_FILES = ["starling.config.yaml", "starling.config.yml", "starling.config.json"] as const;
 const FILE_VARIABLE = `${ENV_PREFIX}CONFIG`;
 
 interface Given {
@@ -56,7 +58,7 @@ type Found = Map<OptionName, Given>;
 
 /** @throws ConfigError naming each value that is refused, where it came from and what is allowed */
 export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources): LoadedConfig {
-  const file = configFile ?? (env[FILE_VARIABLE] || DEFAULT_FILES.find((path) => existsSync(path)));
+  const file = configFile ?? (env[FILE_VARIABLE] || defaultFile());
   const problems: string[] = [];
   const layers: Found[] = [
     fromFlags(flags, problems),
@@ -84,11 +86,24 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
   }
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   const config = values as Config;
+  const empty = emptyVariables(config, env, production);
+  if (empty.error !== undefined) throw new ConfigError(empty.error);
   const name = (option: OptionName): string =>
     `${option} ${shown(option, config[option])} (${place(option, origins[option])})`;
   const broken = brokenRules(config, { production, name });
   if (broken.length > 0) throw new ConfigError(broken.join("\n"));
-  return { config, origins, file, warnings: risks(config, fileLimit) };
+  return { config, origins, file, warnings: [...empty.warnings, ...risks(config, fileLimit)] };
+}
+
+/** @throws ConfigError if several are there: each could be the one that was meant */
+function defaultFile(): string | undefined {
+  const [file, ...others] = DEFAULT_FILES.filter((path) => existsSync(path));
+  if (others.length > 0) {
+    throw new ConfigError(
+      `${[file, ...others].join(" and ")} are ${others.length > 1 ? "all" : "both"} in this directory: keep one, or name one with --config`,
+    );
+  }
+  return file;
 }
 
 function fromFlags(flags: Readonly<Record<string, unknown>>, problems: string[]): Found {
@@ -168,7 +183,9 @@ function fromFile(path: string, problems: string[]): Found {
     // YAML 1.2 reads JSON too. `null` (an empty file) sets nothing.
     content = parseYaml(readFileSync(path, "utf8")) ?? {};
   } catch (error) {
-    throw new ConfigError(`config file ${path} cannot be read: ${(error as Error).message.trim()}`, {
+    // Below its first line a syntax error shows lines of the file, which may hold secrets.
+    const [reason = ""] = (error as Error).message.trim().split("\n", 1);
+    throw new ConfigError(`config file ${path} cannot be read: ${reason.replace(/:$/, "")}`, {
       cause: error,
     });
   }
@@ -219,7 +236,25 @@ function refusal(
   }
   // Within an object the place says more than the value; an item of a list is its own name.
   const label = path.every((key) => typeof key === "number") ? "" : `${path.map(String).join(".")} `;
-  return `${place(name, origin)}: ${label}${shown(name, at)} is not allowed: ${message}`;
+  const hint = path.length === 0 ? hintFor(name, value, origin) : "";
+  return `${place(name, origin)}: ${label}${shown(name, at)} is not allowed: ${message}${hint}`;
+}
+
+/** The same value in a form that is allowed, where that is plain to see. */
+function hintFor(name: OptionName, value: unknown, origin: Origin): string {
+  const { kind, unit, secret } = optionOf(name);
+  const allowed = (other: unknown): boolean => kind.schema.safeParse(other).success;
+  const inUnit = unit === undefined || typeof kind.fromText("1") !== "number" ? "" : ` (${unit})`;
+  if (typeof value === "string") {
+    const other = kind.fromText(value);
+    if (origin.kind === "file" && other !== value && allowed(other))
+      return `${inUnit}: write it without quotes`;
+    const meant = inPlainNumbers(value, unit);
+    if (meant !== undefined && allowed(meant)) return `${inUnit}: write ${meant}`;
+  } else if (origin.kind === "file" && secret === undefined && allowed(String(value))) {
+    return `: write it in quotes, "${String(value)}"`;
+  }
+  return inUnit;
 }
 
 function place(name: OptionName, origin: Origin): string {

@@ -39,10 +39,12 @@ export function configurationMarkdown(): string {
 
 Each option can be given in four places; the first of these that has it wins:
 
-1. a flag: \`maxFrameBytes\` is \`${flagName("maxFrameBytes")} 1024\`; switches are \`--demo\` and \`--no-demo\`
-2. an environment variable: \`${envName("maxFrameBytes")}=1024\`; one that is empty counts as not set
+1. a flag: \`maxFrameBytes\` is \`${flagName("maxFrameBytes")} 1024\`; switches are \`--demo\` and
+   \`--no-demo\`, or \`--demo=true\` and \`--demo=false\`. Given twice, the last one counts; lists grow
+2. an environment variable: \`${envName("maxFrameBytes")}=1024\`; one that is empty counts as not set, but an empty
+   \`${envName("redis")}\` is refused where NODE_ENV=production: the node would be alone without a word
 3. a config file, JSON or YAML: \`maxFrameBytes: 1024\`. It is the file that \`--config\` or \`${ENV_PREFIX}CONFIG\`
-   names, else \`starling.config.yaml\` or \`starling.config.json\` in the working directory
+   names, else the one of \`starling.config.yaml\`, \`.yml\` and \`.json\` in the working directory; two are refused
 4. the default
 
 Lists are separated by commas, in a config file they may be lists. Secrets (${secretNames.map((name) => `\`${name}\``).join(", ")})

@@ -1,10 +1,23 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { childrenOf, isRunning, output, root, serving, starling, until, url } from "../support/program.js";
+import {
+  childrenOf,
+  command as commandPath,
+  isRunning,
+  output,
+  root,
+  serving,
+  starling,
+  until,
+  url,
+  type Program,
+} from "../support/program.js";
+import { freePort, startRedis } from "../support/redis-server.js";
 
 describe("starling", () => {
   it("prints help when given nothing", async () => {
@@ -32,6 +45,12 @@ describe("starling", () => {
     [["serve", "--port", "x"], '--port: "x" is not allowed: a whole number from 0 to 65535'],
     [["cluster", "--nodes", "many"], '--nodes: "many" is not allowed: a whole number from 1 to 64'],
     [["cluster", "--api-port", "8002"], "port 8002 would be used twice"],
+    [["serve", "--port", "--api-port", "1"], "--port has no value: --api-port comes right behind it"],
+    [["serve", "now"], 'unexpected argument "now": serve takes options alone, which begin with --'],
+    [["serve", "--demo", "maybe"], '--demo: "maybe" is not allowed: true or false'],
+    [["serve", "--no-demo=false"], "--no-demo takes no value: write --no-demo, or --demo=true"],
+    [["--port", "1"], "--port comes behind a command: starling serve --port ..."],
+    [["help", "serv"], "unknown command serv: did you mean serve?"],
   ])("refuses %j in one line with exit code 2", async (args, message) => {
     const { code, stdout, stderr } = await output(args);
     expect([code, stdout]).toEqual([2, ""]);
@@ -55,6 +74,20 @@ describe("starling config", () => {
     expect(stdout).toMatch(/^redis +redis:\/\/me:\*\*\*@h:1 +STARLING_REDIS$/m);
     expect(stdout).toMatch(/^host +127\.0\.0\.1 +default$/m);
     expect(stdout).not.toContain("hush");
+  });
+
+  it.each([
+    [["--demo"], "true"],
+    [["--demo=true"], "true"],
+    [["--demo", "1"], "true"],
+    [["--no-demo"], "false"],
+    [["--demo=false"], "false"],
+    [["--demo", "false"], "false"],
+    [["--demo", "--port", "9"], "true"],
+  ])("reads %j as demo %s", async (args, value) => {
+    const { code, stdout } = await output(["config", ...args]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`^demo +${value} +--demo$`, "m"));
   });
 
   it("prints the same as JSON", async () => {
@@ -100,6 +133,103 @@ describe("starling serve", () => {
     program.child.kill(signal);
     expect(await program.ended).toEqual({ code, signal: null });
     for (const client of clients) client.terminate();
+  });
+
+  it("goes on after SIGHUP and says what that does not do", async () => {
+    const program = starling([...anyPort, "--drain-ms", "100"]);
+    await serving(program);
+    const client = new WebSocket(url(program, "websocket"));
+    await once(client, "message");
+    program.child.kill("SIGHUP");
+    await until(program, () => program.stderr.includes("SIGHUP is ignored"));
+    expect(program.stderr).toMatch(/options are read at the start only; SIGTERM drains and ends the node/);
+    const replied = once(client, "message");
+    client.send('{"action":"ping","id":1}');
+    await replied;
+    const closed = once(client, "close") as Promise<[number]>;
+    program.child.kill("SIGTERM");
+    expect((await closed)[0]).toBe(1012);
+    expect(await program.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it("drains when the terminal that shows it is closed", async () => {
+    const port = await freePort();
+    // It gives the command a terminal of its own.
+    const terminal = spawn(
+      "script",
+      [
+        "-qfc",
+        `exec ${process.execPath} ${commandPath} serve --port ${port} --api-port 0 --drain-ms 100`,
+        "/dev/null",
+      ],
+      { stdio: ["pipe", "pipe", "ignore"], env: { PATH: process.env["PATH"], SHELL: "/bin/sh" } },
+    );
+    let shown = "";
+    terminal.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
+    await expect.poll(() => shown, { timeout: 20_000 }).toMatch(/^api +http/m);
+    const [node] = childrenOf(terminal.pid);
+    const client = new WebSocket(`ws://127.0.0.1:${port}`);
+    await once(client, "message");
+    const closed = once(client, "close") as Promise<[number]>;
+    terminal.kill("SIGKILL");
+    expect((await closed)[0]).toBe(1012);
+    await expect.poll(() => isRunning(node!.pid), { timeout: 10_000 }).toBe(false);
+  });
+
+  describe("before its Redis", () => {
+    const start = async () => {
+      const [redisPort, apiPort] = [await freePort(), await freePort()];
+      const redis = ["--redis", `redis://127.0.0.1:${redisPort}`];
+      return { redisPort, apiPort, args: [...redis, "--port", "0", "--api-port", String(apiPort)] };
+    };
+    const waiting = (program: Program): Promise<void> =>
+      until(program, () => program.stderr.includes("waiting for Redis"));
+
+    it.each([
+      ["serve", ["serve"]],
+      ["serve --workers", ["serve", "--workers", "2"]],
+      ["cluster", ["cluster", "--nodes", "1"]],
+    ])("%s waits, is not ready, and serves once it is there", async (_, command) => {
+      const { redisPort, apiPort, args } = await start();
+      const program = starling([...command, ...args]);
+      const heard = (): string => program.stdout + program.stderr;
+      await until(program, () => heard().includes("waiting for Redis"));
+      expect((await fetch(`http://127.0.0.1:${apiPort}/healthz`)).status).toBe(200);
+      expect((await fetch(`http://127.0.0.1:${apiPort}/readyz`)).status).toBe(503);
+      const redis = await startRedis({ port: redisPort });
+      try {
+        await until(program, () => /^(cluster \| running|websocket )/m.test(program.stdout));
+        expect((await fetch(`http://127.0.0.1:${apiPort}/readyz`)).status).toBe(200);
+        // Said once, however often it was tried.
+        expect(heard().match(/waiting for Redis/g)).toHaveLength(1);
+        program.child.kill("SIGTERM");
+        expect(await program.ended).toEqual({ code: 0, signal: null });
+      } finally {
+        await redis.stop();
+      }
+    });
+
+    it.each([
+      ["serve", ["serve"]],
+      ["serve --workers", ["serve", "--workers", "2"]],
+      ["cluster", ["cluster", "--nodes", "2"]],
+    ])("%s ends at once with 0 on SIGTERM", async (_, command) => {
+      const { args } = await start();
+      const program = starling([...command, ...args, "--api-port", "0"]);
+      await until(program, () => (program.stdout + program.stderr).includes("waiting for Redis"));
+      program.child.kill("SIGTERM");
+      expect(await program.ended).toEqual({ code: 0, signal: null });
+    });
+
+    it("ends with 1 and the reason after --redis-start-timeout-ms", async () => {
+      const { args } = await start();
+      const program = starling(["serve", ...args, "--redis-start-timeout-ms", "300"]);
+      await waiting(program);
+      expect((await program.ended).code).toBe(1);
+      expect(program.stderr).toMatch(
+        /^starling: cannot start: cannot reach Redis at .*ECONNREFUSED.*; gave up after 300 ms \(redisStartTimeoutMs\)$/m,
+      );
+    });
   });
 
   it("says in one line which port is taken, and ends with 1", async () => {

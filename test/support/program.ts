@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll } from "vitest";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Built, as the demo page is bundled by the build; `npm test` builds first. */
-const command = join(root, "dist/cli.js");
+export const command = join(root, "dist/cli.js");
 
 let cwd: string;
 const started: Program[] = [];

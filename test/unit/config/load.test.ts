@@ -64,7 +64,29 @@ describe("precedence", () => {
 
   it("takes an empty file and an empty variable as nothing set", () => {
     const configFile = file("empty.yaml", "# nothing\n");
-    expect(loadConfig({ env: { STARLING_REDIS: "" }, configFile }).config.redis).toBeUndefined();
+    const { config, warnings } = loadConfig({
+      env: { STARLING_JWT_SECRET: "", STARLING_PORT: "" },
+      configFile,
+    });
+    expect([config.jwtSecret, config.port, warnings]).toEqual([undefined, 8000, []]);
+  });
+
+  it("reads the one file that is there, and does not choose between two", () => {
+    const before = process.cwd();
+    const here = mkdtempSync(join(directory, "here-"));
+    process.chdir(here);
+    try {
+      writeFileSync("starling.config.yml", "port: 83");
+      expect(loadConfig({})).toMatchObject({ file: "starling.config.yml", config: { port: 83 } });
+      writeFileSync("starling.config.json", '{"port": 84}');
+      expect(refusal({})).toBe(
+        "starling.config.yml and starling.config.json are both in this directory: keep one, or name one with --config",
+      );
+      expect(loadConfig({ configFile: "starling.config.json" }).config.port).toBe(84);
+      expect(loadConfig({ env: { STARLING_CONFIG: "starling.config.json" } }).config.port).toBe(84);
+    } finally {
+      process.chdir(before);
+    }
   });
 
   it("splits lists at commas, and lets a flag empty the environment's", () => {
@@ -131,6 +153,10 @@ describe("bad values", () => {
     ["redis", "redis+cluster://me:p@w@a"],
     ["redis", "redis+cluster://me:100%@a"],
     ["redis", "redis+other://a"],
+    ["redis", "redis://h/cache"],
+    ["redis", "redis://h?db=1"],
+    ["redis", "redis://:100%@h"],
+    ["redis", "unix://h"],
     ["redisTlsServerName", "redis.example:6379"],
     ["redisPrefix", "{a}"],
     ["busShards", "0"],
@@ -158,9 +184,11 @@ describe("bad values", () => {
     ["redis", "redis+sentinel://user:p%40ss@a,b:26380,[::1]:7/mymaster"],
     ["redis", "redis+sentinel://a/mymaster/3"],
     ["redis", "rediss+cluster://:pass@a,10.0.0.1:7000"],
+    ["redis", "unix:///run/redis/redis.sock?db=1"],
     ["origins", "http://localhost:3000,capacitor://localhost"],
     ["port", "0"],
     ["demo", "false"],
+    ["demo", "TRUE"],
   ])("%s may be %j", (name, value) => {
     expect(() => loadConfig({ flags: { [name]: value } })).not.toThrow();
   });
@@ -172,6 +200,34 @@ describe("bad values", () => {
     expect(refusal({ flags: { redis: "redis+cluster://user:hush@host/0" } })).not.toContain("hush");
     expect(refusal({ flags: { redisSentinelPassword: "hush" } })).not.toContain("hush");
     expect(refusal({ flags: { jwtSecret: "hush", jwtJwksUrl: "https://k.example" } })).not.toContain("hush");
+  });
+
+  it("show the same value as it is allowed, where that is plain", () => {
+    expect(refusal({ flags: { drainMs: "30s" } })).toMatch(
+      /a whole number from 0 to 3600000 \(ms\): write 30000$/,
+    );
+    expect(refusal({ flags: { maxFrameBytes: "64k" } })).toMatch(/\(bytes\): write 65536$/);
+    expect(refusal({ flags: { maxConnections: "10_000" } })).toMatch(/\(connections\): write 10000$/);
+    expect(refusal({ flags: { busShards: "1e1" } })).toMatch(/from 1 to 64: write 10$/);
+    expect(refusal({ flags: { drainMs: "9000h" } })).toMatch(/from 0 to 3600000 \(ms\)$/);
+    const configFile = file("quotes.yaml", 'port: "80"\nnodeId: 123\njwtSecret: 5\n');
+    expect(refusal({ configFile }).split("\n")).toEqual([
+      `port in ${configFile}: "80" is not allowed: a whole number from 0 to 65535: write it without quotes`,
+      `nodeId in ${configFile}: 123 is not allowed: 1 to 64 of A-Z a-z 0-9 _ -: write it in quotes, "123"`,
+      `jwtSecret in ${configFile}: *** is not allowed: any text but the empty one`,
+    ]);
+  });
+
+  it("of a file that cannot be parsed are told by their place, in one line without the file's text", () => {
+    for (const [name, content, message] of [
+      ["tab.yaml", "port: 1\n\thost: x\n", /Tabs are not allowed as indentation at line 2, column 1$/],
+      ["twice.yaml", "port: 1\nport: 2\n", /Map keys must be unique at line 2, column 1$/],
+      ["quote.yaml", 'jwtSecret: "hush\nhush\n', /at line \d+, column \d+$/],
+    ] as const) {
+      const said = refusal({ configFile: file(name, content) });
+      expect(said).toMatch(message);
+      expect(said).not.toMatch(/\n|hush/);
+    }
   });
 
   it("of a file that is no list of names and values are refused", () => {
@@ -223,6 +279,42 @@ describe("rules between options", () => {
   it("warns of a token secret that can be guessed", () => {
     expect(loadConfig({ flags: { jwtSecret: "short" } }).warnings.join()).toMatch(/shorter than 32 bytes/);
     expect(loadConfig({ flags: { jwtSecret: "x".repeat(32) } }).warnings).toEqual([]);
+  });
+});
+
+describe("an empty variable", () => {
+  const env = { NODE_ENV: "production", STARLING_JWT_SECRET: "x".repeat(32) };
+
+  it("in place of the fleet's Redis is refused in production, and warned of elsewhere", () => {
+    for (const name of ["STARLING_REDIS", "STARLING_REDIS_FILE"]) {
+      expect(refusal({ env: { ...env, [name]: "" } })).toMatch(
+        new RegExp(`^${name} is empty: without Redis this node is alone.*NODE_ENV=production.*unset it`),
+      );
+      expect(loadConfig({ env: { [name]: "" } }).warnings.join()).toMatch(
+        /is empty: without Redis this node/,
+      );
+    }
+    const configFile = file("fleet.yaml", "redis: redis://h");
+    expect(loadConfig({ env: { ...env, STARLING_REDIS: "" }, configFile }).warnings).toEqual([]);
+    expect(() => loadConfig({ env })).not.toThrow();
+  });
+
+  it("that takes a check away is warned of", () => {
+    const { warnings } = loadConfig({
+      env: {
+        ...env,
+        STARLING_JWT_AUDIENCE: "",
+        STARLING_JWT_ISSUER: "",
+        STARLING_TRUSTED_PROXIES: "",
+        STARLING_CLIENT_ADDRESS_HOPS: "1",
+        STARLING_ORIGINS: "",
+      },
+    });
+    expect(warnings).toEqual([
+      "STARLING_JWT_AUDIENCE is empty: tokens for any audience are accepted",
+      "STARLING_JWT_ISSUER is empty: tokens of any issuer are accepted",
+      "STARLING_TRUSTED_PROXIES is empty: X-Forwarded-For of any peer is believed",
+    ]);
   });
 });
 

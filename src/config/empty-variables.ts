@@ -1,0 +1,49 @@
+/**
+ * Variables that are set and empty count as not set, which compose files rely on (`${X:-}`). Most options then have a
+ * default that surprises nobody, or that production refuses. These are the others.
+ */
+
+import { isOpen } from "./checks.js";
+import { envName, optionOf, type Config, type OptionName } from "./options.js";
+
+interface Finding {
+  /** Why the configuration is refused. */
+  readonly error?: string;
+  readonly warnings: readonly string[];
+}
+
+export function emptyVariables(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+  production: boolean,
+): Finding {
+  const warnings: string[] = [];
+  const warn = (option: OptionName, unset: boolean, means: string): void => {
+    const variable = emptyVariableOf(option, env);
+    if (unset && variable !== undefined) warnings.push(`${variable} is empty: ${means}`);
+  };
+  if (!isOpen(config)) {
+    warn("jwtAudience", config.jwtAudience === undefined, "tokens for any audience are accepted");
+    warn("jwtIssuer", config.jwtIssuer === undefined, "tokens of any issuer are accepted");
+  }
+  if (config.clientAddressHops > 0) {
+    warn("trustedProxies", config.trustedProxies.length === 0, "X-Forwarded-For of any peer is believed");
+  }
+  const redis = emptyVariableOf("redis", env);
+  if (config.redis !== undefined || redis === undefined) return { warnings };
+  const alone = `${redis} is empty: without Redis this node is alone, whatever others there are`;
+  if (!production) return { warnings: [...warnings, alone] };
+  return {
+    error: `${alone}. With NODE_ENV=production that is refused: give it a URL, or unset it if that is meant`,
+    warnings,
+  };
+}
+
+function emptyVariableOf(
+  option: OptionName,
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const variable = envName(option);
+  const names = optionOf(option).secret === undefined ? [variable] : [variable, `${variable}_FILE`];
+  return names.find((name) => env[name] === "");
+}
