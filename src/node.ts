@@ -340,7 +340,9 @@ function readOptional(
   } catch (error) {
     throw new Error(`${option} cannot be read: ${(error as Error).message}`, { cause: error });
   }
-  if (!text.includes("-----BEGIN ")) throw new Error(`${option} is no PEM file: ${path}`);
+  // A key for tokens may be a JWK too.
+  if (option !== "jwtPublicKeyFile" && !text.includes("-----BEGIN "))
+    throw new Error(`${option} is no PEM file: ${path}`);
   return text;
 }
 

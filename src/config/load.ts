@@ -59,11 +59,12 @@ type Found = Map<OptionName, Given>;
 /** @throws ConfigError naming each value that is refused, where it came from and what is allowed */
 export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources): LoadedConfig {
   const file = configFile ?? (env[FILE_VARIABLE] || defaultFile());
+  const fileFrom = configFile === undefined && env[FILE_VARIABLE] ? ` (${FILE_VARIABLE})` : "";
   const problems: string[] = [];
   const layers: Found[] = [
     fromFlags(flags, problems),
     fromEnv(env, problems),
-    file === undefined ? new Map<OptionName, Given>() : fromFile(file, problems),
+    file === undefined ? new Map<OptionName, Given>() : fromFile(file, fileFrom, problems),
   ];
   const production = env["NODE_ENV"] === "production";
   const fileLimit = openFileLimit();
@@ -176,7 +177,7 @@ function readSecret(variable: string, path: string, problems: string[]): string 
   return undefined;
 }
 
-function fromFile(path: string, problems: string[]): Found {
+function fromFile(path: string, from: string, problems: string[]): Found {
   const found: Found = new Map();
   let content: unknown;
   try {
@@ -185,13 +186,13 @@ function fromFile(path: string, problems: string[]): Found {
   } catch (error) {
     // Below its first line a syntax error shows lines of the file, which may hold secrets.
     const [reason = ""] = (error as Error).message.trim().split("\n", 1);
-    throw new ConfigError(`config file ${path} cannot be read: ${reason.replace(/:$/, "")}`, {
+    throw new ConfigError(`config file ${path}${from} cannot be read: ${reason.replace(/:$/, "")}`, {
       cause: error,
     });
   }
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
     throw new ConfigError(
-      `config file ${path} must hold names and values, as in "port: 8000", not ${quote(content)}`,
+      `config file ${path}${from} must hold names and values, as in "port: 8000", not ${quote(content)}`,
     );
   }
   for (const [key, value] of Object.entries(content)) {
@@ -236,14 +237,14 @@ function refusal(
   }
   // Within an object the place says more than the value; an item of a list is its own name.
   const label = path.every((key) => typeof key === "number") ? "" : `${path.map(String).join(".")} `;
-  const hint = path.length === 0 ? hintFor(name, value, origin) : "";
+  const hint = path.every((key) => typeof key === "number") ? hintFor(name, at, path.length > 0, origin) : "";
   return `${place(name, origin)}: ${label}${shown(name, at)} is not allowed: ${message}${hint}`;
 }
 
 /** The same value in a form that is allowed, where that is plain to see. */
-function hintFor(name: OptionName, value: unknown, origin: Origin): string {
+function hintFor(name: OptionName, value: unknown, inList: boolean, origin: Origin): string {
   const { kind, unit, secret } = optionOf(name);
-  const allowed = (other: unknown): boolean => kind.schema.safeParse(other).success;
+  const allowed = (other: unknown): boolean => kind.schema.safeParse(inList ? [other] : other).success;
   const inUnit = unit === undefined || typeof kind.fromText("1") !== "number" ? "" : ` (${unit})`;
   if (typeof value === "string") {
     const other = kind.fromText(value);
@@ -251,8 +252,8 @@ function hintFor(name: OptionName, value: unknown, origin: Origin): string {
       return `${inUnit}: write it without quotes`;
     const meant = inPlainNumbers(value, unit);
     if (meant !== undefined && allowed(meant)) return `${inUnit}: write ${meant}`;
-  } else if (origin.kind === "file" && secret === undefined && allowed(String(value))) {
-    return `: write it in quotes, "${String(value)}"`;
+  } else if (origin.kind === "file" && /^(number|boolean)$/.test(typeof value) && allowed(String(value))) {
+    return `: write it in quotes${secret === undefined ? `, "${String(value)}"` : ""}`;
   }
   return inUnit;
 }

@@ -1,3 +1,7 @@
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { matching } from "../support/matching.js";
 import { cleanUp, JWT_SECRET, startFleet, startTestNode, token, until } from "../support/nodes.js";
@@ -196,4 +200,25 @@ it("fault 24: clients that leave while their token is checked leave nothing behi
   expect(metrics.get("starling_registry_size")).toBe(0);
   expect(metrics.get("starling_session_faults_total")).toBe(0);
   expect((await node.get("/v1/users/ann/connections")).body).toEqual({ connections: [], missing: [] });
+});
+
+describe("the file of a public key", () => {
+  it("that cannot be read is named with its option", async () => {
+    await expect(
+      startTestNode({ jwtAlgorithm: "RS256", jwtPublicKeyFile: "/nowhere/key.pem" }),
+    ).rejects.toThrow(/^jwtPublicKeyFile cannot be read: ENOENT.*\/nowhere\/key\.pem/);
+  });
+
+  it("may hold a JWK", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "starling-key-"));
+    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const jwtPublicKeyFile = join(directory, "key.json");
+    await writeFile(jwtPublicKeyFile, JSON.stringify(publicKey.export({ format: "jwk" })));
+    try {
+      const node = await startTestNode({ jwtAlgorithm: "ES256", jwtPublicKeyFile });
+      expect((await node.client()).welcome["authenticate"]).toBe(true);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
 });

@@ -210,11 +210,12 @@ describe("bad values", () => {
     expect(refusal({ flags: { maxConnections: "10_000" } })).toMatch(/\(connections\): write 10000$/);
     expect(refusal({ flags: { busShards: "1e1" } })).toMatch(/from 1 to 64: write 10$/);
     expect(refusal({ flags: { drainMs: "9000h" } })).toMatch(/from 0 to 3600000 \(ms\)$/);
-    const configFile = file("quotes.yaml", 'port: "80"\nnodeId: 123\njwtSecret: 5\n');
+    const configFile = file("quotes.yaml", 'port: "80"\nnodeId: 123\njwtSecret: 5\napiKeys: [12, ok]\n');
     expect(refusal({ configFile }).split("\n")).toEqual([
       `port in ${configFile}: "80" is not allowed: a whole number from 0 to 65535: write it without quotes`,
       `nodeId in ${configFile}: 123 is not allowed: 1 to 64 of A-Z a-z 0-9 _ -: write it in quotes, "123"`,
-      `jwtSecret in ${configFile}: *** is not allowed: any text but the empty one`,
+      `jwtSecret in ${configFile}: *** is not allowed: any text but the empty one: write it in quotes`,
+      `apiKeys in ${configFile}: *** is not allowed: a list of keys, separated by commas: write it in quotes`,
     ]);
   });
 
@@ -233,7 +234,10 @@ describe("bad values", () => {
   it("of a file that is no list of names and values are refused", () => {
     expect(refusal({ configFile: file("list.yaml", "- 1") })).toMatch(/must hold names and values/);
     expect(refusal({ configFile: file("broken.json", '{"port": ') })).toMatch(/cannot be read/);
-    expect(refusal({ configFile: join(directory, "none.yaml") })).toMatch(/cannot be read: ENOENT/);
+    expect(refusal({ configFile: join(directory, "none.yaml") })).toMatch(/none.yaml cannot be read: ENOENT/);
+    expect(refusal({ env: { STARLING_CONFIG: join(directory, "none.yaml") } })).toMatch(
+      /none.yaml \(STARLING_CONFIG\) cannot be read: ENOENT/,
+    );
   });
 });
 
