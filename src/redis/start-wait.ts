@@ -40,11 +40,11 @@ const CHANGE_LOG_MS = 5_000;
  */
 export async function waitForRedis({ redis, timeoutMs, log, waiting }: StartWaitOptions): Promise<void> {
   const startedMs = performance.now();
-  let logged = { reason: "", atMs: -Infinity };
+  let logged = { kind: "", atMs: -Infinity };
   for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(RETRY_MOST_MS, delayMs * 2)) {
     try {
       await tryOnce(redis);
-      if (logged.reason !== "") {
+      if (logged.kind !== "") {
         const waitedMs = Math.round(performance.now() - startedMs);
         log.info({ redis: address(redis.url), waitedMs }, "Redis is reachable: starting");
       }
@@ -58,8 +58,10 @@ export async function waitForRedis({ redis, timeoutMs, log, waiting }: StartWait
         throw error;
       }
       const { reason, hint } = error;
-      if (nowMs - logged.atMs >= (reason === logged.reason ? REPEAT_LOG_MS : CHANGE_LOG_MS)) {
-        logged = { reason, atMs: nowMs };
+      // How long the loading still takes is no news.
+      const kind = reason.replace(/\d+/g, "");
+      if (nowMs - logged.atMs >= (kind === logged.kind ? REPEAT_LOG_MS : CHANGE_LOG_MS)) {
+        logged = { kind, atMs: nowMs };
         const limit = timeoutMs === 0 ? {} : { givesUpInMs: Math.round(leftMs) };
         log.warn({ redis: address(redis.url), reason, hint, ...limit }, "waiting for Redis");
       }
