@@ -5,6 +5,7 @@ import { defaultOf, optionNames, optionsSchema, type Config } from "./config/opt
 
 export { isLoopback, isOpen } from "./config/checks.js";
 export { ConfigError, loadConfig, type LoadedConfig, type Origin } from "./config/load.js";
+export { openFileLimit, socketLimits } from "./config/descriptors.js";
 export type { Config } from "./config/options.js";
 
 /** A whole configuration. Unknown names are refused, and what must hold between options is checked. */

@@ -120,6 +120,8 @@ export async function startNode(
     gauges: {
       channels: () => edge.hub.channels.size,
       ready: () => edge.notReadyReasons().length === 0,
+      unauthenticated: () => edge.admissions.unauthenticated,
+      addresses: () => edge.admissions.addresses,
       ...(config.redis === undefined ? {} : { bridgeUp: () => edge.linkUp }),
     },
     nodeId: config.nodeId,

@@ -21,6 +21,8 @@ const RAISED_LIMITS = {
   "bytes-per-second": "1073741824",
   "bytes-burst": "1073741824",
   "upgrade-rate": "0",
+  "max-unauthenticated": "0",
+  "share-per-ip-percent": "100",
 };
 
 const NAMESPACES = {

@@ -1,6 +1,7 @@
 /** What must hold between options. */
 
-import { RESERVED_FILES, type Config, type OptionName } from "./options.js";
+import { reservedFiles } from "./descriptors.js";
+import type { Config, OptionName } from "./options.js";
 
 const MAX_NODE_ID = 64;
 /** `-128r99999` */
@@ -143,10 +144,11 @@ function exposures(config: Config, production: boolean, name: CheckContext["name
 /** Allowed, and worth a warning at the start. */
 export function risks(config: Config, fileLimit: number | undefined): string[] {
   const found: string[] = [];
-  if (fileLimit !== undefined && config.maxConnections + RESERVED_FILES > fileLimit) {
+  const reserved = reservedFiles(fileLimit ?? Infinity);
+  if (fileLimit !== undefined && config.maxConnections + reserved > fileLimit) {
     found.push(
-      `maxConnections is ${config.maxConnections} and this process may open ${fileLimit} files: ` +
-        `raise the limit (ulimit -n) to ${config.maxConnections + RESERVED_FILES} or lower maxConnections`,
+      `maxConnections is ${config.maxConnections} and this process may open ${fileLimit} files, ${reserved} of them for Redis and the API: ` +
+        `raise the limit (ulimit -n) to ${config.maxConnections + reserved} or lower maxConnections to ${fileLimit - reserved}`,
     );
   }
   if (config.apiKeys.length === 0 && !isLoopback(config.apiHost)) {

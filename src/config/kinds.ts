@@ -123,15 +123,21 @@ export function optional<S extends z.ZodType>(kind: Kind<S>): Kind<z.ZodOptional
   return { ...kind, schema: kind.schema.optional() };
 }
 
-/** What is wrong with an allowed origin, which is compared with the Origin header byte for byte. */
+/** What is wrong with an allowed origin, which core/origins.ts compares with the Origin header. */
 export function wrongOrigin(origin: string): string | undefined {
   if (origin === "*") return "to allow any origin, leave the list empty";
+  // What pages of files and of sandboxed frames send, whoever wrote them.
+  if (origin === "null") return undefined;
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/i.test(origin)) {
     return "an origin is scheme://host or scheme://host:port, without a path or a slash at its end";
   }
-  const sent = parseUrl(origin)?.origin;
+  const [before, ...behind] = origin.split("*");
+  if (behind.length > 0 && (behind.length > 1 || !before!.endsWith("://") || !/^\.[^.]/.test(behind[0]!))) {
+    return `"*" stands for one or more labels before a host's name, as in https://*.example.com`;
+  }
+  const sent = parseUrl(origin.replace("*", "star"))?.origin.replace("star", "*");
   // Schemes that URL does not know, as capacitor://, have the origin "null" here.
-  if (sent === undefined || sent === "null" || sent === origin) return undefined;
+  if (sent === undefined || sent === "null" || sent === origin.toLowerCase()) return undefined;
   return `browsers send this origin as ${sent}`;
 }
 

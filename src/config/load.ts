@@ -8,6 +8,7 @@ import { emptyVariables } from "./empty-variables.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/target.js";
 import { brokenRules, risks } from "./checks.js";
+import { openFileLimit } from "./descriptors.js";
 import {
   defaultOf,
   ENV_PREFIX,
@@ -205,14 +206,6 @@ function fromFile(path: string, from: string, problems: string[]): Found {
     }
   }
   return found;
-}
-
-/** Node raises its soft limit to the hard one as it starts, so this is what it can have. */
-function openFileLimit(): number | undefined {
-  const limits = "/proc/self/limits";
-  if (!existsSync(limits)) return undefined;
-  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync(limits, "utf8"))?.[1];
-  return soft === undefined ? undefined : Number(soft);
 }
 
 function isOption(key: string): key is OptionName {

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { options, type Option, type Surroundings } from "./table.js";
 
-export { GROUPS, RESERVED_FILES } from "./table.js";
+export { GROUPS } from "./table.js";
 
 export type OptionName = keyof typeof options;
 export const optionNames = Object.keys(options) as OptionName[];

@@ -19,6 +19,7 @@ import {
   wrongOrigin,
   type Kind,
 } from "./kinds.js";
+import { reservedFiles } from "./descriptors.js";
 import { namespaces, type Namespaces } from "./namespaces.js";
 
 export const GROUPS = [
@@ -55,7 +56,8 @@ export interface Option<S extends z.ZodType = z.ZodType> {
     | "connections"
     | "connections/s"
     | "channels"
-    | "frames";
+    | "frames"
+    | "percent";
   readonly description: string;
   /** Why this default. */
   readonly reason: string;
@@ -72,8 +74,6 @@ const randomNodeId = (): string =>
 const DAY_MS = 86_400_000;
 const MIB = 1_048_576;
 const DEFAULT_MAX_CONNECTIONS = 100_000;
-/** Descriptors for all but clients: Redis, the API, logs, the runtime's own. */
-export const RESERVED_FILES = 256;
 
 /** What the demo page's rooms do. */
 const DEMO_NAMESPACES: Namespaces = {
@@ -125,12 +125,20 @@ export const options = {
     reason: "a port of its own, so that a proxy for clients never shows the API",
   }),
   origins: option({
-    kind: list("origins (scheme://host[:port])", wrongOrigin),
+    kind: list("origins (scheme://host[:port] or scheme://*.host[:port])", wrongOrigin),
     group: "Listening",
     default: [],
     defaultText: "any",
-    description: "origins that browsers may connect from, compared exactly; empty allows any",
+    description:
+      "origins that browsers may connect from; https://*.example.com is every subdomain, however deep, and not example.com itself; empty allows any",
     reason: "identity is a token, never a cookie, so another site's page gains nothing",
+  }),
+  originRequired: option({
+    kind: flag(),
+    group: "Listening",
+    default: false,
+    description: "refuse clients that send no Origin header, which browsers always do",
+    reason: "native apps and servers send none, and could send any",
   }),
   tlsCertFile: option({
     kind: optional(text("the path of a file", (value) => value.length > 0, "<path>")),
@@ -405,7 +413,7 @@ export const options = {
     kind: integer(1, 10_000_000),
     group: "Limits",
     default: ({ fileLimit = Infinity }) =>
-      Math.max(1, Math.min(DEFAULT_MAX_CONNECTIONS, fileLimit - RESERVED_FILES)),
+      Math.max(1, Math.min(DEFAULT_MAX_CONNECTIONS, fileLimit - reservedFiles(fileLimit))),
     defaultText: `${DEFAULT_MAX_CONNECTIONS}, or what the process's file limit leaves`,
     unit: "connections",
     description: "most connections on this node",
@@ -426,7 +434,7 @@ export const options = {
     default: 5000,
     unit: "connections/s",
     description:
-      "newcomers that are taken in a second, sustained; others get 429 and come back; 0 sets no limit",
+      "new connections accepted per second, sustained; others get 429 and come back; 0 sets no limit",
     reason:
       "under a third of the 17,500 a second that the slowest machine measured took: a storm leaves room for those who are connected",
   }),
@@ -435,8 +443,28 @@ export const options = {
     group: "Limits",
     default: 10_000,
     unit: "connections",
-    description: "newcomers that are taken at once",
+    description: "new connections accepted at once",
     reason: "two seconds of the sustained rate",
+  }),
+  maxUnauthenticated: option({
+    kind: integer(0, 10_000_000),
+    group: "Limits",
+    default: 10_000,
+    unit: "connections",
+    description:
+      "most connections that have yet to authenticate, and most sockets that have yet to ask for a WebSocket; 0 sets no limit",
+    reason:
+      "two seconds of the sustained rate of newcomers: who comes while it is full pushes out the connection that has waited longest",
+  }),
+  sharePerIpPercent: option({
+    kind: integer(1, 100),
+    group: "Limits",
+    default: 10,
+    unit: "percent",
+    description:
+      "of upgradeRate, upgradeBurst and maxUnauthenticated, what one address (IPv4, or /64 of IPv6) may use once half of the burst or of the places is used up; 100 sets no share",
+    reason:
+      "one address cannot lock the others out, and may use all while nobody else asks, so that a proxy's single address is not locked out either",
   }),
   maxFrameBytes: option({
     kind: integer(128, 64 * MIB),

@@ -2,29 +2,62 @@
 
 import { CODECS } from "../protocol/codecs.js";
 import { quote } from "../protocol/errors.js";
+import { addressText, type AddressKey } from "./client-address.js";
 import type { EdgeOptions } from "./options.js";
+import { allowsOrigin } from "./origins.js";
 import type { Stats } from "./stats.js";
-import { TokenBucket } from "./token-bucket.js";
 import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
+import { Unauthenticated } from "./unauthenticated.js";
+import { UpgradeRate } from "./upgrade-rate.js";
 
-export type Admission = { readonly codecIndex: number; readonly subprotocol: string | undefined };
+export interface Admission {
+  readonly codecIndex: number;
+  readonly subprotocol: string | undefined;
+  /** Where something is limited by it. */
+  readonly address: AddressKey | undefined;
+}
 
-export class Admissions {
+export interface AdmissionsOptions<Client> {
+  readonly options: EdgeOptions;
+  /** Whether clients must authenticate. */
+  readonly authenticate: boolean;
+  readonly stats: Stats;
+  /** Closes the client that has been unauthenticated for longest. */
+  readonly evict: (client: Client, reason: string) => void;
+}
+
+/** @typeParam Client  what stands for a connection: an object of its own */
+export class Admissions<Client extends object> {
   readonly #options: EdgeOptions;
   readonly #stats: Stats;
-  readonly #perIp = new Map<string, number>();
+  readonly #allowsOrigin: (origin: string) => boolean;
+  readonly #perIp = new Map<AddressKey, number>();
+  /** Addresses of connections, kept only where they are limited. */
+  readonly #addresses = new Map<Client, AddressKey>();
   /** undefined: no limit. */
-  readonly #upgrades: TokenBucket | undefined;
+  readonly #upgrades: UpgradeRate | undefined;
+  readonly #unauthenticated: Unauthenticated<Client> | undefined;
 
-  constructor(options: EdgeOptions, stats: Stats) {
+  constructor({ options, authenticate, stats, evict }: AdmissionsOptions<Client>) {
     this.#options = options;
     this.#stats = stats;
-    const { upgradeRate, upgradeBurst } = options;
+    this.#allowsOrigin = allowsOrigin(options.origins);
+    const { upgradeRate, upgradeBurst, sharePerIpPercent: sharePercent, maxUnauthenticated: max } = options;
     if (upgradeRate > 0) {
-      this.#upgrades = new TokenBucket({
-        perSecond: upgradeRate,
-        burst: upgradeBurst,
-        nowMs: performance.now(),
+      this.#upgrades = new UpgradeRate(
+        { perSecond: upgradeRate, burst: upgradeBurst, sharePercent },
+        performance.now(),
+      );
+    }
+    if (authenticate && max > 0) {
+      const reason = `limit of unauthenticated connections reached (${max})`;
+      this.#unauthenticated = new Unauthenticated({
+        max,
+        sharePercent,
+        evict: (client) => {
+          stats.reject("unauthenticated_full");
+          evict(client, reason);
+        },
       });
     }
   }
@@ -33,14 +66,22 @@ export class Admissions {
     return this.#stats.draining === 1;
   }
 
+  get unauthenticated(): number {
+    return this.#unauthenticated?.size ?? 0;
+  }
+
+  /** Addresses that are remembered because something is limited by them. */
+  get addresses(): number {
+    return this.#perIp.size + (this.#upgrades?.addresses ?? 0) + (this.#unauthenticated?.addresses ?? 0);
+  }
+
   /** From now on everyone is refused: the node is about to stop. */
   drain(): void {
     this.#stats.draining = 1;
   }
 
-  /** Counts the address of an admitted request until `left` is called with it. */
+  /** What is admitted must be handed to `entered` in the same turn. */
   check(request: UpgradeRequest): Admission | UpgradeRefusal {
-    const { origins, maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = this.#options;
     const { upgrade, method, version } = request;
     if (upgrade.toLowerCase() !== "websocket") {
       return this.#refuse("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(upgrade)}`);
@@ -56,65 +97,99 @@ export class Admissions {
     if (!isHandshakeKey(request.key)) {
       return this.#refuse("key", 400, "Sec-WebSocket-Key must be 16 bytes in base64");
     }
-    if (origins.length > 0) {
-      const { origin } = request;
-      if (origin === undefined || !origins.includes(origin)) {
-        return this.#refuse("origin", 403, `origin ${quote(origin ?? "")} is not allowed here`);
-      }
-    }
-    const { subprotocols } = request;
-    const codecIndex = subprotocols.length === 0 ? 0 : indexOfOffered(subprotocols);
+    const wrongOrigin = this.#wrongOrigin(request);
+    if (wrongOrigin !== undefined) return this.#refuse("origin", 403, wrongOrigin);
+    const codecIndex = codecOf(request);
     if (codecIndex === -1) {
       const known = CODECS.map((codec) => codec.subprotocol).join(", ");
       return this.#refuse(
         "subprotocol",
         400,
-        `none of ${quote(subprotocols.join(", "))} is spoken here: ${known}`,
+        `unsupported subprotocol ${quote(request.allSubprotocols.join(", "))}; supported: ${known}`,
       );
     }
+    const limited = this.#limit(request);
+    if (typeof limited === "object") return limited;
+    return {
+      codecIndex,
+      subprotocol: request.subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol,
+      address: limited,
+    };
+  }
+
+  entered(client: Client, { address }: Admission): void {
+    this.#unauthenticated?.add(client, address);
+    if (address === undefined || this.#options.maxConnectionsPerIp === 0) return;
+    this.#addresses.set(client, address);
+    this.#perIp.set(address, (this.#perIp.get(address) ?? 0) + 1);
+  }
+
+  authenticated(client: Client): void {
+    this.#unauthenticated?.remove(client);
+  }
+
+  left(client: Client): void {
+    this.#unauthenticated?.remove(client);
+    if (this.#addresses.size === 0) return;
+    const address = this.#addresses.get(client);
+    if (address === undefined) return;
+    this.#addresses.delete(client);
+    const count = this.#perIp.get(address) ?? 0;
+    if (count > 1) this.#perIp.set(address, count - 1);
+    else this.#perIp.delete(address);
+  }
+
+  #wrongOrigin(request: UpgradeRequest): string | undefined {
+    const { origins, originRequired } = this.#options;
+    if (origins.length === 0 && !originRequired) return undefined;
+    const { origin } = request;
+    // Only browsers send it, and only they act for somebody who did not ask them to.
+    if (origin === undefined) return originRequired ? "an Origin header is required" : undefined;
+    return this.#allowsOrigin(origin) ? undefined : `origin ${quote(origin)} is not allowed`;
+  }
+
+  /** @returns the address, where something is limited by it */
+  #limit(request: UpgradeRequest): UpgradeRefusal | AddressKey | undefined {
+    const { maxConnections, maxConnectionsPerIp } = this.#options;
     if (this.draining) {
       return this.#refuse("draining", 429, "this node is draining: try another", { "retry-after": "1" });
     }
     if (this.#stats.connections >= maxConnections) {
-      return this.#refuse(
-        "node_full",
-        503,
-        `this node holds ${maxConnections} connections, as many as it may`,
-        {
-          "retry-after": "5",
-        },
-      );
+      return this.#refuse("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
+        "retry-after": "5",
+      });
     }
-    const ofIp = maxConnectionsPerIp > 0 ? (this.#perIp.get(request.ip) ?? 0) : 0;
-    if (maxConnectionsPerIp > 0 && ofIp >= maxConnectionsPerIp) {
-      return this.#refuse(
-        "ip_full",
-        429,
-        `${request.ip} holds ${maxConnectionsPerIp} connections here, as many as it may`,
-        { "retry-after": "5" },
-      );
+    const scarce = this.#unauthenticated?.scarce === true;
+    const address = maxConnectionsPerIp > 0 || scarce ? request.address : undefined;
+    if (address !== undefined) {
+      if (maxConnectionsPerIp > 0 && (this.#perIp.get(address) ?? 0) >= maxConnectionsPerIp) {
+        const message = `connection limit of ${addressText(address)} reached (${maxConnectionsPerIp})`;
+        return this.#refuse("ip_full", 429, message, { "retry-after": "5" });
+      }
+      const refusal = scarce ? this.#unauthenticated?.refusal(address) : undefined;
+      if (refusal !== undefined) {
+        return this.#refuse("unauthenticated_ip", 429, refusal, { "retry-after": "1" });
+      }
     }
     // After everything else: only who would be admitted takes from it.
-    if (this.#upgrades?.take(performance.now()) === false) {
-      return this.#refuse(
-        "upgrade_rate",
-        429,
-        `this node takes ${upgradeRate} newcomers a second (burst ${upgradeBurst}), and more are here now`,
-        { "retry-after": "1" },
-      );
-    }
-    if (maxConnectionsPerIp > 0) this.#perIp.set(request.ip, ofIp + 1);
-    return {
-      codecIndex,
-      subprotocol: subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol,
-    };
+    const spent = this.#upgrades?.take(request, performance.now());
+    return spent === undefined ? address : this.#refuseRate(spent, request);
   }
 
-  left(ip: string): void {
-    const count = this.#perIp.get(ip);
-    if (count === undefined) return;
-    if (count > 1) this.#perIp.set(ip, count - 1);
-    else this.#perIp.delete(ip);
+  #refuseRate(spent: "rate" | "share", request: UpgradeRequest): UpgradeRefusal {
+    const retry = { "retry-after": "1" };
+    const { upgradeRate, upgradeBurst } = this.#options;
+    if (spent === "rate") {
+      const message = `limit of new connections reached (${upgradeRate} a second, burst ${upgradeBurst})`;
+      return this.#refuse("upgrade_rate", 429, message, retry);
+    }
+    const { perSecondEach, burstEach } = this.#upgrades!;
+    return this.#refuse(
+      "upgrade_rate_ip",
+      429,
+      `limit of new connections from ${addressText(request.address)} reached (${perSecondEach} a second, burst ${burstEach})`,
+      retry,
+    );
   }
 
   #refuse(
@@ -128,7 +203,15 @@ export class Admissions {
   }
 }
 
-/** The first that the client offered and this node speaks. */
+/** The first that the client offered and this node speaks; -1: none. */
+function codecOf(request: UpgradeRequest): number {
+  const { subprotocols } = request;
+  if (subprotocols.length === 0) return 0;
+  const index = indexOfOffered(subprotocols);
+  // RFC 6455 11.3.4 lets them stand in several headers. Those of the first one come first anyhow.
+  return index === -1 ? indexOfOffered(request.allSubprotocols) : index;
+}
+
 function indexOfOffered(subprotocols: readonly string[]): number {
   for (const offered of subprotocols) {
     const index = CODECS.findIndex((codec) => codec.subprotocol === offered);

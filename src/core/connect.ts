@@ -45,6 +45,7 @@ export async function authenticate(edge: EdgeContext, connection: Connection, to
 export function adopt(edge: EdgeContext, connection: Connection, identity: Identity): void {
   const known = connection.identity;
   if (known?.expiresAt !== undefined) edge.expiry.cancel(known.expiresAt, connection);
+  if (known === undefined) edge.authenticated(connection);
   edge.hub.users.identify(connection, identity);
   if (identity.expiresAt !== undefined) edge.expiry.at(identity.expiresAt, connection);
   for (const { name } of [...few.items(connection.channels)]) {

@@ -36,6 +36,8 @@ export interface EdgeContext {
   readonly terms: Terms;
   /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */
   registrationGate(nowMs: number): Promise<void> | undefined;
+  /** A connection got its first identity. */
+  authenticated(connection: Connection): void;
   /** A connection's socket closed. */
   forget(connection: Connection): void;
 }

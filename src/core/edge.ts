@@ -59,10 +59,8 @@ export class Edge implements EdgeContext {
   readonly stats: Stats;
   readonly log: Log;
   readonly terms: Terms;
-  readonly #admissions: Admissions;
+  readonly #admissions: Admissions<Connection>;
   readonly identifiers: Identifiers;
-  /** Addresses of connections, kept only where they are limited. */
-  readonly #addresses = new Map<string, string>();
   /** Why the node as a whole is not open yet. */
   #held: string | undefined;
   #linkUp = false;
@@ -109,7 +107,12 @@ export class Edge implements EdgeContext {
       timeoutMs: parts.options.heartbeatTimeoutMs,
     });
     this.expiry = new Expiry((connection) => connection.expired());
-    this.#admissions = new Admissions(parts.options, parts.stats);
+    this.#admissions = new Admissions({
+      options: parts.options,
+      authenticate: parts.authorizer.required,
+      stats: parts.stats,
+      evict: (connection, reason) => connection.close("connect_timeout", { reason }),
+    });
     this.identifiers = new Identifiers(parts.options.nodeId);
     this.terms = termsOf(parts.options, parts.authorizer.required);
   }
@@ -192,16 +195,21 @@ export class Edge implements EdgeContext {
       codecIndex: admission.codecIndex,
       token: query === "" ? undefined : (new URLSearchParams(query).get("token") ?? undefined),
     });
-    if (this.options.maxConnectionsPerIp > 0) this.#addresses.set(connection.id, request.ip);
+    this.#admissions.entered(connection, admission);
     return { handler: connection, subprotocol: admission.subprotocol };
   }
 
+  authenticated(connection: Connection): void {
+    this.#admissions.authenticated(connection);
+  }
+
   forget(connection: Connection): void {
-    if (this.#addresses.size === 0) return;
-    const address = this.#addresses.get(connection.id);
-    if (address === undefined) return;
-    this.#addresses.delete(connection.id);
-    this.#admissions.left(address);
+    this.#admissions.left(connection);
+  }
+
+  /** What metrics tell of who may come in. */
+  get admissions(): { readonly unauthenticated: number; readonly addresses: number } {
+    return this.#admissions;
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {

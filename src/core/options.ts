@@ -12,6 +12,10 @@ export interface EdgeOptions extends DrainOptions {
   /** Upgrades a second, sustained, and at once; 0: no limit. */
   readonly upgradeRate: number;
   readonly upgradeBurst: number;
+  /** Connections that have yet to authenticate; 0: no limit. */
+  readonly maxUnauthenticated: number;
+  /** Percent of those limits that one address may use while they are half used up; 100: all. */
+  readonly sharePerIpPercent: number;
   readonly maxFrameBytes: number;
   readonly maxChannelsPerConnection: number;
   readonly rate: RateLimits;
@@ -21,8 +25,10 @@ export interface EdgeOptions extends DrainOptions {
   /** More bytes waiting for a client than this close it; the transport's hard limit is twice as much. */
   readonly maxBufferedBytes: number;
   readonly connectTimeoutMs: number;
-  /** Exact origins; empty: any. */
+  /** Origins, or patterns of them; empty: any. */
   readonly origins: readonly string[];
+  /** Whether clients without an Origin header, which are no browsers, are refused. */
+  readonly originRequired: boolean;
   /** Channels with history are checked for something missing this often. */
   readonly positionCheckIntervalMs: number;
   /** false leaves holes as they are: how the fault kit shows that its checker sees them. */

@@ -15,14 +15,19 @@ export class TokenBucket {
     this.#atMs = nowMs;
   }
 
-  /** @returns whether one was there, and is taken */
-  take(nowMs: number): boolean {
+  /** @returns how many could be taken now */
+  level(nowMs: number): number {
     const elapsedMs = nowMs - this.#atMs;
     if (elapsedMs > 0) {
       this.#atMs = nowMs;
       this.#tokens = Math.min(this.#burst, this.#tokens + elapsedMs * this.#perMs);
     }
-    if (this.#tokens < 1) return false;
+    return this.#tokens;
+  }
+
+  /** @returns whether one was there, and is taken */
+  take(nowMs: number): boolean {
+    if (this.level(nowMs) < 1) return false;
     this.#tokens--;
     return true;
   }

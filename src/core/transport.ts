@@ -1,5 +1,7 @@
 /** What core needs of a socket server. transport/uws.ts implements it. */
 
+import type { AddressKey } from "./client-address.js";
+
 /** sent: handed to the kernel; buffered: waits in this process; dropped: over the hard limit, lost. */
 export type SendResult = "sent" | "buffered" | "dropped";
 
@@ -39,10 +41,12 @@ export interface UpgradeRequest {
   /** The raw query string, without `?`. */
   readonly query: string;
   readonly origin: string | undefined;
-  /** The client's address as text: the peer's, or what trusted proxies say. */
-  readonly ip: string;
-  /** As the client offered them, in order. */
+  /** The client's address: the peer's, or what trusted proxies say. Reading it costs a system call. */
+  readonly address: AddressKey;
+  /** As the client offered them, in order: those of the first header of that name. */
   readonly subprotocols: readonly string[];
+  /** Those of all headers of that name, which take a look at every header of the request. */
+  readonly allSubprotocols: readonly string[];
   /** Values of the headers that RFC 6455 4.2.1 asks to check; "" where absent. */
   readonly upgrade: string;
   readonly version: string;

@@ -31,8 +31,11 @@ const OTHER_REASONS = [
   "subprotocol",
   "draining",
   "upgrade_rate",
+  "upgrade_rate_ip",
   "node_full",
   "ip_full",
+  "unauthenticated_full",
+  "unauthenticated_ip",
   "ingest",
 ] as const;
 

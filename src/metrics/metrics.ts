@@ -9,6 +9,10 @@ export interface Gauges {
   /** Channels with subscribers on this node. */
   channels(): number;
   ready(): boolean;
+  /** Connections that have yet to authenticate. */
+  readonly unauthenticated?: () => number;
+  /** Client addresses that are remembered. */
+  readonly addresses?: () => number;
   /** Whether the link to the bus is up. Not given: no metric. */
   bridgeUp?(): boolean;
 }
@@ -65,6 +69,17 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
     Number(gauges.ready()),
   );
   gauge(registry, { name: name("connections"), help: "Open connections" }, () => stats.connections);
+  const { unauthenticated, addresses } = gauges;
+  const counted = {
+    unauthenticated_connections: ["Open connections that have yet to authenticate", unauthenticated],
+    limited_addresses: [
+      "Client addresses that are remembered because something is limited by them",
+      addresses,
+    ],
+  } as const satisfies Record<string, readonly [string, (() => number) | undefined]>;
+  for (const [suffix, [help, read]] of Object.entries(counted)) {
+    if (read !== undefined) gauge(registry, { name: name(suffix), help }, read);
+  }
   counter(registry, { name: name("connects_total"), help: "Connections opened" }, () => stats.connects);
   labelledCounter(
     registry,

@@ -1,5 +1,5 @@
 import type { HttpRequest, HttpResponse } from "uWebSockets.js";
-import type { ClientAddressOf } from "../core/client-address.js";
+import { addressKey, type AddressKey, type ClientAddressOf } from "../core/client-address.js";
 import type { UpgradeRequest } from "../core/transport.js";
 
 /**
@@ -40,16 +40,19 @@ export class UwsUpgrade implements UpgradeRequest {
     return origin === "" ? undefined : origin;
   }
 
-  get ip(): string {
-    const peer = Buffer.from(this.#res.getRemoteAddressAsText()).toString();
+  get address(): AddressKey {
+    const peer = new Uint8Array(this.#res.getRemoteAddress());
     return this.#clientAddress === undefined
-      ? peer
-      : this.#clientAddress(peer, allOf(this.#req, "x-forwarded-for"));
+      ? addressKey(peer)
+      : this.#clientAddress(peer, () => allOf(this.#req, "x-forwarded-for"));
   }
 
   get subprotocols(): readonly string[] {
-    const offered = this.#req.getHeader("sec-websocket-protocol");
-    return offered === "" ? NONE : offered.split(",").map((name) => name.trim());
+    return listOf(this.#req.getHeader("sec-websocket-protocol"));
+  }
+
+  get allSubprotocols(): readonly string[] {
+    return listOf(allOf(this.#req, "sec-websocket-protocol"));
   }
 
   get upgrade(): string {
@@ -62,6 +65,10 @@ export class UwsUpgrade implements UpgradeRequest {
 }
 
 const NONE: readonly string[] = [];
+
+function listOf(header: string): readonly string[] {
+  return header === "" ? NONE : header.split(",").map((item) => item.trim());
+}
 
 /** getHeader gives one of several headers of a name: a proxy may add its own behind the client's. */
 function allOf(req: HttpRequest, wanted: string): string {

@@ -30,11 +30,12 @@ async function converse(url: string, text: string, enough: RegExp | undefined = 
   return received;
 }
 
-function handshake(headers: Record<string, string | undefined>, method = "GET"): string {
+/** @param last  more lines behind the others */
+function handshake(headers: Record<string, string | undefined>, method = "GET", last = ""): string {
   const lines = Object.entries({ ...HANDSHAKE, ...headers })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}: ${value}\r\n`);
-  return `${method} / HTTP/1.1\r\nHost: test\r\n${lines.join("")}\r\n`;
+  return `${method} / HTTP/1.1\r\nHost: test\r\n${lines.join("")}${last}\r\n`;
 }
 
 const rejects = (node: TestNode, reason: string): Promise<number> =>
@@ -87,6 +88,48 @@ describe("an upgrade", () => {
     expect(client.subprotocol).toBe("starling.v1.msgpack");
   });
 
+  it("offers subprotocols in as many headers as it likes", async () => {
+    const node = await startTestNode();
+    const offer = (...headers: string[]) => {
+      const lines = headers.map((names) => `Sec-WebSocket-Protocol: ${names}\r\n`);
+      return converse(node.wsUrl, handshake({}, "GET", lines.join("")), /\r\n\r\n/);
+    };
+    expect(await offer("chat", "mqtt, starling.v1.msgpack")).toMatch(
+      /^HTTP\/1\.1 101 [^]*\r\nSec-WebSocket-Protocol: starling\.v1\.msgpack\r\n/i,
+    );
+    expect(await offer("starling.v1.json", "starling.v1.msgpack")).toMatch(
+      /^HTTP\/1\.1 101 [^]*\r\nSec-WebSocket-Protocol: starling\.v1\.json\r\n/i,
+    );
+    expect(await offer("chat", "mqtt")).toMatch(/^HTTP\/1\.1 400 [^]*unsupported subprotocol "chat, mqtt"/);
+  });
+
+  it.each(["Sec-WebSocket-Key: ZGlmZmVyZW50IG5vbmNlIQ==", "Sec-WebSocket-Version: 8", "Upgrade: h2c"])(
+    "goes by the first header where a second one says %s",
+    async (second) => {
+      const node = await startTestNode();
+      const answer = await converse(node.wsUrl, handshake({}, "GET", `${second}\r\n`), /\r\n\r\n/);
+      expect(answer).toMatch(/^HTTP\/1\.1 101 /);
+      // Of the first key (RFC 6455 1.3).
+      expect(answer).toContain("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    },
+  );
+
+  it("without an Origin is from no browser: let in, unless originRequired", async () => {
+    const node = await startTestNode({ origins: ["https://*.app.example"] });
+    await node.client();
+    await node.client({ origin: "https://a.b.App.example" });
+    expect(await refusal(node.wsUrl, { origin: "https://app.example" })).toMatchObject({
+      status: 403,
+      body: 'origin "https://app.example" is not allowed\n',
+    });
+    const strict = await startTestNode({ originRequired: true });
+    expect(await refusal(strict.wsUrl)).toMatchObject({
+      status: 403,
+      body: "an Origin header is required\n",
+    });
+    await strict.client({ origin: "https://anything.example" });
+  });
+
   it("from an origin that is not listed gets 403, compared exactly", async () => {
     const node = await startTestNode({ origins: ["https://app.example", "http://localhost:3000"] });
     for (const origin of ["https://app.example", "http://localhost:3000"]) await node.client({ origin });
@@ -98,8 +141,7 @@ describe("an upgrade", () => {
     ]) {
       expect(await refusal(node.wsUrl, { origin })).toMatchObject({ status: 403 });
     }
-    expect(await refusal(node.wsUrl)).toMatchObject({ status: 403 });
-    expect(await rejects(node, "origin")).toBe(5);
+    expect(await rejects(node, "origin")).toBe(4);
   });
 
   it("to a full node gets 503 with a time to come back, and is taken once somebody left", async () => {
@@ -108,7 +150,7 @@ describe("an upgrade", () => {
     const refused = await refusal(node.wsUrl);
     expect(refused).toMatchObject({
       status: 503,
-      body: "this node holds 2 connections, as many as it may\n",
+      body: "connection limit of this node reached (2)\n",
     });
     expect(refused.headers["retry-after"]).toBe("5");
     expect(await rejects(node, "node_full")).toBe(1);

@@ -1,16 +1,34 @@
 import { describe, expect, it, vi } from "vitest";
 import { Admissions } from "../../../src/core/admission.js";
+import { addressKey } from "../../../src/core/client-address.js";
 import type { EdgeOptions } from "../../../src/core/options.js";
 import { Stats } from "../../../src/core/stats.js";
 import type { UpgradeRequest } from "../../../src/core/transport.js";
 import { OPTIONS, UPGRADE } from "./harness.js";
 
-function setUp(options: Partial<EdgeOptions> = {}) {
+function setUp(options: Partial<EdgeOptions> = {}, authenticate = false) {
   const stats = new Stats();
-  const admissions = new Admissions({ ...OPTIONS, ...options }, stats);
-  const check = (request: Partial<UpgradeRequest> = {}) => admissions.check({ ...UPGRADE, ...request });
-  return { stats, admissions, check };
+  const evicted: string[] = [];
+  const admissions = new Admissions<object>({
+    options: { ...OPTIONS, ...options },
+    authenticate,
+    stats,
+    evict: (_client, reason) => evicted.push(reason),
+  });
+  const check = (request: Partial<UpgradeRequest> = {}) => {
+    const { subprotocols = [] } = request;
+    return admissions.check({ ...UPGRADE, allSubprotocols: subprotocols, ...request });
+  };
+  /** As check; who is admitted is in. */
+  const come = (request: Partial<UpgradeRequest> = {}, client = {}) => {
+    const result = check(request);
+    if (!("status" in result)) admissions.entered(client, result);
+    return result;
+  };
+  return { stats, admissions, check, come, evicted };
 }
+
+const ip = (last: number) => ({ address: addressKey([10, 0, 0, last]) });
 
 describe("admission", () => {
   it("admits a client that offers no subprotocol as JSON, without naming one", () => {
@@ -38,7 +56,9 @@ describe("admission", () => {
     ["key", { key: "" }, {}, 400],
     ["key", { key: "not base64 but 24 chars!" }, {}, 400],
     ["origin", { origin: "https://evil.example" }, { origins: ["https://app.example"] }, 403],
-    ["origin", { origin: undefined }, { origins: ["https://app.example"] }, 403],
+    ["origin", { origin: undefined }, { origins: ["https://app.example"], originRequired: true }, 403],
+    ["origin", { origin: undefined }, { originRequired: true }, 403],
+    ["origin", { origin: "null" }, { origins: ["https://app.example"] }, 403],
     ["origin", { origin: "https://app.example.evil.example" }, { origins: ["https://app.example"] }, 403],
     ["subprotocol", { subprotocols: ["mqtt"] }, {}, 400],
     ["subprotocol", { subprotocols: [""] }, {}, 400],
@@ -56,9 +76,35 @@ describe("admission", () => {
     expect(setUp().check({ upgrade: "WebSocket" })).not.toHaveProperty("status");
   });
 
-  it("admits exactly the listed origins", () => {
+  it("admits exactly the listed origins, and who sends none: no browser", () => {
     const { check } = setUp({ origins: ["https://app.example"] });
-    expect(check({ origin: "https://app.example" })).not.toHaveProperty("status");
+    for (const origin of ["https://app.example", "https://App.example", undefined]) {
+      expect(check({ origin }), origin).not.toHaveProperty("status");
+    }
+    expect(setUp({ originRequired: true }).check({ origin: "https://any.example" })).not.toHaveProperty(
+      "status",
+    );
+  });
+
+  it("finds a subprotocol in a second header, and looks for one only where the first has none", () => {
+    const { check } = setUp();
+    const allSubprotocols = ["chat", "starling.v1.msgpack"];
+    expect(check({ subprotocols: ["chat"], allSubprotocols })).toMatchObject({
+      codecIndex: 1,
+      subprotocol: "starling.v1.msgpack",
+    });
+    expect(check({ subprotocols: ["chat"], allSubprotocols: ["chat", "mqtt"] })).toMatchObject({
+      status: 400,
+      message: expect.stringContaining('"chat, mqtt"') as string,
+    });
+    const request = {
+      ...UPGRADE,
+      subprotocols: ["starling.v1.json"],
+      get allSubprotocols(): string[] {
+        throw new Error("read");
+      },
+    };
+    expect(setUp().admissions.check(request)).toMatchObject({ codecIndex: 0 });
   });
 
   it("refuses with 503 when the node is full", () => {
@@ -70,21 +116,68 @@ describe("admission", () => {
   });
 
   it("holds each address to its number, and frees what left", () => {
-    const { check, admissions, stats } = setUp({ maxConnectionsPerIp: 2 });
-    check();
-    check();
-    expect(check()).toMatchObject({ status: 429 });
-    expect(check({ ip: "10.0.0.2" })).not.toHaveProperty("status");
-    admissions.left("10.0.0.1");
-    expect(check()).not.toHaveProperty("status");
-    expect(check()).toMatchObject({ status: 429 });
+    const { come, admissions, stats } = setUp({ maxConnectionsPerIp: 2 });
+    const client = {};
+    come({}, client);
+    come();
+    expect(come()).toMatchObject({ status: 429, message: "connection limit of 10.0.0.1 reached (2)" });
+    expect(come(ip(2))).not.toHaveProperty("status");
+    admissions.left(client);
+    admissions.left(client);
+    expect(come()).not.toHaveProperty("status");
+    expect(come()).toMatchObject({ status: 429 });
     expect(stats.rejects.get("ip_full")).toBe(2);
+    expect(admissions.addresses).toBe(2);
   });
 
   it("does not count an address for a request that it refuses", () => {
-    const { check } = setUp({ maxConnectionsPerIp: 1 });
-    for (let i = 0; i < 5; i++) check({ version: "1" });
-    expect(check()).not.toHaveProperty("status");
+    const { come } = setUp({ maxConnectionsPerIp: 1 });
+    for (let i = 0; i < 5; i++) come({ version: "1" });
+    expect(come()).not.toHaveProperty("status");
+  });
+
+  it("pushes out the oldest unauthenticated connection when there are too many", () => {
+    const { come, admissions, evicted, stats } = setUp({ maxUnauthenticated: 2 }, true);
+    const [first, second] = [{}, {}];
+    come({}, first);
+    come({}, second);
+    admissions.authenticated(first);
+    for (let i = 0; i < 2; i++) expect(come()).not.toHaveProperty("status");
+    expect(evicted).toEqual(["limit of unauthenticated connections reached (2)"]);
+    expect(stats.rejects.get("unauthenticated_full")).toBe(1);
+    expect(admissions.unauthenticated).toBe(2);
+    admissions.left(second);
+    expect(admissions.unauthenticated).toBe(2);
+  });
+
+  it("holds an address to its share of the unauthenticated once half of the places are taken", () => {
+    const { come, stats } = setUp({ maxUnauthenticated: 20, sharePerIpPercent: 10 }, true);
+    for (let i = 0; i < 12; i++) expect(come(), String(i)).not.toHaveProperty("status");
+    expect(come()).toMatchObject({
+      status: 429,
+      headers: { "retry-after": "1" },
+      message: "limit of unauthenticated connections from 10.0.0.1 reached (2): authenticate those first",
+    });
+    expect(come(ip(2))).not.toHaveProperty("status");
+    expect(stats.rejects.get("unauthenticated_ip")).toBe(1);
+  });
+
+  it("knows no unauthenticated connections where nobody has to authenticate", () => {
+    const { come, admissions, evicted } = setUp({ maxUnauthenticated: 1, sharePerIpPercent: 1 }, false);
+    for (let i = 0; i < 10; i++) expect(come()).not.toHaveProperty("status");
+    expect([admissions.unauthenticated, evicted.length, admissions.addresses]).toEqual([0, 0, 0]);
+  });
+
+  it("holds an address to its share of newcomers once half of the burst is used up", () => {
+    const { come, stats } = setUp({ upgradeRate: 1, upgradeBurst: 20, sharePerIpPercent: 10 });
+    for (let i = 0; i < 12; i++) expect(come(), String(i)).not.toHaveProperty("status");
+    expect(come()).toMatchObject({
+      status: 429,
+      headers: { "retry-after": "1" },
+      message: "limit of new connections from 10.0.0.1 reached (0.1 a second, burst 2)",
+    });
+    expect(come(ip(2))).not.toHaveProperty("status");
+    expect(stats.rejects.get("upgrade_rate_ip")).toBe(1);
   });
 
   it("takes as many newcomers as the rate and its burst allow, and refuses the rest with 429", () => {
@@ -103,12 +196,12 @@ describe("admission", () => {
   });
 
   it("takes nothing from the rate, nor from an address, for a request that it refuses", () => {
-    const { check, stats } = setUp({ upgradeRate: 1, upgradeBurst: 2, maxConnectionsPerIp: 1 });
-    for (let i = 0; i < 5; i++) check({ version: "1" });
-    expect(check()).not.toHaveProperty("status");
-    for (let i = 0; i < 5; i++) expect(check()).toMatchObject({ status: 429 });
-    expect(check({ ip: "10.0.0.2" })).not.toHaveProperty("status");
-    expect(check({ ip: "10.0.0.3" })).toMatchObject({ status: 429 });
+    const { come, stats } = setUp({ upgradeRate: 1, upgradeBurst: 2, maxConnectionsPerIp: 1 });
+    for (let i = 0; i < 5; i++) come({ version: "1" });
+    expect(come()).not.toHaveProperty("status");
+    for (let i = 0; i < 5; i++) expect(come()).toMatchObject({ status: 429 });
+    expect(come(ip(2))).not.toHaveProperty("status");
+    expect(come(ip(3))).toMatchObject({ status: 429 });
     expect([...stats.rejects]).toEqual([
       ["version", 5],
       ["ip_full", 5],

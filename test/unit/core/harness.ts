@@ -10,6 +10,7 @@ import type {
   HistoryPage,
   PublishRequest,
 } from "../../../src/core/broker.js";
+import { addressKey } from "../../../src/core/client-address.js";
 import type { Connection } from "../../../src/core/connection.js";
 import type { ControlBus, ControlHandlers } from "../../../src/core/control.js";
 import { Edge } from "../../../src/core/edge.js";
@@ -295,6 +296,8 @@ export const OPTIONS: EdgeOptions = {
   maxConnectionsPerIp: 0,
   upgradeRate: 0,
   upgradeBurst: 1,
+  maxUnauthenticated: 0,
+  sharePerIpPercent: 100,
   drainNoticeMs: 0,
   drainMs: 0,
   sessionTtlMs: 120_000,
@@ -306,6 +309,7 @@ export const OPTIONS: EdgeOptions = {
   maxBufferedBytes: 10_000,
   connectTimeoutMs: 15_000,
   origins: [],
+  originRequired: false,
   positionCheckIntervalMs: 3000,
   repair: true,
   registerTimeoutMs: 1000,
@@ -326,8 +330,9 @@ export const UPGRADE: UpgradeRequest = {
   path: "/",
   query: "",
   origin: undefined,
-  ip: "10.0.0.1",
+  address: addressKey([10, 0, 0, 1]),
   subprotocols: [],
+  allSubprotocols: [],
   upgrade: "websocket",
   version: "13",
   key: "dGhlIHNhbXBsZSBub25jZQ==",
