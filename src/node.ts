@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { createJwtAuthorizer } from "./auth/jwt.js";
 import { createOpenAuthorizer } from "./auth/open.js";
-import { isLoopback, type Config } from "./config.js";
+import { isLoopback, openFileLimit, socketLimits, type Config } from "./config.js";
 import type { Authorizer } from "./core/authorizer.js";
 import type { Broker } from "./core/broker.js";
 import { DEFAULT_APP } from "./core/channel.js";
@@ -106,6 +106,8 @@ export async function startNode(
     config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
+  let idleSockets = (): number => 0;
+  const sockets = socketLimits(config.maxConnections, openFileLimit());
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
     ...shared,
@@ -120,6 +122,7 @@ export async function startNode(
     gauges: {
       channels: () => edge.hub.channels.size,
       ready: () => edge.notReadyReasons().length === 0,
+      idleSockets: () => idleSockets(),
       unauthenticated: () => edge.admissions.unauthenticated,
       addresses: () => edge.admissions.addresses,
       ...(config.redis === undefined ? {} : { bridgeUp: () => edge.linkUp }),
@@ -156,6 +159,8 @@ export async function startNode(
       sharePort: worker !== undefined,
       handler: api,
       maxBodyBytes: MAX_API_BODY_BYTES,
+      maxSockets: sockets.api,
+      refused: () => stats.reject("api_sockets_full"),
     });
     undo.push(() => opened.close());
     return (apiListener = opened);
@@ -184,10 +189,18 @@ export async function startNode(
       idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
       tls,
       clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),
+      accept: {
+        maxSockets: sockets.clients,
+        maxIdle: config.maxUnauthenticated === 0 ? Infinity : config.maxUnauthenticated,
+        // Behind a proxy the socket's address is the proxy's.
+        sharePercent: config.clientAddressHops === 0 ? config.sharePerIpPercent : 100,
+      },
+      refused: (reason) => stats.reject(reason),
       decide: (request) => edge.admit(request),
       http: createSite({ files: config.demo ? demoFiles() : {} }),
     });
     topics = listener;
+    idleSockets = () => listener.idleSockets;
     undo.push(() => listener.close());
     const { port: apiPort } = await openApi();
     edge.hold(undefined);

@@ -31,7 +31,9 @@ export function mean(metric: string, by = ""): string {
 export const UNWANTED_CODES = "1006|1011|4000|4001|4004|4005";
 
 /** Upgrades that are refused for want of room or of readiness. */
-export const ROOM_REASONS = "draining|upgrade_rate|node_full|ip_full";
+export const ROOM_REASONS =
+  "draining|upgrade_rate|upgrade_rate_ip|node_full|ip_full|unauthenticated_full|unauthenticated_ip|" +
+  "sockets_full|sockets_idle_full|sockets_idle_ip|api_sockets_full";
 /** Upgrades that are refused for what they ask. */
 export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|subprotocol`;
 /** What a client could do nothing about. */

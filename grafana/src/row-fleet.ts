@@ -100,8 +100,8 @@ export function lifeCycle(): Builder<Panel>[] {
     graphPanel({
       title: "Upgrades refused, by reason",
       description:
-        "draining, upgrade_rate, node_full and ip_full: no room, the client comes back. The others: what was " +
-        "asked for is not served here.",
+        "upgrade, version, key, origin and subprotocol: what was asked for is not served here. The others: no " +
+        "room, the client comes back.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

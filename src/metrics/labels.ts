@@ -36,6 +36,10 @@ const OTHER_REASONS = [
   "ip_full",
   "unauthenticated_full",
   "unauthenticated_ip",
+  "sockets_full",
+  "sockets_idle_full",
+  "sockets_idle_ip",
+  "api_sockets_full",
   "ingest",
 ] as const;
 

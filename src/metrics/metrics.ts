@@ -9,6 +9,8 @@ export interface Gauges {
   /** Channels with subscribers on this node. */
   channels(): number;
   ready(): boolean;
+  /** Sockets on the clients' port that are no WebSocket, or not yet. */
+  readonly idleSockets?: () => number;
   /** Connections that have yet to authenticate. */
   readonly unauthenticated?: () => number;
   /** Client addresses that are remembered. */
@@ -69,8 +71,9 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
     Number(gauges.ready()),
   );
   gauge(registry, { name: name("connections"), help: "Open connections" }, () => stats.connections);
-  const { unauthenticated, addresses } = gauges;
+  const { idleSockets, unauthenticated, addresses } = gauges;
   const counted = {
+    idle_sockets: ["Sockets on the clients' port that are no WebSocket, or not yet", idleSockets],
     unauthenticated_connections: ["Open connections that have yet to authenticate", unauthenticated],
     limited_addresses: [
       "Client addresses that are remembered because something is limited by them",

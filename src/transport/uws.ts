@@ -2,7 +2,12 @@
 
 import "./uws-environment.js";
 import { STATUS_CODES } from "node:http";
-import uWS, { type HttpResponse, type TemplatedApp, type us_listen_socket } from "uWebSockets.js";
+import uWS, {
+  type HttpResponse,
+  type TemplatedApp,
+  type us_listen_socket,
+  type WebSocket,
+} from "uWebSockets.js";
 import type {
   HttpHandler,
   SocketHandler,
@@ -12,12 +17,15 @@ import type {
 } from "../core/transport.js";
 import type { ClientAddressOf } from "../core/client-address.js";
 import type { TlsFiles } from "./tls.js";
+import { AcceptGuard, type AcceptLimits, type AcceptRefusal } from "./uws-accept.js";
 import { serveHttp } from "./uws-http.js";
 import { UwsUpgrade } from "./uws-upgrade.js";
 
 export interface WebSocketListener extends Topics {
   /** The port in use, the one that was asked for or the one the kernel chose for 0. */
   readonly port: number;
+  /** Sockets that are no WebSocket, or not yet. */
+  readonly idleSockets: number;
   /** Takes no new sockets; those that stand, stand. */
   stopListening(): void;
   /** Also ends every socket at once. */
@@ -40,6 +48,9 @@ export interface WebSocketOptions {
   readonly hardBufferedBytes: number;
   /** Closes a socket that sent nothing for so long: a backstop behind core's own heartbeat. */
   readonly idleTimeoutSeconds: number;
+  readonly accept: AcceptLimits;
+  /** A socket was closed as it was accepted. */
+  readonly refused: (reason: AcceptRefusal) => void;
   readonly decide: UpgradeDecision;
   /** Answers requests that ask for no upgrade. */
   readonly http: HttpHandler;
@@ -52,10 +63,15 @@ const LISTEN_EXCLUSIVE_PORT = 1;
 /** uWebSockets.js ends the process when given an idle time-out outside of these. */
 const IDLE_TIMEOUT_SECONDS = { least: 8, most: 960 };
 
-/** uWebSockets.js copies the properties of what an upgrade is given: one is enough. */
+/**
+ * uWebSockets.js would copy the properties of what an upgrade is given, one by one through its native side.
+ * The object that stands for the socket is one and the same from open to close: the handler is put there.
+ */
 interface UserData {
   handler: SocketHandler;
 }
+type HandledSocket = WebSocket<unknown> & UserData;
+const NO_DATA = {};
 
 /** @throws Error EADDRINUSE-like, naming host and port, when the port is taken */
 export async function listenWebSocket(options: WebSocketOptions): Promise<WebSocketListener> {
@@ -64,7 +80,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     IDLE_TIMEOUT_SECONDS.most,
     Math.max(IDLE_TIMEOUT_SECONDS.least, Math.ceil(options.idleTimeoutSeconds)),
   );
-  app.ws<UserData>("/*", {
+  const guard = new AcceptGuard(options.accept, options.refused);
+  guard.watch(app);
+  /** Of the socket that is being opened: uWebSockets.js calls open within upgrade. */
+  let opening: SocketHandler | undefined;
+  app.ws("/*", {
     compression: uWS.DISABLED,
     maxPayloadLength: options.hardFrameBytes,
     maxBackpressure: options.hardBufferedBytes,
@@ -79,8 +99,9 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
         refuse(res, decision);
         return;
       }
+      opening = decision.handler;
       res.upgrade(
-        { handler: decision.handler },
+        NO_DATA,
         request.key,
         decision.subprotocol ?? "",
         // Offers no extension: compression costs memory per socket and leaks lengths (CRIME).
@@ -88,12 +109,21 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
         context,
       );
     },
-    open: (ws) => ws.getUserData().handler.opened(ws),
-    message: (ws, message, binary) => ws.getUserData().handler.message(new Uint8Array(message), binary),
-    pong: (ws) => ws.getUserData().handler.pong(),
-    drain: (ws) => ws.getUserData().handler.drained(),
-    dropped: (ws) => ws.getUserData().handler.dropped(),
-    close: (ws, code) => ws.getUserData().handler.closed(code),
+    open: (ws) => {
+      guard.upgraded();
+      const handler = opening!;
+      opening = undefined;
+      (ws as HandledSocket).handler = handler;
+      handler.opened(ws);
+    },
+    message: (ws, message, binary) => (ws as HandledSocket).handler.message(new Uint8Array(message), binary),
+    pong: (ws) => (ws as HandledSocket).handler.pong(),
+    drain: (ws) => (ws as HandledSocket).handler.drained(),
+    dropped: (ws) => (ws as HandledSocket).handler.dropped(),
+    close: (ws, code) => {
+      guard.closed();
+      (ws as HandledSocket).handler.closed(code);
+    },
   });
   app.any("/*", (res, req) => {
     // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.
@@ -111,6 +141,9 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
   return {
     port,
     publish: (topic, frame, binary) => void app.publish(topic, frame, binary),
+    get idleSockets() {
+      return guard.idle;
+    },
     stopListening: stop,
     close: () => void app.close(),
   };
@@ -154,8 +187,13 @@ export async function listenHttp(options: {
   readonly sharePort: boolean;
   readonly handler: HttpHandler;
   readonly maxBodyBytes: number;
+  readonly maxSockets: number;
+  /** A socket was closed as it was accepted. */
+  readonly refused: () => void;
 }): Promise<HttpListener> {
   const app = uWS.App();
+  const { maxSockets, refused } = options;
+  new AcceptGuard({ maxSockets, maxIdle: Infinity, sharePercent: 100 }, refused).watch(app);
   app.any("/*", (res, req) => serveHttp(res, req, options.handler, options.maxBodyBytes));
   const { port } = await listen(app, options);
   return { port, close: () => void app.close() };

@@ -179,8 +179,14 @@ export interface SpawnedNode extends TestNode {
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 
-/** `starling serve` with these options, from the sources. */
-export async function spawnNode(options: Partial<Config> = {}): Promise<SpawnedNode> {
+/**
+ * `starling serve` with these options, from the sources.
+ * @param fileLimit  most descriptors that the process may open
+ */
+export async function spawnNode(
+  options: Partial<Config> = {},
+  { fileLimit }: { readonly fileLimit?: number } = {},
+): Promise<SpawnedNode> {
   const id = options.nodeId ?? `node-${count++}`;
   const flags = Object.entries({
     nodeId: id,
@@ -195,7 +201,10 @@ export async function spawnNode(options: Partial<Config> = {}): Promise<SpawnedN
       ? `--${value ? "" : "no-"}${flag}`
       : `--${flag}=${typeof value === "object" ? JSON.stringify(value) : value}`;
   });
-  const child = spawn(process.execPath, ["--import", "tsx", "src/cli.ts", "serve", ...flags], {
+  const command = [process.execPath, "--import", "tsx", "src/cli.ts", "serve", ...flags];
+  const limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', String(fileLimit), ...command];
+  const [program, ...args] = fileLimit === undefined ? command : limited;
+  const child = spawn(program!, args, {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"] },
