@@ -75,8 +75,11 @@ const MAX_QUEUED_ITEMS = 100_000;
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** How long the nodes' answers to a question are waited for. */
 const ASK_TIMEOUT_MS = 1000;
-/** A polite error is possible for frames up to this many times the limit; beyond, the socket just ends. */
-const HARD_FRAME_FACTOR = 4;
+/**
+ * A polite error is possible for frames up to this many times the limit; beyond, the socket just ends. Nobody can see
+ * what a socket has of an unfinished frame: connections times this many bytes is the most that they can hold.
+ */
+const HARD_FRAME_FACTOR = 1.25;
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -184,7 +187,7 @@ export async function startNode(
       host: config.host,
       port: config.port,
       sharePort: worker?.sharePort ?? false,
-      hardFrameBytes: config.maxFrameBytes * HARD_FRAME_FACTOR,
+      hardFrameBytes: Math.ceil(config.maxFrameBytes * HARD_FRAME_FACTOR),
       hardBufferedBytes: config.maxBufferedBytes * 2,
       idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
       tls,

@@ -40,6 +40,7 @@ const OTHER_REASONS = [
   "sockets_idle_full",
   "sockets_idle_ip",
   "api_sockets_full",
+  "frame_too_large",
   "ingest",
 ] as const;
 

@@ -49,8 +49,8 @@ export interface WebSocketOptions {
   /** Closes a socket that sent nothing for so long: a backstop behind core's own heartbeat. */
   readonly idleTimeoutSeconds: number;
   readonly accept: AcceptLimits;
-  /** A socket was closed as it was accepted. */
-  readonly refused: (reason: AcceptRefusal) => void;
+  /** A socket was closed as it was accepted, or for a frame larger than hardFrameBytes. */
+  readonly refused: (reason: AcceptRefusal | "frame_too_large") => void;
   readonly decide: UpgradeDecision;
   /** Answers requests that ask for no upgrade. */
   readonly http: HttpHandler;
@@ -62,6 +62,9 @@ const LISTEN_EXCLUSIVE_PORT = 1;
 
 /** uWebSockets.js ends the process when given an idle time-out outside of these. */
 const IDLE_TIMEOUT_SECONDS = { least: 8, most: 960 };
+
+/** How uWebSockets.js says that it closed a socket for a frame larger than maxPayloadLength. */
+const TOO_BIG = "Received too big message";
 
 /**
  * uWebSockets.js would copy the properties of what an upgrade is given, one by one through its native side.
@@ -120,8 +123,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     pong: (ws) => (ws as HandledSocket).handler.pong(),
     drain: (ws) => (ws as HandledSocket).handler.drained(),
     dropped: (ws) => (ws as HandledSocket).handler.dropped(),
-    close: (ws, code) => {
+    close: (ws, code, message) => {
       guard.closed();
+      if (message.byteLength === TOO_BIG.length && Buffer.from(message).toString() === TOO_BIG) {
+        options.refused("frame_too_large");
+      }
       (ws as HandledSocket).handler.closed(code);
     },
   });
