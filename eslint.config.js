@@ -24,6 +24,7 @@ const SOLE_IMPORTER = {
   "uWebSockets.js": "src/transport/uws*.ts",
   "prom-client": "src/metrics/**",
   jose: "src/auth/**",
+  "ipaddr.js": "src/core/client-address.ts",
   pino: "src/log.ts",
   "pino-pretty": "src/log.ts",
   commander: "src/cli/**",

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { cleanUp, spawnNode, startFleet, startTestNode, until } from "../support/nodes.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -12,6 +14,25 @@ afterEach(cleanUp);
 const FAST = { heartbeatIntervalMs: 200, heartbeatTimeoutMs: 100 };
 
 describe("a heartbeat", () => {
+  it("ends a client that sends a frame byte by byte: it can answer no ping before the frame is whole", async () => {
+    const node = await startTestNode(FAST);
+    const { port } = new URL(node.wsUrl);
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.on("error", () => undefined); // "close" follows
+    const head = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Host: test"];
+    socket.write(
+      `GET / HTTP/1.1\r\n${head.join("\r\n")}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+    );
+    await once(socket, "data");
+    // A text frame of 64,000 bytes, masked with zeros.
+    socket.write(Buffer.from([0x81, 0xfe, 0xfa, 0x00, 0, 0, 0, 0]));
+    const drip = setInterval(() => socket.write("x"), 20);
+    socket.resume();
+    await once(socket, "close").finally(() => clearInterval(drip));
+    expect(await node.metric("starling_heartbeat_timeouts_total")).toBe(1);
+    expect(await node.metric("starling_connections")).toBe(0);
+  });
+
   it("fault 20: that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
     const nodes = await startFleet(1, redis, FAST);
     const node = nodes[0]!;
