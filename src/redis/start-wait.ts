@@ -58,6 +58,7 @@ export async function waitForRedis({ redis, timeoutMs, log, waiting }: StartWait
         throw error;
       }
       const { reason, hint } = error;
+      await waiting(reason);
       // How long the loading still takes is no news.
       const kind = reason.replace(/\d+/g, "");
       if (nowMs - logged.atMs >= (kind === logged.kind ? REPEAT_LOG_MS : CHANGE_LOG_MS)) {
@@ -65,7 +66,6 @@ export async function waitForRedis({ redis, timeoutMs, log, waiting }: StartWait
         const limit = timeoutMs === 0 ? {} : { givesUpInMs: Math.round(leftMs) };
         log.warn({ redis: address(redis.url), reason, hint, ...limit }, "waiting for Redis");
       }
-      await waiting(reason);
       await new Promise((resolve) => setTimeout(resolve, Math.min(delayMs, leftMs)));
     }
   }
