@@ -41,8 +41,6 @@ export interface EdgeParts {
 
 /** What a node without a limit is taken to take in a second: what the default limit is. */
 const UNLIMITED_UPGRADE_RATE = 5000;
-/** Members in the snapshot that a channel's subscribers get after an outage. */
-const PRESENCE_SNAPSHOT_MAX = 1000;
 
 export class Edge implements EdgeContext {
   readonly options: EdgeOptions;
@@ -134,7 +132,7 @@ export class Edge implements EdgeContext {
       event: (event) => this.hub.presenceEvent(event),
       missed: () => {
         this.hub
-          .tellPresence(PRESENCE_SNAPSHOT_MAX)
+          .tellPresence()
           .catch((error: unknown) => this.log.warn({ err: error }, "members were not told who is there"));
       },
     });

@@ -3,7 +3,7 @@
  * which channel.
  */
 
-import type { Position } from "../protocol/messages.js";
+import type { Position, PresenceMessage } from "../protocol/messages.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
 import { LocalChannel, channelKey, splitChannelKey } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
@@ -13,7 +13,7 @@ import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import type { Log } from "./log.js";
-import type { PresenceEvent, PresenceMember, PresenceStore } from "./presence.js";
+import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import type { Topics } from "./transport.js";
 import { Users } from "./users.js";
@@ -40,6 +40,8 @@ export interface JoinRequest {
   answer(outcome: JoinOutcome | undefined): void;
 }
 
+/** Members in the snapshot that subscribers get who may have missed joins and leaves. */
+const PRESENCE_SNAPSHOT_MAX = 1000;
 /** A connection also hears what is sent to its user. */
 const USER_CHANNEL = 1;
 
@@ -273,18 +275,21 @@ export class Hub {
   }
 
   /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, unknown */
-  async tellPresence(membersMax: number): Promise<void> {
+  async tellPresence(): Promise<void> {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
-      const { members, connections, users } = await this.#presence.members(channel.key, membersMax);
-      this.#fanOut.tell(channel, {
-        type: "presence",
-        channel: channel.name,
-        members: members.map(senderOf),
-        connections,
-        users,
+      await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+        this.#fanOut.tell(channel, snapshotOf(channel, page));
       });
     }
+  }
+
+  /** One member missed joins and leaves. @throws StarlingError unavailable, unknown */
+  async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
+    await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+      if (!few.has(connection.channels, channel) || connection.isClosed) return;
+      connection.sendFrame(connection.codec.encode(snapshotOf(channel, page)));
+    });
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
@@ -324,6 +329,10 @@ function memberOf(connection: Connection): PresenceMember {
 
 export function senderOf({ connection, user }: PresenceMember): { connection: string; user?: string } {
   return user === null ? { connection } : { connection, user };
+}
+
+function snapshotOf({ name }: LocalChannel, { members, connections, users }: PresencePage): PresenceMessage {
+  return { type: "presence", channel: name, members: members.map(senderOf), connections, users };
 }
 
 /** Of what was missed since a position that the client did not give, the last alone. */

@@ -31,6 +31,7 @@ export interface PresenceHandlers {
   missed?(): void;
 }
 
+/** Whoever was told to have joined counts until told to have left: in its grace a user is present by its last connection. */
 export interface PresenceCounts {
   readonly connections: number;
   /** An anonymous connection counts as one. */
@@ -38,19 +39,31 @@ export interface PresenceCounts {
 }
 
 export interface PresencePage extends PresenceCounts {
-  /** Every connection, at most the limit that was asked or the store's own. */
+  /** Every connection, and the last one of each user in its grace; at most the limit that was asked or the store's own. */
   readonly members: readonly PresenceMember[];
 }
 
-/** Joins and leaves are queued and leave in batches. No member outlives its time-to-live unrefreshed. */
+/** Joins and leaves are queued and written in batches. No member outlives its time-to-live unrefreshed. */
 export interface PresenceStore {
   start(handlers: PresenceHandlers): Promise<void>;
   join(key: ChannelKey, member: PresenceMember): void;
   leave(key: ChannelKey, member: PresenceMember): void;
-  /** @throws StarlingError unavailable, unknown */
-  members(key: ChannelKey, limit: number): Promise<PresencePage>;
+  /**
+   * `tell` is called before the promise resolves, at the page's place among the channel's events: what
+   * event() was given before is in the page, what it is given afterwards is not.
+   * @throws StarlingError unavailable, unknown
+   */
+  members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage>;
   /** @throws StarlingError unavailable, unknown */
   counts(key: ChannelKey): Promise<PresenceCounts>;
+  /**
+   * Another node died: its members leave, those excepted that are refreshed meanwhile. `stillDead` is asked
+   * once they were looked up. Not in memory/.
+   * @throws StarlingError unavailable, unknown
+   */
+  takeOut?(node: string, stillDead: () => Promise<boolean>): Promise<void>;
+  /** Others may have taken this node for dead: its members are written again. Not in memory/. */
+  writeAgain?(): void;
   /** Writes what is queued and takes this node's members out, each as if it had left. */
   stop(): Promise<void>;
 }

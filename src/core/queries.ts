@@ -76,6 +76,7 @@ export async function readPresence(
     reply(connection, command.id, { channel, ...(await edge.presence.counts(key)) });
     return;
   }
-  const { members, connections, users } = await edge.presence.members(key, limitOf(command));
-  reply(connection, command.id, { channel, members: members.map(senderOf), connections, users });
+  await edge.presence.members(key, limitOf(command), ({ members, connections, users }) => {
+    reply(connection, command.id, { channel, members: members.map(senderOf), connections, users });
+  });
 }

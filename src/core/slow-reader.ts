@@ -84,6 +84,10 @@ export class SlowReaders {
           this.#hub.sendMissed(connection, channel, missed);
           if (!connection.isClosed) connection.hear(channel);
         });
+        // History keeps no joins and leaves.
+        if (channel.rules.joinLeave && connection.skipped?.has(channel) !== true) {
+          await this.#hub.tellPresenceTo(connection, channel);
+        }
       } catch (error) {
         // Kept off it until the next try.
         this.#log.warn(

@@ -39,6 +39,8 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       path: "/v1/channels/{channel}/presence",
       id: "getPresence",
       summary: "List who is in a channel, over all nodes",
+      description:
+        "A user whose last connection is gone is listed by it until the leave is told, presenceGraceMs later.",
       access: "key",
       params: schemas.channelParams,
       query: schemas.presenceQuery,
@@ -54,6 +56,7 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       path: "/v1/channels/{channel}/presence-stats",
       id: "getPresenceStats",
       summary: "Count who is in a channel, over all nodes",
+      description: "Counts those whom getPresence lists, without its limit.",
       access: "key",
       params: schemas.channelParams,
       responses: {

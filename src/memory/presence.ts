@@ -27,16 +27,16 @@ const MAX_MEMBERS = 1_000;
 interface Channel {
   /** By connection. */
   readonly members: Map<string, PresenceMember>;
-  /** Of whom a join was told and no leave yet; an anonymous connection is a person of its own. */
-  readonly persons: Map<string, Person>;
-  /** Persons who have a connection. */
-  present: number;
+  /** How many connections each person has; an anonymous connection is a person of its own. */
+  readonly persons: Map<string, number>;
+  /** Persons without a connection of whom no leave was told yet. */
+  readonly leaving: Map<string, Leaving>;
 }
 
-interface Person {
-  connections: number;
-  /** Runs while there is no connection. */
-  grace: NodeJS.Timeout | undefined;
+interface Leaving {
+  /** Stands for the person until the timer ends. */
+  readonly last: PresenceMember;
+  readonly timer: NodeJS.Timeout;
 }
 
 export function createMemoryPresence(options: MemoryPresenceOptions): PresenceStore {
@@ -72,22 +72,17 @@ class MemoryPresence implements PresenceStore {
     if (former !== undefined) this.leave(key, former);
     let channel = this.#channels.get(key);
     if (channel === undefined) {
-      channel = { members: new Map(), persons: new Map(), present: 0 };
+      channel = { members: new Map(), persons: new Map(), leaving: new Map() };
       this.#channels.set(key, channel);
     }
-    channel.members.set(member.connection, member);
     const name = personOf(member);
-    const person = channel.persons.get(name);
-    if (person === undefined) {
-      channel.persons.set(name, { connections: 1, grace: undefined });
-      channel.present++;
-      this.#tell({ key, kind: "join", member });
-      return;
-    }
-    if (person.connections === 0) channel.present++;
-    person.connections++;
-    clearTimeout(person.grace);
-    person.grace = undefined;
+    const connections = channel.persons.get(name) ?? 0;
+    const leaving = channel.leaving.get(name);
+    channel.members.set(member.connection, member);
+    channel.persons.set(name, connections + 1);
+    channel.leaving.delete(name);
+    clearTimeout(leaving?.timer);
+    if (connections === 0 && leaving === undefined) this.#tell({ key, kind: "join", member });
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
@@ -96,15 +91,18 @@ class MemoryPresence implements PresenceStore {
     if (channel === undefined || member === undefined) return;
     channel.members.delete(connection);
     const name = personOf(member);
-    const person = channel.persons.get(name)!;
-    person.connections--;
-    if (person.connections > 0) return;
-    channel.present--;
-    person.grace = setTimeout(() => {
-      channel.persons.delete(name);
-      if (channel.persons.size === 0) this.#channels.delete(key);
+    const connections = channel.persons.get(name)! - 1;
+    if (connections > 0) {
+      channel.persons.set(name, connections);
+      return;
+    }
+    channel.persons.delete(name);
+    const timer = setTimeout(() => {
+      channel.leaving.delete(name);
+      if (channel.persons.size + channel.leaving.size === 0) this.#channels.delete(key);
       this.#tell({ key, kind: "leave", member });
     }, this.#options.graceMs ?? GRACE_MS);
+    channel.leaving.set(name, { last: member, timer });
   }
 
   #tell(event: PresenceEvent): void {
@@ -114,21 +112,36 @@ class MemoryPresence implements PresenceStore {
 
   #deliver(): void {
     const events = this.#events;
+    clearImmediate(this.#drain);
     this.#drain = undefined;
     // What happens meanwhile is told in the next turn.
     this.#events = [];
     for (const event of events) {
-      try {
-        this.#handlers?.event(event);
-      } catch (error) {
-        this.#options.stats.sessionFaults++;
-        this.#options.log.error({ err: error }, "telling of presence threw");
-      }
+      this.#guard(() => this.#handlers?.event(event));
+    }
+  }
+
+  #guard(tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#options.stats.sessionFaults++;
+      this.#options.log.error({ err: error }, "telling of presence threw");
     }
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the interface may have to ask; here all is known
-  async members(key: ChannelKey, limit: number): Promise<PresencePage> {
+  async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
+    const page = this.#page(key, limit);
+    if (tell !== undefined) {
+      // They are in the page already.
+      this.#deliver();
+      this.#guard(() => tell(page));
+    }
+    return page;
+  }
+
+  #page(key: ChannelKey, limit: number): PresencePage {
     const channel = this.#channels.get(key);
     if (channel === undefined) return { members: [], connections: 0, users: 0 };
     const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
@@ -137,7 +150,15 @@ class MemoryPresence implements PresenceStore {
       if (members.length >= most) break;
       members.push(member);
     }
-    return { members, connections: channel.members.size, users: channel.present };
+    for (const { last } of channel.leaving.values()) {
+      if (members.length >= most) break;
+      members.push(last);
+    }
+    return {
+      members,
+      connections: channel.members.size + channel.leaving.size,
+      users: channel.persons.size + channel.leaving.size,
+    };
   }
 
   async counts(key: ChannelKey): Promise<PresenceCounts> {
@@ -150,8 +171,8 @@ class MemoryPresence implements PresenceStore {
     this.#stopped = true;
     this.#handlers = undefined;
     clearImmediate(this.#drain);
-    for (const { persons } of this.#channels.values()) {
-      for (const { grace } of persons.values()) clearTimeout(grace);
+    for (const { leaving } of this.#channels.values()) {
+      for (const { timer } of leaving.values()) clearTimeout(timer);
     }
     this.#channels.clear();
   }

@@ -10,6 +10,8 @@ export function createKeys(prefix: string, cluster = false) {
     (_, bucket) => `${prefix}session:{s${String(bucket).padStart(2, "0")}}:`,
   );
   const sessionPrefix = (session: string): string => sessionPrefixes[sessionBucket(session)]!;
+  // 2: the layout. Nodes of another one keep a record of their own, rather than each undoing the other's.
+  const presencePrefix = (shard: number): string => `${prefix}presence:{p${shard}}:2:`;
   return {
     /** Hash: connection id -> ConnectionRecord as JSON. */
     connections: (node: string) => `${prefix}connections:${node}`,
@@ -26,11 +28,9 @@ export function createKeys(prefix: string, cluster = false) {
 
     /** What a shard's presence is kept in, as lua/presence-step.lua describes it: one slot. */
     presence: (shard: number) =>
-      ["members", "expiries", "users", "due", "last", "epoch"].map(
-        (name) => `${prefix}presence:{p${shard}}:${name}`,
-      ),
+      ["members", "expiries", "users", "due", "epoch"].map((name) => presencePrefix(shard) + name),
     /** Channel: joins and leaves, in the slot of the shard's presence. */
-    presenceEvents: (shard: number) => `${prefix}presence:{p${shard}}:events`,
+    presenceEvents: (shard: number) => `${presencePrefix(shard)}events`,
 
     /** Stream: what a channel keeps; an entry's id is `0-<offset>`. One slot per bus shard. */
     history: (shard: number, key: string) => `${prefix}history:{h${shard}}:${key}`,

@@ -8,8 +8,15 @@ import type { PresenceEvent, PresenceMember } from "../core/presence.js";
 import { checkChannelName } from "../protocol/channel-name.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
 
-const EVENTS_VERSION = "1";
+const HEADER = /^2 (\S+ \S+) ([1-9]\d{0,15})$/;
 const LINES_PER_EVENT = 3;
+
+export interface PresenceEvents {
+  readonly epoch: string;
+  /** Of the first of them, from 1: the others follow. */
+  readonly number: number;
+  readonly events: readonly PresenceEvent[];
+}
 
 /** As JSON escapes: no control characters, no lone surrogates, which would not survive UTF-8. */
 function escape(part: string): string {
@@ -55,12 +62,13 @@ function decodeLines(
  * Reads what a script published: all of it or nothing.
  * @throws Error saying what is wrong with it
  */
-export function decodeEvents(bytes: Buffer): PresenceEvent[] {
+export function decodeEvents(bytes: Buffer): PresenceEvents {
   if (bytes.length > BUS_MESSAGE_BYTES_MAX) {
     throw new Error(`${bytes.length} bytes, at most ${BUS_MESSAGE_BYTES_MAX} are read`);
   }
-  const [version, ...lines] = bytes.toString("utf8").split("\n");
-  if (version !== EVENTS_VERSION) throw new Error("events of an unknown version");
+  const [header = "", ...lines] = bytes.toString("utf8").split("\n");
+  const [, epoch, number] = HEADER.exec(header) ?? [];
+  if (epoch === undefined) throw new Error("events of an unknown version");
   if (lines.length === 0 || lines.length % LINES_PER_EVENT !== 0) {
     throw new Error(`${lines.length} lines are not three for each event`);
   }
@@ -75,5 +83,5 @@ export function decodeEvents(bytes: Buffer): PresenceEvent[] {
     if (member.connection === "") throw new Error("an event of no connection");
     events.push({ key, kind: sign === "+" ? "join" : "leave", member });
   }
-  return events;
+  return { epoch, number: Number(number), events };
 }

@@ -12,6 +12,8 @@ const STEP = loadScript("presence-step");
 /** About 1 ms of Redis's time. */
 const STEP_ITEMS_MAX = 250;
 const STEP_CHARACTERS_MAX = 128 * 1024;
+/** Members that are looked at in one go when those of a dead node are picked. */
+const TAKE_OUT_LOOK = 500;
 /** Lapsed members and due leaves that one step takes at most; if more are left another follows at once. */
 const SWEEP_MOST = 200;
 /** How often in a member's life a record is swept in which nobody was: whoever came since is seen before lapsing. */
@@ -20,7 +22,7 @@ const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
 
 /** lua/presence-step.lua says what each means. */
-type Sign = "+" | "*" | "~" | "-";
+export type Sign = "+" | "*" | "~" | "-";
 
 export interface PresenceShardOptions {
   readonly shard: number;
@@ -36,9 +38,17 @@ export interface PresenceShardOptions {
   readonly log: Log;
   /** The record was lost: all of this node's entries in the shard are to be put again. */
   lost(): void;
+  /** Where the record stood when a step was done. */
+  stood(standing: Standing): void;
 }
 
-export interface ChannelRead {
+/** How many events of a shard were told since its record began. */
+export interface Standing {
+  readonly epoch: string;
+  readonly told: number;
+}
+
+export interface ChannelRead extends Standing {
   readonly connections: number;
   readonly users: number;
   /** As encodeEntry made them. */
@@ -47,6 +57,7 @@ export interface ChannelRead {
 
 type StepReply = [
   epoch: string,
+  told: number,
   waits: "more" | "some" | "none",
   connections: number,
   users: number,
@@ -173,8 +184,34 @@ export class PresenceShard {
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
-      const [, waits, connections, users, entries] = await this.#step([], prefix, limit);
-      if (waits !== "more") return { connections, users, entries };
+      const [epoch, told, waits, connections, users, entries] = await this.#step([], prefix, limit);
+      if (waits !== "more") return { epoch, told, connections, users, entries };
+    }
+  }
+
+  /**
+   * Has the members leave that `isOf` picks, unless they are written again meanwhile.
+   * @throws StarlingError unavailable, unknown
+   */
+  async takeOut(isOf: (entry: string) => boolean, stillDead: () => Promise<boolean>): Promise<void> {
+    const { link } = this.#options;
+    const [members, expiries] = this.#keys as [string, string];
+    for (let from = "-"; ;) {
+      const page = await link.run((redis) =>
+        redis.zrangebylex(members, from, "+", "LIMIT", 0, TAKE_OUT_LOOK),
+      );
+      const picked = page.filter(isOf);
+      const scores = await link.run((redis) =>
+        Promise.all(picked.map((entry) => redis.zscore(expiries, entry))),
+      );
+      const items = picked.flatMap((entry, at) => (scores[at] === null ? [] : [`!${scores[at]} ${entry}`]));
+      // Who lives after this registers again, and writes its members again after that.
+      if (items.length > 0 && !(await stillDead())) return;
+      for (let at = 0; at < items.length; at += STEP_ITEMS_MAX) {
+        await this.#step(items.slice(at, at + STEP_ITEMS_MAX));
+      }
+      if (page.length < TAKE_OUT_LOOK) return;
+      from = `(${page.at(-1)!}`;
     }
   }
 
@@ -188,6 +225,7 @@ export class PresenceShard {
     const known = this.#epoch;
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
+    this.#options.stood({ epoch: reply[0], told: reply[1] });
     return reply;
   }
 
@@ -207,7 +245,7 @@ export class PresenceShard {
       await this.flush();
       let more = performance.now() - this.#steppedAtMs > sweepIntervalMs / 2;
       while (more && link.down === undefined && !this.#closed) {
-        const waits = (await this.#step([]))[1];
+        const waits = (await this.#step([]))[2];
         more = waits === "more";
         this.#vacant = waits === "none" && this.#queue.size === 0 && this.#flushing === undefined;
       }

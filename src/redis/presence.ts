@@ -16,16 +16,18 @@ import type {
 import type { Stats } from "../core/stats.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
+import { nodeOf } from "./node-of.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
-import { PresenceShard } from "./presence-shard.js";
+import { PresenceOrder } from "./presence-order.js";
+import { PresenceShard, type ChannelRead } from "./presence-shard.js";
 import { shardOf } from "./shard.js";
 
 export interface RedisPresenceOptions {
   readonly nodeId: string;
   readonly link: RedisLink;
   /**
-   * A node that died has its members' leaves told this long after it last refreshed them. They are
-   * gone from members() one grace earlier. At least three graces.
+   * The members of a node that died leave this long after it last refreshed them, where no other node
+   * took them out before. At least three graces.
    */
   readonly ttlMs?: number | undefined;
   /** How long a user without a connection may come back unnoticed. */
@@ -51,6 +53,13 @@ const REFRESH_INTERVAL_LEAST_MS = 10;
 const SWEEP_INTERVAL_MOST_MS = 1_000;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
+/** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
+interface Reading {
+  readonly page: Promise<PresencePage>;
+  /** By those who want it told at its place among the events. */
+  readonly tells: ((page: PresencePage) => void)[];
+}
+
 /** A member on this node. */
 interface Own {
   readonly entry: string;
@@ -71,11 +80,12 @@ class RedisPresence implements PresenceStore {
   readonly #graceMs: number;
   readonly #refreshIntervalMs: number;
   readonly #shards: readonly PresenceShard[];
+  /** By shard. */
+  readonly #orders: readonly PresenceOrder[];
   /** By channel, then connection. */
   readonly #own = new Map<ChannelKey, Map<string, Own>>();
   readonly #shares: readonly Set<Own>[];
-  /** Reads that wait for the flush before them: who asks the same meanwhile gets the same. */
-  readonly #reads = new Map<string, Promise<PresencePage>>();
+  readonly #reads = new Map<string, Reading>();
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
   #joins = 0;
@@ -116,6 +126,15 @@ class RedisPresence implements PresenceStore {
           sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
           log,
           lost: () => this.#recordLost(shard),
+          stood: (standing) => this.#orders[shard]!.stood(standing),
+        }),
+    );
+    this.#orders = this.#shards.map(
+      () =>
+        new PresenceOrder({
+          patienceMs: link.commandTimeoutMs,
+          event: (event) => this.#guard(() => this.#handlers?.event(event)),
+          missed: () => this.#tellMissed(),
         }),
     );
     this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
@@ -124,6 +143,7 @@ class RedisPresence implements PresenceStore {
   }
 
   async start(handlers: PresenceHandlers): Promise<void> {
+    const { nodeId, log } = this.#options;
     this.#handlers = handlers;
     this.#shards.forEach((_, shard) => {
       this.#link.hear(this.#link.keys.presenceEvents(shard), (bytes) => this.#came(shard, bytes));
@@ -132,6 +152,10 @@ class RedisPresence implements PresenceStore {
     this.#open = true;
     this.#link.onChange((up) => this.#linkChanged(up));
     for (const shard of this.#shards) shard.startSweeping();
+    // An earlier start of this node may have died with members.
+    void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
+      log.warn({ node: nodeId, error: String(error) }, "members of an earlier start lapse by themselves");
+    });
   }
 
   join(key: ChannelKey, member: PresenceMember): void {
@@ -162,15 +186,17 @@ class RedisPresence implements PresenceStore {
     own.shard.leave(own.entry);
   }
 
-  async members(key: ChannelKey, limit: number): Promise<PresencePage> {
+  async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
     const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
     const asked = `${most} ${key}`;
     let reading = this.#reads.get(asked);
     if (reading === undefined) {
-      reading = this.#read(key, most, () => this.#reads.delete(asked));
+      const tells: Reading["tells"] = [];
+      reading = { tells, page: this.#read(key, most, tells, () => this.#reads.delete(asked)) };
       this.#reads.set(asked, reading);
     }
-    return reading;
+    if (tell !== undefined) reading.tells.push(tell);
+    return reading.page;
   }
 
   async counts(key: ChannelKey): Promise<PresenceCounts> {
@@ -178,12 +204,47 @@ class RedisPresence implements PresenceStore {
     return { connections, users };
   }
 
-  async #read(key: ChannelKey, most: number, begun: () => void): Promise<PresencePage> {
-    const shard = this.#shardOf(key);
+  async takeOut(node: string, stillDead: () => Promise<boolean>): Promise<void> {
+    for (const shard of this.#shards) await shard.takeOut((entry) => this.#isOf(node, entry), stillDead);
+  }
+
+  /** A connection of the node, but none that is here: an earlier start of this node may have had its id. */
+  #isOf(node: string, entry: string): boolean {
+    try {
+      const { key, member } = decodeEntry(entry);
+      return nodeOf(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true;
+    } catch {
+      return false;
+    }
+  }
+
+  writeAgain(): void {
+    this.#writeAgain(false, this.#shards);
+  }
+
+  async #read(
+    key: ChannelKey,
+    most: number,
+    tells: Reading["tells"],
+    begun: () => void,
+  ): Promise<PresencePage> {
+    const at = shardOf(key, this.#shards.length);
+    const shard = this.#shards[at]!;
     // This node's own joins and leaves before the question are in the answer.
     await shard.flush();
     begun();
-    const { connections, users, entries } = await shard.read(entryPrefix(key), most);
+    const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
+    // Who only wants to know holds nobody's events back.
+    if (tells.length === 0) return this.#pageOf(await ask());
+    let page: PresencePage | undefined;
+    await this.#orders[at]!.read(key, ask, (read) => {
+      page = this.#pageOf(read);
+      for (const tell of tells) this.#guard(() => tell(page!));
+    });
+    return page!;
+  }
+
+  #pageOf({ connections, users, entries }: ChannelRead): PresencePage {
     const members: PresenceMember[] = [];
     for (const entry of entries) {
       try {
@@ -200,23 +261,17 @@ class RedisPresence implements PresenceStore {
   }
 
   #came(shard: number, bytes: Buffer): void {
-    let events;
+    let told;
     try {
-      events = decodeEvents(bytes);
-      for (const { key } of events) {
+      told = decodeEvents(bytes);
+      for (const { key } of told.events) {
         if (shardOf(key, this.#shards.length) !== shard) throw new Error("an event of another shard");
       }
     } catch (error) {
       this.#skipped(error);
       return;
     }
-    for (const event of events) {
-      try {
-        this.#handlers?.event(event);
-      } catch (error) {
-        this.#fault(error);
-      }
-    }
+    this.#orders[shard]!.came(told);
   }
 
   #skipped(error: unknown): void {
@@ -224,9 +279,13 @@ class RedisPresence implements PresenceStore {
     this.#reportSkipped(error);
   }
 
-  #fault(error: unknown): void {
-    this.#options.stats.sessionFaults++;
-    this.#options.log.error({ err: error }, "telling of presence threw");
+  #guard(tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#options.stats.sessionFaults++;
+      this.#options.log.error({ err: error }, "telling of presence threw");
+    }
   }
 
   #refresh(): void {
@@ -242,6 +301,7 @@ class RedisPresence implements PresenceStore {
   }
 
   #linkChanged(up: boolean): void {
+    for (const order of this.#orders) order.reset();
     if (!up || this.#stopping !== undefined) return;
     if (this.#wasUp) {
       this.#writeAgain(false, this.#shards);
@@ -272,13 +332,7 @@ class RedisPresence implements PresenceStore {
   #tellMissed(): void {
     clearTimeout(this.#missedTimer);
     if (this.#stopping !== undefined) return;
-    this.#missedTimer = setTimeout(() => {
-      try {
-        this.#handlers?.missed?.();
-      } catch (error) {
-        this.#fault(error);
-      }
-    }, this.#graceMs);
+    this.#missedTimer = setTimeout(() => this.#guard(() => this.#handlers?.missed?.()), this.#graceMs);
   }
 
   stop(): Promise<void> {
@@ -302,6 +356,7 @@ class RedisPresence implements PresenceStore {
       clearTimeout(timer);
     }
     for (const shard of this.#shards) shard.close();
+    for (const order of this.#orders) order.reset();
     if (!this.#open) return;
     this.#open = false;
     await this.#link.close();
