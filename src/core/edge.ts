@@ -122,6 +122,7 @@ export class Edge implements EdgeContext {
       registered: (registered) => this.#setRegistered(registered),
       connections: () => this.hub.connections.values(),
       connection: (id) => this.hub.connections.get(id),
+      died: async (node, stillDead) => this.presence.takeOut?.(node, stillDead),
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
@@ -219,6 +220,7 @@ export class Edge implements EdgeContext {
     this.#registered = registered;
     if (registered) {
       this.log.info({ node: this.options.nodeId }, "registered");
+      this.presence.writeAgain?.();
       this.#openGate?.();
     } else {
       this.log.warn({ node: this.options.nodeId }, "the registration lapsed: registering again");

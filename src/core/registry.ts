@@ -64,6 +64,11 @@ export interface RegistryHandlers {
   registered(registered: boolean): void;
   /** Every connection that must be in the registry now. One that goes is removed from it in the same turn. */
   connections(): Iterable<RegisteredConnection>;
+  /**
+   * Another node died: called on one node, again if it rejects. `stillDead` asks anew, as a node that only
+   * stalled may be back by then; it then registers again. Never by memory/.
+   */
+  died?(node: string, stillDead: () => Promise<boolean>): Promise<void>;
   /** One of these. */
   connection(id: string): RegisteredConnection | undefined;
 }

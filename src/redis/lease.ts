@@ -46,6 +46,8 @@ export class Lease {
   #state: State = "none";
   /** performance.now() when the renewal that last succeeded was sent: it ends no sooner in Redis. */
   #renewedMs = -Infinity;
+  /** performance.now() when this node registered again. */
+  #againMs = -Infinity;
   #registering = false;
   #renewing = false;
   #stopped = false;
@@ -105,6 +107,11 @@ export class Lease {
       return false;
     }
     return this.#state === "standing";
+  }
+
+  /** Whether this node's lease stands, and stood long enough for others to have theirs back after an outage of all. */
+  get settled(): boolean {
+    return this.#state === "standing" && performance.now() - this.#againMs > this.#options.leaseTtlMs;
   }
 
   /** It was seen that the lease is gone. */
@@ -226,6 +233,7 @@ export class Lease {
     try {
       const heldMs = await this.#claim();
       if (heldMs === undefined) {
+        this.#againMs = performance.now();
         await this.#register();
         if (this.#state === "standing") log.info({ node: nodeId }, "registered again");
       } else {

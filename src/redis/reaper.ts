@@ -1,4 +1,4 @@
-/** Clears up after nodes that died: whoever is first takes one off the list and deletes its hash. */
+/** Clears up after nodes that died: whoever is first takes one off the list, deletes its hash and has its members leave. */
 
 import type { Log } from "../core/log.js";
 import { isReady, type RedisClient } from "./client.js";
@@ -15,6 +15,10 @@ export interface ReaperOptions {
   /** How often it looks, give or take a quarter so that nodes do not look in step. */
   readonly intervalMs: number;
   readonly log: Log;
+  /** Whether the nodes that live have had the time to say so: after an outage all leases are gone. */
+  mayReap(): boolean;
+  /** Called once for a node that died. Rejects: called again at the next look. */
+  died(node: string, stillDead: () => Promise<boolean>): Promise<void>;
 }
 
 export interface Reaper {
@@ -24,8 +28,9 @@ export interface Reaper {
   living(): Promise<string[]>;
 }
 
-export function createReaper({ nodeId, redis, keys, intervalMs, log }: ReaperOptions): Reaper {
-  /** Claimed by us and not yet deleted: whoever claims and dies leaves it to the hash's time-to-live. */
+export function createReaper(options: ReaperOptions): Reaper {
+  const { nodeId, redis, keys, intervalMs, log } = options;
+  /** Claimed by us and not cleared up yet: whoever claims and dies leaves it to the times-to-live. */
   const claimed = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
@@ -53,8 +58,11 @@ export function createReaper({ nodeId, redis, keys, intervalMs, log }: ReaperOpt
     }
     for (const node of claimed) {
       const held = await runScript(redis, REAP, [keys.node(node), keys.connections(node)], []);
+      if (held !== -1) {
+        await options.died(node, async () => (await redis.exists(keys.node(node))) === 0);
+        log.info({ node, connections: held }, "reaped a dead node");
+      }
       claimed.delete(node);
-      if (held !== -1) log.info({ node, connections: held }, "reaped a dead node");
     }
   }
 
@@ -65,7 +73,7 @@ export function createReaper({ nodeId, redis, keys, intervalMs, log }: ReaperOpt
 
   async function round(): Promise<void> {
     try {
-      if (isReady(redis)) await reap();
+      if (isReady(redis) && options.mayReap()) await reap();
     } catch (error) {
       log.debug({ error: String(error) }, "could not look for dead nodes");
     }

@@ -22,6 +22,7 @@ import {
   type RedisOptions,
 } from "./client.js";
 import { createKeys } from "./keys.js";
+import { nodeOf } from "./node-of.js";
 import { LaidCall } from "./laid-call.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
@@ -56,11 +57,6 @@ export interface RedisRegistryOptions {
   readonly log: Log;
   /** Tells another node that the session of one of its connections was resumed. */
   notifySuperseded(nodeId: string, connectionId: string): void;
-}
-
-/** Connection ids are `<node id>.<counter>`. */
-function nodeOf(connectionId: string): string {
-  return connectionId.slice(0, Math.max(connectionId.lastIndexOf("."), 0));
 }
 
 /**
@@ -117,7 +113,15 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       handlers?.superseded(connectionId);
     },
   });
-  const reaper = createReaper({ nodeId, redis, keys, intervalMs: leaseTtlMs / 2, log });
+  const reaper = createReaper({
+    nodeId,
+    redis,
+    keys,
+    intervalMs: leaseTtlMs / 2,
+    log,
+    mayReap: () => lease.settled,
+    died: async (node, stillDead) => handlers?.died?.(node, stillDead),
+  });
 
   async function answered<T>(ask: () => Promise<T>): Promise<T> {
     // A command would connect the client, which start() does.
