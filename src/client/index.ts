@@ -1,6 +1,7 @@
 /** The client SDK: browsers, and Node from 20 on. */
 
 export { connect, Client } from "./client.js";
+export { watchPresence, type Roster } from "./roster.js";
 export { StarlingError } from "./error.js";
 export { json } from "./codec-json.js";
 export type { ClientErrorCode } from "./error.js";
@@ -33,4 +34,4 @@ export type {
   Subscription,
   Urls,
 } from "./types.js";
-export type { Position } from "../protocol/messages.js";
+export type { Position, Sender } from "../protocol/messages.js";

@@ -149,7 +149,7 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
   });
   window.setInterval(() => {
     if (current?.people.count === undefined || document.hidden || client.state !== "connected") return;
-    void current.people.refresh();
+    current.people.refresh();
   }, PEOPLE_INTERVAL_MS);
   join(first);
   void name.chosen.then(() => draft.focus());

@@ -76,9 +76,6 @@ export class Room {
       onGap: ({ recovered }) => {
         if (!recovered) this.#lost();
       },
-      onJoin: (change) => this.people.came(change),
-      onLeave: (change) => this.people.left(change),
-      onPresence: (presence) => this.people.replace(presence),
     });
   }
 
@@ -125,7 +122,6 @@ export class Room {
   }
 
   #subscribed({ recovered }: Subscribed): void {
-    void this.people.refresh();
     if (this.#keeps === undefined) void this.#load();
     this.#settle(recovered);
   }

@@ -1,0 +1,128 @@
+import type { Sender } from "../protocol/messages.js";
+import type { Client } from "./client.js";
+import type { StarlingError } from "./error.js";
+import type { Presence, PresenceChange } from "./types.js";
+
+/** Who is in one channel now. */
+export interface Roster {
+  /** Each user once, by a connection, and each anonymous connection; the first 1,000. */
+  readonly members: readonly Sender[];
+  /** Of all; undefined where the server has not told, or does not. */
+  readonly count: number | undefined;
+  /** Asks anew, in a channel whose rules have no `joinLeave`. */
+  refresh(): void;
+  /** The subscription of this roster ends. */
+  stop(): void;
+}
+
+interface Change {
+  readonly member: PresenceChange;
+  readonly here: boolean;
+}
+
+/** What one question names; beyond it members are only counted. */
+const LISTED_MAX = 1_000;
+const RETRY_MS = 1_000;
+
+/**
+ * Keeps a list of who is in a channel, from the server's answer and the joins and leaves that follow, where
+ * the channel's rules have `presence` and `joinLeave`. `changed` is called whenever it may be another.
+ *
+ *     const roster = watchPresence(client, "chat:7", () => show(roster.members));
+ *
+ * @throws StarlingError closed
+ */
+export function watchPresence<Channels extends object>(
+  client: Client<Channels>,
+  channel: keyof Channels & string,
+  changed: () => void,
+): Roster {
+  const members = new Map<string, Sender>();
+  /** Members beside those, or undefined: it is not known who is there. */
+  let unlisted: number | undefined;
+  /** What changed since the question that is on its way: the answer may be older. */
+  let meanwhile: Change[] | undefined;
+  let questions = 0;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+
+  function apply({ member: { connection, user }, here }: Change): void {
+    const member = user === undefined ? { connection } : { connection, user };
+    const key = keyOf(member);
+    if (members.has(key)) {
+      if (!here) members.delete(key);
+    } else if (unlisted !== undefined) {
+      // Who was not listed is one of the others.
+      if (!here) unlisted = Math.max(0, unlisted - 1);
+      else if (members.size < LISTED_MAX) members.set(key, member);
+      else unlisted++;
+    }
+  }
+
+  function change(member: PresenceChange, here: boolean): void {
+    meanwhile?.push({ member, here });
+    if (unlisted === undefined) return;
+    apply({ member, here });
+    changed();
+  }
+
+  function replace(presence: Presence): void {
+    members.clear();
+    for (const member of presence.members)
+      if (!members.has(keyOf(member))) members.set(keyOf(member), member);
+    unlisted = Math.max(0, presence.users - members.size);
+  }
+
+  async function ask(): Promise<void> {
+    clearTimeout(retry);
+    const question = ++questions;
+    const changes: Change[] = (meanwhile = []);
+    try {
+      const presence = await client.presence(channel, { limit: LISTED_MAX });
+      if (question !== questions) return;
+      replace(presence);
+      changes.forEach(apply);
+    } catch (error) {
+      if (question !== questions) return;
+      const { temporary, retryAfterMs = 0 } = error as StarlingError;
+      // What was known is shown until the next answer.
+      if (!temporary) unlisted = undefined;
+      else if (subscription.subscribed)
+        retry = setTimeout(() => void ask(), Math.max(retryAfterMs, RETRY_MS));
+    }
+    meanwhile = undefined;
+    changed();
+  }
+
+  const subscription = client.subscribe(channel, () => undefined, {
+    onSubscribed: () => void ask(),
+    onJoin: (member) => change(member, true),
+    onLeave: (member) => change(member, false),
+    onPresence: (presence) => {
+      // Of what it replaces nothing is to come back with an answer that is on its way.
+      if (meanwhile !== undefined) meanwhile.length = 0;
+      replace(presence);
+      changed();
+    },
+  });
+  if (subscription.subscribed) void ask();
+
+  return {
+    get members() {
+      return unlisted === undefined ? [] : [...members.values()];
+    },
+    get count() {
+      return unlisted === undefined ? undefined : members.size + unlisted;
+    },
+    refresh: () => void ask(),
+    stop() {
+      questions++;
+      clearTimeout(retry);
+      subscription.unsubscribe();
+    },
+  };
+}
+
+/** A user is one member, whatever the number of connections; without a user each connection is one. */
+function keyOf({ connection, user }: Sender): string {
+  return user === undefined ? `-${connection}` : `=${user}`;
+}
