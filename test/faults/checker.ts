@@ -1,5 +1,5 @@
 /**
- * Judges what clients saw of channels with history. It imports nothing: what a node believes about
+ * Judges what clients saw of channels with history. It imports nothing of the nodes: what one believes about
  * itself must not decide whether it is right.
  *
  * The truth is what publishers were told: an acknowledged publication has a channel, an offset and
@@ -10,6 +10,8 @@
  *
  * Times are milliseconds since 1970 of one machine's clock.
  */
+
+import { ROSTER_FAILURES, RosterChecker, type RosterRecord } from "./roster-checker.js";
 
 export interface Position {
   readonly offset: number;
@@ -33,6 +35,8 @@ export interface ClientRecord {
   readonly kind: "client";
   readonly client: string;
   readonly channels: readonly string[];
+  /** Who it is, where it is not anonymous. */
+  readonly user?: string | undefined;
 }
 
 /** The answer to a subscription: where the client stands once it has had the `missed` that follow. */
@@ -99,7 +103,8 @@ export type Evidence =
   | GapRecord
   | EndRecord
   | FaultRecord
-  | PresenceRecord;
+  | PresenceRecord
+  | RosterRecord;
 
 export interface CheckerOptions {
   /** What the channels keep: a loss beyond it is excused. */
@@ -120,6 +125,7 @@ export const FAILURES = {
   unexcused: "recovered: false for no reason",
   ghosts: "members that are gone",
   absent: "members that a node does not know",
+  ...ROSTER_FAILURES,
 } as const;
 
 export type Failure = keyof typeof FAILURES;
@@ -141,6 +147,8 @@ export interface Verdict {
   readonly repeatedAfterLoss: number;
   readonly epochs: number;
   readonly presences: number;
+  /** Of clients, each of one channel. */
+  readonly rosters: number;
   /** The first few failures, in words. */
   readonly details: readonly string[];
 }
@@ -159,6 +167,7 @@ interface ChannelState {
 
 interface ClientState {
   readonly channels: Map<string, ChannelState>;
+  user: string | undefined;
   end: EndRecord | undefined;
 }
 
@@ -196,6 +205,7 @@ export class Checker {
   readonly #seen = new Map<string, string>();
   readonly #faults: FaultRecord[] = [];
   readonly #presences: PresenceRecord[] = [];
+  readonly #rosters = new RosterChecker();
   readonly #toldLosses: ToldLoss[] = [];
   readonly #failures = Object.fromEntries(Object.keys(FAILURES).map((name) => [name, 0])) as Record<
     Failure,
@@ -233,6 +243,8 @@ export class Checker {
       case "presence":
         this.#presences.push(evidence);
         return;
+      case "roster":
+        return this.#rosters.add(evidence);
     }
   }
 
@@ -243,6 +255,7 @@ export class Checker {
     this.#judgeEnds();
     this.#judgeToldLosses();
     this.#judgePresence();
+    this.#judgeRosters();
     const endings = [...this.#clients.values()].reduce(
       (sum, { end, channels }) => sum + (end?.connected === true ? channels.size : 0),
       0,
@@ -263,6 +276,7 @@ export class Checker {
       repeatedAfterLoss: this.#repeatedAfterLoss(),
       epochs,
       presences: this.#presences.length,
+      rosters: this.#rosters.judged,
       details: this.#details,
     };
   }
@@ -290,8 +304,9 @@ export class Checker {
     this.#place(channel, position, id, "acknowledged");
   }
 
-  #client({ client, channels }: ClientRecord): void {
+  #client({ client, channels, user }: ClientRecord): void {
     const state = this.#clientOf(client);
+    state.user = user;
     for (const channel of channels) {
       state.channels.set(channel, {
         at: undefined,
@@ -439,7 +454,8 @@ export class Checker {
 
   #clientOf(client: string): ClientState {
     let state = this.#clients.get(client);
-    if (state === undefined) this.#clients.set(client, (state = { channels: new Map(), end: undefined }));
+    if (state === undefined)
+      this.#clients.set(client, (state = { channels: new Map(), user: undefined, end: undefined }));
     return state;
   }
 
@@ -599,6 +615,25 @@ export class Checker {
     }
   }
 
+  #judgeRosters(): void {
+    const personOf = (client: string): string | undefined => {
+      const { user, end } = this.#clientOf(client);
+      if (end?.connected !== true || end.connection === undefined) return undefined;
+      return user === undefined ? `-${end.connection}` : `=${user}`;
+    };
+    const present = new Map<string, Set<string>>();
+    for (const [client, { channels }] of this.#clients) {
+      const person = personOf(client);
+      if (person === undefined) continue;
+      for (const channel of channels.keys()) {
+        present.set(channel, (present.get(channel) ?? new Set()).add(person));
+      }
+    }
+    this.#rosters.judge(personOf, present, this.#faults, (failure, detail, count) =>
+      this.#fail(failure, detail, count),
+    );
+  }
+
   #repeatedAfterLoss(): number {
     let repeated = 0;
     for (const epochs of this.#epochs.values()) {
@@ -629,7 +664,7 @@ export function describeVerdict(verdict: Verdict): string[] {
     `deliveries     ${verdict.deliveries} judged; ${verdict.endings} subscriptions held to the end`,
     `recoveries     ${recoveries}, of which ${notRecovered} (${share} %) were told recovered: false`,
     `epochs         ${verdict.epochs}; ${verdict.repeatedAfterLoss} publications made again after Redis forgot them`,
-    `presence       ${verdict.presences} lists compared`,
+    `presence       ${verdict.presences} lists compared, and ${verdict.rosters} rosters of clients`,
     ...Object.entries(FAILURES).map(
       ([name, meaning]) =>
         `${failures[name as Failure] === 0 ? "ok  " : "FAIL"} ${name.padEnd(12)} ${failures[name as Failure]}  ${meaning}`,
