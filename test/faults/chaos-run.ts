@@ -13,6 +13,7 @@ import { startClients, sumOf, until, type Clients, type StatusNumber } from "./c
 import { startFleet, type Fleet, type FleetNode } from "./fleet.js";
 import { publishByApi } from "./publisher.js";
 import { createRandom } from "./random.js";
+import { tokenOf } from "./token.js";
 import { FAULTS, type Fault, type FaultName } from "./repertoire.js";
 
 export interface ChaosOptions {
@@ -60,6 +61,7 @@ export interface ChaosResult {
 
 const DIST = join(import.meta.dirname, "../../dist");
 const NAMESPACE = "chat";
+const SECRET = "a secret of the tests, 32 bytes long";
 const READY_MS = 60_000;
 /** Publications whose answer was lost are repeated for 20 s. */
 const SETTLE_MS = 40_000;
@@ -79,7 +81,14 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     print(`trouble: ${what}`);
   };
   const { historySize, historyTtlMs } = options;
-  const rules = { historySize, historyTtlMs, recovery: true, presence: true, slowReader: "repair" };
+  const rules = {
+    historySize,
+    historyTtlMs,
+    recovery: true,
+    presence: true,
+    joinLeave: true,
+    slowReader: "repair",
+  };
   const fleet = await startFleet({
     nodes: options.nodes,
     dist: options.dist ?? DIST,
@@ -87,6 +96,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     args: [
       `--namespaces=${JSON.stringify({ [NAMESPACE]: rules })}`,
       "--max-buffered-bytes=262144",
+      `--jwt-secret=${SECRET}`,
       ...(options.nodeArgs ?? []),
     ],
     onCrash: trouble,
@@ -157,6 +167,7 @@ class Run {
           urls: fleet.nodes.map(({ wsUrl }) => wsUrl),
           channels: this.#channels,
           dist: options.withSdk ? (options.dist ?? DIST) : undefined,
+          secret: SECRET,
         },
         directory,
         trouble,
@@ -390,7 +401,8 @@ class PresenceAsker {
   }
 
   static async open(node: FleetNode): Promise<PresenceAsker> {
-    const socket = new WebSocket(node.wsUrl, ["starling.v1.json"]);
+    const token = await tokenOf("asker", SECRET);
+    const socket = new WebSocket(`${node.wsUrl}/?token=${token}`, ["starling.v1.json"]);
     const asker = new PresenceAsker(socket);
     await once(socket, "open");
     return asker;

@@ -6,6 +6,7 @@ import { createRandom } from "./random.js";
 import type { RecordingClient, RecordingClientOptions } from "./recording-client.js";
 import { RecoveringClient } from "./recovering-client.js";
 import { loadSdk } from "./sdk-client.js";
+import { tokenOf } from "./token.js";
 
 export interface ClientsOptions {
   /** In every id that this process makes. */
@@ -19,6 +20,8 @@ export interface ClientsOptions {
   /** Publications a second of all its clients. */
   readonly rate: number;
   readonly seed: number;
+  /** What the nodes check tokens with: each client is a user of its own, and keeps rosters. */
+  readonly secret: string | undefined;
   /** Where the evidence goes, a line each. */
   readonly file: string;
 }
@@ -69,13 +72,17 @@ async function start(options: ClientsOptions): Promise<void> {
     if (evidence.kind === "message") received++;
     file.write(`${JSON.stringify(evidence)}\n`);
   };
-  const { name, urls, channels, channelsPerClient } = options;
+  const { name, urls, channels, channelsPerClient, secret } = options;
   for (let number = 0; number < options.clients; number++) {
+    const user = `${name}-${number}`;
+    const identity = secret === undefined ? undefined : { user, token: await tokenOf(user, secret) };
     setTimeout(
       () =>
         clients.push(
           create(number, {
-            name: `${name}-${number}`,
+            name: user,
+            identity,
+            rosters: secret !== undefined,
             urls,
             channels: random.sample(channels, channelsPerClient),
             random,

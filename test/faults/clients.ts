@@ -55,11 +55,12 @@ export interface CrowdOptions {
   readonly seed: number;
   /** Directory of the built package: every second client uses its SDK; undefined: none does. */
   readonly dist: string | undefined;
+  readonly secret?: string | undefined;
 }
 
 /** @returns processes that share the clients; each writes what it saw to a file in `directory` */
 export function startClients(
-  { urls, clients, processes, channels, channelsPerClient, rate, seed, dist }: CrowdOptions,
+  { urls, clients, processes, channels, channelsPerClient, rate, seed, dist, secret }: CrowdOptions,
   directory: string,
   onTrouble: (what: string) => void,
 ): Clients[] {
@@ -73,6 +74,7 @@ export function startClients(
         urls,
         clients: Math.floor(clients / processes) + (index < clients % processes ? 1 : 0),
         dist,
+        secret,
         channels,
         channelsPerClient: Math.min(channelsPerClient, channels.length),
         rate: rate / 2 / processes,

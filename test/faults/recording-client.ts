@@ -7,6 +7,10 @@ export interface RecordingClientOptions {
   readonly name: string;
   readonly urls: readonly string[];
   readonly channels: readonly string[];
+  /** Who it is, with a token that says so; anonymous where the nodes ask for none. */
+  readonly identity?: { readonly user: string; readonly token: string } | undefined;
+  /** Whether it keeps rosters of its channels and records them. */
+  readonly rosters?: boolean | undefined;
   readonly random: Random;
   readonly record: (evidence: Evidence) => void;
   /** Told of what must not happen and is in no record. */

@@ -14,10 +14,16 @@ import {
   type RecordingClient,
   type RecordingClientOptions,
 } from "./recording-client.js";
+import type { RosterRecord } from "./roster-checker.js";
 
 interface Frame {
   readonly type: string;
   readonly [field: string]: unknown;
+}
+
+interface Member {
+  readonly connection: string;
+  readonly user?: string;
 }
 
 type Answer = (frame: Frame | undefined) => void;
@@ -35,6 +41,7 @@ interface Unsettled {
 const RECONNECT_MS = [50, 1_000] as const;
 const RETRY_MS = [100, 500] as const;
 const HANDSHAKE_MS = 5_000;
+const MEMBERS_MAX = 1_000;
 const SUPERSEDED = 4006;
 /** A command without an answer for so long ends the connection: its node hangs. */
 const ANSWER_MS = 20_000;
@@ -61,7 +68,8 @@ export class RecoveringClient implements RecordingClient {
   constructor(options: RecordingClientOptions) {
     this.#options = options;
     this.#urlIndex = options.random.below(options.urls.length);
-    options.record({ kind: "client", client: options.name, channels: options.channels });
+    const { name, channels, identity } = options;
+    options.record({ kind: "client", client: name, channels, user: identity?.user });
     this.#open();
   }
 
@@ -140,8 +148,9 @@ export class RecoveringClient implements RecordingClient {
   }
 
   #open(): void {
-    const { urls } = this.#options;
-    const socket = new WebSocket(urls[this.#urlIndex++ % urls.length]!, ["starling.v1.json"], {
+    const { urls, identity } = this.#options;
+    const query = identity === undefined ? "" : `/?token=${identity.token}`;
+    const socket = new WebSocket(urls[this.#urlIndex++ % urls.length]! + query, ["starling.v1.json"], {
       perMessageDeflate: false,
       handshakeTimeout: HANDSHAKE_MS,
     });
@@ -153,6 +162,7 @@ export class RecoveringClient implements RecordingClient {
 
   #closed(code: number): void {
     this.#connection = undefined;
+    for (const channel of this.#held) this.#rosterIs(channel, "unknown");
     this.#held.clear();
     // A Redis that lost its newest writes may have given the session twice: recovery goes by positions.
     if (code === SUPERSEDED && !this.#ended) {
@@ -214,10 +224,19 @@ export class RecoveringClient implements RecordingClient {
         const missed = countOf(frame["missed"]);
         record({ kind: "gap", ...at, recovered: frame["recovered"] === true, position, missed });
         if (position !== undefined) this.#stand(at.channel, position, missed);
+        // Who was skipped is told who is there; else nothing says so that joins and leaves were missed.
+        if (frame["recovered"] === true) this.#rosterIs(at.channel, "unknown");
+        else this.#askWhoIsThere(at.channel);
         return;
       }
+      case "join":
+      case "leave":
+        return this.#rosterIs(at.channel, frame.type, [frame as unknown as Member]);
+      case "presence":
+        return this.#rosterIs(at.channel, "snapshot", frame["members"] as Member[]);
       case "unsubscribed":
         this.#held.delete(at.channel);
+        this.#rosterIs(at.channel, "unknown");
         this.#later(this.#options.random.between(...RETRY_MS), () => this.#subscribe(at.channel));
         return;
       default:
@@ -252,7 +271,10 @@ export class RecoveringClient implements RecordingClient {
       const recovering = new Set(listOf(answer["recovering"]));
       for (const channel of this.channels) {
         if (!restored.has(channel)) this.#subscribe(channel);
-        else if (!recovering.has(channel)) this.#held.add(channel);
+        else if (!recovering.has(channel)) {
+          this.#held.add(channel);
+          this.#askWhoIsThere(channel);
+        }
       }
       this.#repeat();
     });
@@ -285,6 +307,28 @@ export class RecoveringClient implements RecordingClient {
     });
     this.#held.add(channel);
     if (position !== undefined) this.#stand(channel, position, missed);
+    this.#askWhoIsThere(channel);
+  }
+
+  #askWhoIsThere(channel: string): void {
+    if (this.#options.rosters !== true) return;
+    const socket = this.#socket;
+    this.#rosterIs(channel, "unknown");
+    this.#ask({ action: "presence", channel, limit: MEMBERS_MAX }, (answer) => {
+      if (answer === undefined) return;
+      if (answer.type === "reply") {
+        return this.#rosterIs(channel, "snapshot", answer["members"] as Member[]);
+      }
+      this.#later(this.#options.random.between(...RETRY_MS), () => {
+        if (this.#socket === socket && this.#held.has(channel)) this.#askWhoIsThere(channel);
+      });
+    });
+  }
+
+  #rosterIs(channel: string, what: RosterRecord["what"], members: readonly Member[] = []): void {
+    if (this.#options.rosters !== true || this.#ended) return;
+    const persons = members.map(personOf);
+    this.#options.record({ kind: "roster", client: this.name, channel, atMs: Date.now(), what, persons });
   }
 
   /** What was missed comes in frames of its own: until then it is not here. */
@@ -334,6 +378,10 @@ export class RecoveringClient implements RecordingClient {
       position,
     });
   }
+}
+
+function personOf({ connection, user }: Member): string {
+  return user === undefined ? `-${connection}` : `=${user}`;
 }
 
 function positionOf({ offset, epoch }: Frame): Position | undefined {

@@ -11,7 +11,9 @@ import type {
   Gap,
   StarlingError,
   Subscribed,
+  Roster,
   Subscription,
+  watchPresence,
 } from "../../src/client/index.js";
 import type { Position, PublicationRecord } from "./checker.js";
 import {
@@ -25,6 +27,7 @@ import {
 
 interface Sdk {
   readonly connect: typeof connect;
+  readonly watchPresence: typeof watchPresence;
 }
 
 const BACKOFF = { baseMs: 100, capMs: 2_000 };
@@ -43,6 +46,7 @@ class SdkClient implements RecordingClient {
   readonly #options: RecordingClientOptions;
   readonly #client: Client;
   readonly #subscriptions = new Map<string, Subscription>();
+  readonly #rosters = new Map<string, Roster>();
   /** Where the records say that it stands. */
   readonly #at = new Map<string, Position>();
   /** Losses that were recorded and that `onGap` is about to tell once more. */
@@ -57,7 +61,8 @@ class SdkClient implements RecordingClient {
     this.#options = options;
     this.name = options.name;
     this.channels = options.channels;
-    options.record({ kind: "client", client: this.name, channels: this.channels });
+    const { channels, identity } = options;
+    options.record({ kind: "client", client: this.name, channels, user: identity?.user });
     const opened = (socket: WebSocket): void => void (this.#socket = socket);
     class Tapped extends WebSocket {
       constructor(url: string, protocols: string[]) {
@@ -70,6 +75,7 @@ class SdkClient implements RecordingClient {
       WebSocket: Tapped,
       backoff: BACKOFF,
       random: () => random.next(),
+      ...(identity === undefined ? {} : { token: identity.token }),
     });
     // Refused subscriptions and repairs: what matters of them is in the records.
     this.#client.on("error", () => undefined);
@@ -87,6 +93,12 @@ class SdkClient implements RecordingClient {
         onGap: (gap) => this.#gap(gap),
       });
       this.#subscriptions.set(channel, subscription);
+      if (options.rosters === true) {
+        this.#rosters.set(
+          channel,
+          sdk.watchPresence(this.#client, channel, () => undefined),
+        );
+      }
     }
   }
 
@@ -155,6 +167,16 @@ class SdkClient implements RecordingClient {
   }
 
   end(): void {
+    for (const [channel, { members, count }] of this.#rosters) {
+      this.#options.record({
+        kind: "roster",
+        client: this.name,
+        channel,
+        atMs: Date.now(),
+        what: count === undefined ? "unknown" : "snapshot",
+        persons: members.map(({ connection, user }) => (user === undefined ? `-${connection}` : `=${user}`)),
+      });
+    }
     this.#options.record({
       kind: "end",
       client: this.name,

@@ -151,6 +151,38 @@ describe("over a slow link to Redis", () => {
   });
 });
 
+describe("a slow reader", () => {
+  it("is told who is there after its gap: who came and went while it was skipped", async () => {
+    const bytes = { bytesPerSecond: 1_073_741_824, bytesBurst: 1_073_741_824, messagesBurst: 10_000 };
+    const node = await startTestNode({
+      ...OPTIONS,
+      ...bytes,
+      presenceGraceMs: 50,
+      maxBufferedBytes: 1_048_576,
+    });
+    const [slow, sender, gone] = [
+      await userOf(node, "slow"),
+      await userOf(node, "sender"),
+      await userOf(node, "gone"),
+    ];
+    await slow.do("presence", { channel: CHANNEL });
+    slow.pause();
+    const content = "x".repeat(60_000);
+    await until("the reader skipped", async () => {
+      for (let sent = 0; sent < 10; sent++) await sender.do("send", { channel: CHANNEL, content });
+      return (await node.metric("starling_slow_skips_total")) > 0;
+    });
+    gone.terminate();
+    await sender.next((frame) => frame.type === "leave" && frame["user"] === "gone");
+    await userOf(node, "came");
+    await sender.next((frame) => frame.type === "join" && frame["user"] === "came");
+    slow.resume();
+    await slow.next((frame) => frame.type === "gap" && frame["recovered"] === true, 20_000);
+    await slow.next("presence");
+    expect(rosterOf(slow)).toEqual({ users: ["came", "sender", "slow"], wrong: [] });
+  });
+});
+
 describe("a node that is killed", () => {
   it(
     "has its members leave soon after its lease, whatever presenceTtlMs says",
