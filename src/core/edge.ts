@@ -219,11 +219,11 @@ export class Edge implements EdgeContext {
     if (registered === this.#registered) return;
     this.#registered = registered;
     if (registered) {
-      this.log.info({ node: this.options.nodeId }, "registered");
+      this.log.info({}, "registered");
       this.presence.writeAgain?.();
       this.#openGate?.();
     } else {
-      this.log.warn({ node: this.options.nodeId }, "the registration lapsed: registering again");
+      this.log.warn({}, "the registration lapsed: registering again");
       // A node that slept may learn of its lapse and of its lost link in either order. With a
       // link that has been away for long nothing can be registered: commands get their own errors.
       if (this.#linkUp || performance.now() - this.#linkDownAtMs < this.options.registerTimeoutMs)

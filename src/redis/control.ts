@@ -122,7 +122,10 @@ class RedisControl implements ControlBus {
     void this.#publish(inbox, message).catch((error: unknown) => {
       // A node that stops is no longer asked: who did so knows that it left.
       if (this.#open) {
-        this.#options.log.warn({ err: error, node, question: question.kind }, "an answer could not be sent");
+        this.#options.log.warn(
+          { err: error, asker: node, question: question.kind },
+          "an answer could not be sent",
+        );
       }
     });
   }

@@ -61,10 +61,7 @@ export class Lease {
     this.#names = [options.keys.node(options.nodeId), options.keys.connections(options.nodeId)];
     this.hashTtlMs = options.leaseTtlMs * HASH_TTLS;
     this.#reportTaken = limited(REPORT_INTERVAL_MS, () => {
-      options.log.error(
-        { node: options.nodeId },
-        "another running node has this node's id: stop one of the two",
-      );
+      options.log.error({}, "another running node has this node's id: stop one of the two");
     });
   }
 
@@ -119,7 +116,7 @@ export class Lease {
     if (this.#state === "none" || this.#stopped) return;
     const stood = this.#state === "standing";
     this.#state = "none";
-    this.#options.log.warn({ node: this.#options.nodeId, reason }, "registration lapsed");
+    this.#options.log.warn({ reason }, "registration lapsed");
     if (stood) this.#options.registered(false);
     this.#beat();
   }
@@ -149,7 +146,7 @@ export class Lease {
       if (remainingMs === undefined) return;
       const nowMs = performance.now();
       if (deadlineMs === undefined) {
-        log.info({ node: nodeId, remainingMs }, "waiting for the lease of an earlier start of this node");
+        log.info({ remainingMs }, "waiting for the lease of an earlier start of this node");
         deadlineMs = nowMs + remainingMs + leaseTtlMs / 4;
       }
       if (remainingMs > before || nowMs > deadlineMs) {
@@ -206,7 +203,7 @@ export class Lease {
   async #renew(): Promise<void> {
     if (this.#renewing) return;
     this.#renewing = true;
-    const { redis, leaseTtlMs, log, nodeId } = this.#options;
+    const { redis, leaseTtlMs, log } = this.#options;
     try {
       const sentMs = performance.now();
       const args = [this.#value, leaseTtlMs, this.hashTtlMs, this.#serverIncarnation];
@@ -220,7 +217,7 @@ export class Lease {
       this.#renewedMs = Math.max(this.#renewedMs, sentMs);
       await this.#announce();
     } catch (error) {
-      log.debug({ node: nodeId, error: String(error) }, "lease not renewed");
+      log.debug({ error: String(error) }, "lease not renewed");
     } finally {
       this.#renewing = false;
     }
@@ -229,18 +226,18 @@ export class Lease {
   async #reregister(): Promise<void> {
     if (this.#registering) return;
     this.#registering = true;
-    const { log, nodeId } = this.#options;
+    const { log } = this.#options;
     try {
       const heldMs = await this.#claim();
       if (heldMs === undefined) {
         this.#againMs = performance.now();
         await this.#register();
-        if (this.#state === "standing") log.info({ node: nodeId }, "registered again");
+        if (this.#state === "standing") log.info({}, "registered again");
       } else {
         this.#reportTaken();
       }
     } catch (error) {
-      log.warn({ node: nodeId, error: String(error) }, "could not register again yet");
+      log.warn({ error: String(error) }, "could not register again yet");
     } finally {
       this.#registering = false;
       if (this.#state === "none") this.#retrySoon();

@@ -313,7 +313,7 @@ class RedisPresence implements PresenceStore {
 
   #recordLost(shard: number): void {
     this.#options.log.warn(
-      { node: this.#options.nodeId, shard },
+      { shard },
       "Redis lost the record of presence: this node's members are written again",
     );
     this.#writeAgain(true, [this.#shards[shard]!]);

@@ -60,7 +60,7 @@ export function createReaper(options: ReaperOptions): Reaper {
       const held = await runScript(redis, REAP, [keys.node(node), keys.connections(node)], []);
       if (held !== -1) {
         await options.died(node, async () => (await redis.exists(keys.node(node))) === 0);
-        log.info({ node, connections: held }, "reaped a dead node");
+        log.info({ deadNode: node, connections: held }, "reaped a dead node");
       }
       claimed.delete(node);
     }

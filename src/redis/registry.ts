@@ -184,7 +184,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       const leave = outbox.flush().then(() => lease.end());
       await Promise.race([
         leave.catch((error: unknown) => {
-          log.warn({ node: nodeId, error: String(error) }, "registration not ended; its lease will lapse");
+          log.warn({ error: String(error) }, "registration not ended; its lease will lapse");
         }),
         late,
       ]);

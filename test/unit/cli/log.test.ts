@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import type { LogFields } from "../../../src/core/log.js";
 import { createLog, type LogOptions } from "../../../src/log.js";
 
-function logged(options: Partial<LogOptions>, fields: object, message: string): string {
+function logged(options: Partial<LogOptions>, fields: LogFields, message: string): string {
   let text = "";
   const log = createLog({
     level: "info",
