@@ -34,6 +34,7 @@ import { createRedisLink } from "./redis/link.js";
 import { createRedisPresence } from "./redis/presence.js";
 import { createRedisRegistry } from "./redis/registry.js";
 import { waitForRedis } from "./redis/start-wait.js";
+import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, listenWebSocket, type HttpListener } from "./transport/uws.js";
 
@@ -94,6 +95,9 @@ export async function startNode(
   log: Log,
   { repair = true, worker }: StartOptions = {},
 ): Promise<StarlingNode> {
+  // Workers run on one platform.
+  const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
+  if (binaryWarning !== undefined) log.warn({}, binaryWarning);
   const tls = tlsFiles(config);
   const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
   if (tlsWarning !== undefined) log.warn({}, tlsWarning);

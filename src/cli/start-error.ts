@@ -1,3 +1,5 @@
+import { describePlatform, REQUIREMENTS, thisPlatform } from "../transport/platform.js";
+
 /** Something could not be started; the message is all that an operator needs. */
 export class StartError extends Error {
   override readonly name = "StartError";
@@ -25,15 +27,6 @@ function chain(error: Error): string {
 }
 
 function unsupported(): string {
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  const glibc = report.header?.glibcVersionRuntime;
-  const found = [
-    `Node ${process.versions.node}`,
-    `${process.platform} ${process.arch}`,
-    ...(process.platform === "linux" ? [glibc === undefined ? "no glibc (musl?)" : `glibc ${glibc}`] : []),
-  ];
-  return (
-    "the server cannot run here: on Linux it runs on Node 20 with glibc 2.27 or later, " +
-    `on Node 22 and 24 with glibc 2.38 or later; found: ${found.join(", ")}. The client SDK runs anywhere.`
-  );
+  const found = describePlatform(thisPlatform());
+  return `the server cannot run here: ${REQUIREMENTS}; found: ${found}. The client SDK runs anywhere.`;
 }

@@ -118,7 +118,8 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
     expect((await closed)[0]).toBe(1012);
     expect(await program.ended).toEqual({ code: 0, signal: null });
     expect(pids.filter(isRunning)).toEqual([]);
-    expect(program.stdout + program.stderr).not.toMatch(/"level":"(warn|error)"/);
+    const complaints = `${program.stdout}\n${program.stderr}`.match(/^.*"level":"(warn|error)".*$/gm) ?? [];
+    expect(complaints.filter((line) => !line.includes("the binary of uWebSockets.js"))).toEqual([]);
   });
 
   it("leaves nothing behind when it is killed itself", async () => {

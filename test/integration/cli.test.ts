@@ -3,8 +3,10 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
+import { parse } from "yaml";
+import { oldBinary, thisPlatform } from "../../src/transport/platform.js";
 import {
   childrenOf,
   command as commandPath,
@@ -118,6 +120,42 @@ describe("starling serve", () => {
     program.child.kill("SIGTERM");
     expect(await program.ended).toEqual({ code: 0, signal: null });
   });
+
+  it("names a thing once in a line of its log, from its start to its stop and while Redis is away", async () => {
+    const redis = await startRedis();
+    onTestFinished(() => redis.stop());
+    // Left by a node that died: its lease is gone.
+    await redis.client().zadd("ws:nodes", "1", "dead");
+    const times = ["--lease-ttl-ms", "500", "--bus-probe-interval-ms", "100", "--drain-ms", "100"];
+    const log = ["--log-format", "json", "--log-level", "debug"];
+    const program = starling([...anyPort, "--redis", redis.url, "--node-id", "n-1", ...times, ...log]);
+    await serving(program);
+    await until(program, () => program.stderr.includes("reaped a dead node"));
+    await redis.restart();
+    await until(program, () => /registered again|"registered".*"registered"/s.test(program.stderr));
+    program.child.kill("SIGTERM");
+    expect(await program.ended).toEqual({ code: 0, signal: null });
+    const lines = program.stderr.trim().split("\n");
+    expect(lines.length).toBeGreaterThan(5);
+    // A map of YAML, which JSON is, has no key twice.
+    for (const line of lines) expect(parse(line, { uniqueKeys: true })).toMatchObject({ node: "n-1" });
+    expect(program.stderr).toContain('"deadNode":"dead"');
+  });
+
+  it.each([{}, { NODE_ENV: "production", STARLING_ALLOW_OPEN: "true" }])(
+    "says in one line of its log where the binary of uWebSockets.js is old, and runs all the same: %j",
+    async (env) => {
+      const program = starling([...anyPort, "--log-format", "json"], env);
+      await serving(program);
+      const about = program.stderr
+        .split("\n")
+        .filter((line) => line.includes("the binary of uWebSockets.js"));
+      const warning = oldBinary(thisPlatform());
+      const expected = warning === undefined ? [] : [{ level: "warn", msg: warning }];
+      expect(about.map((line) => JSON.parse(line) as object)).toMatchObject(expected);
+      expect((await fetch(`${url(program, "api")}/healthz`)).status).toBe(200);
+    },
+  );
 
   it.each([
     ["SIGTERM", 143],
