@@ -1,26 +1,28 @@
 # syntax=docker/dockerfile:1
 
-FROM node:20.20.2-bookworm-slim AS build
+FROM node:24.21.0-trixie-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # `prepare` would build before the sources are here; no dependency needs its install script.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
-COPY scripts/build.mjs scripts/
+COPY scripts/build.mjs scripts/uws-binaries.mjs scripts/uWebSockets.sha256 scripts/
 COPY src src
 RUN npm run build
 
-FROM node:20.20.2-bookworm-slim AS dependencies
+FROM node:24.21.0-trixie-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# uWebSockets.js brings a binary for each system and version of Node: only this one's stays.
+COPY scripts/uWebSockets.sha256 scripts/
+# uWebSockets.js brings a binary for each system and version of Node, 266 MB of them: only this one's stays, if it
+# is the one that is pinned. In one RUN, as a layer keeps what a later one deletes.
 RUN npm ci --omit=dev --ignore-scripts \
   && cd node_modules/uWebSockets.js \
   && keep="$(node -p '`uws_${process.platform}_${process.arch}_${process.versions.modules}.node`')" \
-  && test -f "$keep" \
-  && find . -maxdepth 1 -name 'uws_*.node' ! -name "$keep" -delete
+  && find . -maxdepth 1 -name 'uws_*.node' ! -name "$keep" -delete \
+  && sha256sum --strict --ignore-missing --check /app/scripts/uWebSockets.sha256
 
-FROM node:20.20.2-bookworm-slim
+FROM node:24.21.0-trixie-slim
 WORKDIR /app
 ENV NODE_ENV=production \
   STARLING_HOST=0.0.0.0 \

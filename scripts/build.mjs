@@ -18,17 +18,21 @@ import {
 import { createRequire } from "node:module";
 import { dirname, extname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
+import { checkBinaries } from "./uws-binaries.mjs";
 
 const root = dirname(import.meta.dirname);
 process.chdir(root);
 const require = createRequire(import.meta.url);
 
 const STAMP = "dist/.build-stamp";
-/** What the SDK may weigh in a page, gzipped, without MessagePack. */
+/** What the SDK may weigh in a page, gzipped, without MessagePack: 14 kB come in TCP's first ten segments. */
 const BROWSER_LIMIT_BYTES = 14_000;
 const COPIED = [".lua"];
 
 const startedAt = performance.now();
+
+const problem = checkBinaries();
+if (problem !== undefined) fail(problem);
 
 if (!isInstalled("typescript") || !isInstalled("esbuild")) {
   // `npm ci --omit=dev` of a checkout runs this too.
@@ -40,6 +44,7 @@ if (!isInstalled("typescript") || !isInstalled("esbuild")) {
 const fingerprint = fingerprintOf([
   "src",
   "scripts/build.mjs",
+  "scripts/uws-binaries.mjs",
   "package.json",
   "package-lock.json",
   "tsconfig.json",
@@ -132,8 +137,11 @@ async function bundle() {
     const bytes = readFileSync(outfile);
     const gzipped = gzipSync(bytes, { level: 9 }).length;
     console.log(`build: ${outfile} ${bytes.length} bytes, ${gzipped} gzipped`);
-    if (name === "starling" && gzipped >= BROWSER_LIMIT_BYTES) {
-      fail(`${outfile} is ${gzipped} bytes gzipped, it must stay below ${BROWSER_LIMIT_BYTES}`);
+    if (name === "starling" && gzipped > BROWSER_LIMIT_BYTES) {
+      fail(
+        `${outfile} is ${gzipped} bytes gzipped, the limit is ${BROWSER_LIMIT_BYTES}: ` +
+          "give what not every page needs an entry of its own, as starling-msgpack.js has",
+      );
     }
   }
   if (!existsSync("src/demo/demo.ts")) return;

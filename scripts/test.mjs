@@ -28,6 +28,7 @@ const TOOLS = [
     debian: "redis-server",
     neededBy: /redis-server|"cluster"|scripts\/stack/,
   },
+  { name: "git", commands: ["git"], debian: "git", neededBy: /"git"/ },
   { name: "openssl", commands: ["openssl"], debian: "openssl", neededBy: /"openssl"/ },
   {
     name: "chromium",

@@ -89,10 +89,16 @@ describe("docker-compose.yml", () => {
     for (const image of images) expect(image).toMatch(/^[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*$/);
   });
 
-  it("builds nodes under this package's version, with this checkout's version of Node", () => {
+  it("builds nodes under this package's version, with the Node and Debian that the suite runs on", () => {
     const { version } = JSON.parse(read("package.json")) as { version: string };
     expect(services["node"]!.image).toBe(`starling-edge:${version}`);
-    expect(new Set(read("Dockerfile").match(/^FROM \S+/gm)).size).toBe(1);
+    const { node, debian } = JSON.parse(read("scripts/debian13/platform.json")) as {
+      node: { version: string };
+      debian: string;
+    };
+    expect([...new Set(read("Dockerfile").match(/^FROM \S+/gm))]).toEqual([
+      `FROM node:${node.version}-${debian}-slim`,
+    ]);
   });
 
   it("uses exactly the variables that .env.example explains", () => {
