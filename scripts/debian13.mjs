@@ -41,7 +41,7 @@ try {
   const args = [inside, copy, join(cache, "downloads"), ...process.argv.slice(2)];
   await timed("npm ci and npm test", () => runApart("sh", args, { env: environment(), stdout: 1 }));
 } catch (error) {
-  say(error.message);
+  say(signalled === undefined ? error.message : "ended by a signal");
   process.exitCode = signalled ?? (error.code > 0 ? error.code : 1);
 } finally {
   remove(copy);

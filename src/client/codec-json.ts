@@ -1,3 +1,4 @@
+import type { Bytes } from "./bytes.js";
 import type { ClientCodec, Frame } from "./frames.js";
 
 /** String.fromCharCode takes its bytes as arguments, whose number is limited. */
@@ -12,7 +13,7 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 /** @throws where the text is not base64 */
-export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+export function fromBase64(text: string): Bytes {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 

@@ -1,5 +1,6 @@
 /** The MessagePack codec, an entry of its own: who does not import it does not load msgpackr. */
 
+import type { Bytes } from "./bytes.js";
 import { Packr } from "msgpackr";
 import type { ClientCodec, Frame } from "./frames.js";
 
@@ -16,8 +17,8 @@ function plain(bytes: Uint8Array): Uint8Array {
 }
 
 /** Each call writes behind what the one before wrote: a frame stays whole while a socket holds it. */
-function pack(value: unknown): Uint8Array<ArrayBuffer> {
-  return packr.pack(value) as Uint8Array<ArrayBuffer>;
+function pack(value: unknown): Bytes {
+  return packr.pack(value) as Bytes;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
 import { errorOf, type ClientCodec, type Frame, type OutgoingCommand } from "./frames.js";
@@ -7,7 +8,7 @@ export type Settle = (error: StarlingError | undefined, reply: Frame | undefined
 
 /** Where frames go: one connection. */
 export interface Outlet {
-  send(frame: string | Uint8Array<ArrayBuffer>): void;
+  send(frame: string | Bytes): void;
   /** The largest frame that the node takes. */
   readonly frameBytes: number;
 }
@@ -17,7 +18,7 @@ interface Waiting {
   /** As an error names it: `publish to "room"`. */
   readonly name: string;
   /** Encoded when the command was made: what the application changes later is not sent. */
-  readonly frame: string | Uint8Array<ArrayBuffer>;
+  readonly frame: string | Bytes;
   readonly settle: Settle;
   timer: Timer;
   sent: boolean;
@@ -69,7 +70,7 @@ export class Commands {
       return settle(new StarlingError("unavailable", `${name}: there is no connection ${why}`), undefined);
     }
     const id = this.#nextId++;
-    let frame: string | Uint8Array<ArrayBuffer>;
+    let frame: string | Bytes;
     try {
       frame = codec.encode({ ...command, id });
     } catch (cause) {

@@ -1,5 +1,6 @@
 /** The native protocol as the client sees it; src/protocol/messages.ts is its source. */
 
+import type { Bytes } from "./bytes.js";
 import type { Action, Position, Tags, WelcomeMessage } from "../protocol/messages.js";
 import { StarlingError, type ClientErrorCode } from "./error.js";
 import { hintOf } from "./backoff.js";
@@ -32,7 +33,7 @@ export interface Frame {
 export interface ClientCodec {
   readonly subprotocol: string;
   /** @throws where the content cannot be encoded */
-  encode(command: OutgoingCommand): string | Uint8Array<ArrayBuffer>;
+  encode(command: OutgoingCommand): string | Bytes;
   /** Bytes in a message come out as a Uint8Array in `content`. @throws where the frame cannot be read */
   decode(frame: string | Uint8Array): unknown;
 }

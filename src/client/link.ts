@@ -1,3 +1,4 @@
+import type { Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
 import { asFrame, stringOf, welcomeOf, type ClientCodec, type Frame, type Welcome } from "./frames.js";
@@ -75,7 +76,7 @@ export class Link implements Outlet {
     );
   }
 
-  send(frame: string | Uint8Array<ArrayBuffer>): void {
+  send(frame: string | Bytes): void {
     // A socket that is closing drops what it is given: its end then settles the command.
     if (this.#socket.readyState === 1) this.#socket.send(frame);
   }

@@ -1,10 +1,11 @@
+import type { Bytes } from "./bytes.js";
 import { StarlingError } from "./error.js";
 
 /** What the client needs of a WebSocket: the browser's, Node's own and the `ws` package's have it. */
 export interface WebSocketLike {
   binaryType: string;
   readonly readyState: number;
-  send(data: string | Uint8Array<ArrayBuffer>): void;
+  send(data: string | Bytes): void;
   close(code?: number, reason?: string): void;
   /** Only the ws package's: at once, without a close frame. */
   terminate?(): void;

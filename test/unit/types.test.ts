@@ -1,0 +1,90 @@
+/** What is emitted compiles in other people's projects: the oldest TypeScript that is promised, with skipLibCheck off. */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, afterAll, describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const require = createRequire(import.meta.url);
+const compilers = ["typescript-oldest", "typescript"].map((name) => {
+  const manifest = require.resolve(`${name}/package.json`);
+  return {
+    version: (require(manifest) as { version: string }).version,
+    tsc: join(dirname(manifest), "bin/tsc"),
+  };
+});
+
+const CLIENT = `
+import { connect } from "starling-edge/client";
+import { msgpack } from "starling-edge/client/msgpack";
+const client = connect("ws://localhost", { codec: msgpack });
+client.subscribe("room", ({ content }) => content);
+export const sent: Promise<unknown> = client.publish("room", new Uint8Array(3));
+`;
+const BROWSER = `${CLIENT}
+export const other = connect("ws://localhost", { WebSocket });
+`;
+const WS = `${CLIENT}
+import { WebSocket } from "ws";
+export const other = connect("ws://localhost", { WebSocket });
+`;
+const SERVER = `
+import { createLog, loadConfig, startNode } from "starling-edge";
+const { config } = loadConfig({ flags: {}, env: {}, configFile: undefined });
+export const node = startNode(config, createLog({ level: "info", format: "json" }));
+`;
+
+let project = "";
+
+/** As npm installs the package: its built files and manifest, and its dependencies. */
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), "starling-types-"));
+  const target = join(project, "node_modules/starling-edge");
+  mkdirSync(target, { recursive: true });
+  cpSync(join(ROOT, "package.json"), join(target, "package.json"));
+  cpSync(join(ROOT, "dist"), join(target, "dist"), { recursive: true });
+  for (const name of readdirSync(join(ROOT, "node_modules"))) {
+    if (!name.startsWith("."))
+      symlinkSync(join(ROOT, "node_modules", name), join(project, "node_modules", name));
+  }
+  writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
+});
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+function compile(tsc: string, source: string, options: object): string {
+  writeFileSync(join(project, "main.ts"), source);
+  const compilerOptions = {
+    strict: true,
+    noEmit: true,
+    skipLibCheck: false,
+    target: "es2022",
+    module: "nodenext",
+    ...options,
+  };
+  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["main.ts"] }));
+  const { stdout } = spawnSync(process.execPath, [tsc, "-p", project], { encoding: "utf8" });
+  return stdout;
+}
+
+describe.each(compilers)("TypeScript $version", ({ tsc }) => {
+  it.each([
+    ["the SDK in a page", BROWSER, { lib: ["es2022", "dom"], types: [] }],
+    ["the SDK in Node, with the class of ws", WS, { lib: ["es2022"], types: ["node"] }],
+    ["the server", SERVER, { lib: ["es2022"], types: ["node"] }],
+  ])("compiles %s", { timeout: 120_000 }, (_, source, options) => {
+    expect(compile(tsc, source, options)).toBe("");
+  });
+
+  it("is one that complains", { timeout: 120_000 }, () => {
+    const wrong = `import { connect } from "starling-edge/client"; connect(1);`;
+    expect(compile(tsc, wrong, { lib: ["es2022", "dom"], types: [] })).toMatch(/main\.ts.*TS2345/);
+  });
+});
+
+it("is TypeScript 5.4 that is the oldest", () => {
+  expect(compilers[0]!.version).toMatch(/^5\.4\./);
+});
