@@ -30,8 +30,8 @@ interface Compose {
   readonly volumes: Readonly<Record<string, unknown>>;
 }
 
-/** As Compose does: ${NAME}, ${NAME:-default}, ${NAME:?message}. */
-const VARIABLE = /\$\{(\w+)(?::([-?])([^}]*))?\}/g;
+/** As Compose does, the inner one first: ${NAME}, ${NAME:-default}, ${NAME:-${OTHER}}, ${NAME:+what if it is set}. */
+const VARIABLE = /\$\{(\w+)(?::([-+])([^${}]*))?\}/;
 const text = read("docker-compose.yml");
 const example = new Map(
   read(".env.example")
@@ -43,11 +43,12 @@ const example = new Map(
 function compose(env: ReadonlyMap<string, string>): Compose {
   const resolve = (value: unknown): unknown => {
     if (typeof value === "string") {
-      return value.replace(VARIABLE, (_, name: string, kind: string | undefined, rest: string) => {
-        const given = env.get(name) ?? "";
-        if (given === "" && kind === "?") throw new Error(`${name}: ${rest}`);
-        return given === "" && kind === "-" ? rest : given;
-      });
+      const [whole, name = "", kind, rest = ""] = VARIABLE.exec(value) ?? [];
+      if (whole === undefined) return value;
+      const given = env.get(name) ?? "";
+      const set = kind === "+" ? rest : given;
+      const unset = kind === "-" ? rest : "";
+      return resolve(value.replace(whole, () => (given === "" ? unset : set)));
     }
     if (Array.isArray(value)) return value.map(resolve);
     if (typeof value !== "object" || value === null) return value;
@@ -56,9 +57,10 @@ function compose(env: ReadonlyMap<string, string>): Compose {
   return resolve(parse(text, { merge: true })) as Compose;
 }
 
-const SECRETS = ["STARLING_JWT_SECRET", "STARLING_API_KEYS", "GRAFANA_PASSWORD"];
+const SECRETS = ["STARLING_JWT_SECRET", "STARLING_API_KEYS", "REDIS_PASSWORD", "GRAFANA_PASSWORD"];
 const SECRET = "0123456789abcdef".repeat(4);
 const filled = new Map([...example].map(([name, value]) => [name, SECRETS.includes(name) ? SECRET : value]));
+const tryOut = new Map([...example, ["STARLING_ALLOW_OPEN", "true"]]);
 const { services, volumes } = compose(filled);
 
 describe("docker-compose.yml", () => {
@@ -70,8 +72,8 @@ describe("docker-compose.yml", () => {
   delete schema["$schema"];
   const validate = new Ajv({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
 
-  it("is what the Compose specification allows, with .env.example filled in and with nothing but what it must", () => {
-    for (const env of [filled, new Map([["GRAFANA_PASSWORD", SECRET]])]) {
+  it("is what the Compose specification allows, with .env.example filled in, as it is, and with nothing", () => {
+    for (const env of [filled, example, tryOut, new Map<string, string>()]) {
       validate(compose(env));
       expect(validate.errors).toBeNull();
     }
@@ -102,22 +104,25 @@ describe("docker-compose.yml", () => {
   });
 
   it("uses exactly the variables that .env.example explains", () => {
-    const used = new Set([...text.matchAll(VARIABLE)].map(([, name]) => name));
+    const used = new Set([...text.matchAll(/\$\{(\w+)/g)].map(([, name]) => name));
     expect([...used].sort()).toEqual([...example.keys()].sort());
   });
 
-  it("has the same defaults as .env.example, where it has any", () => {
-    for (const [, name, kind, value] of text.matchAll(VARIABLE)) {
-      if (kind !== "-" || value === "") continue;
+  it("has the same defaults as .env.example, where that has any", () => {
+    const defaults = [...text.matchAll(/\$\{(\w+):-([^${}]+)\}/g)];
+    expect(defaults.length).toBeGreaterThan(8);
+    for (const [, name, value] of defaults) {
+      if (SECRETS.includes(name!)) continue;
       expect([name, value]).toEqual([name, example.get(name!)]);
     }
   });
 
-  it("says what is missing where a secret has no value", () => {
-    expect(() => compose(example)).toThrow("GRAFANA_PASSWORD: set it in .env");
-    for (const name of SECRETS) {
-      expect([name, example.get(name)]).toEqual([name, ""]);
-    }
+  it("has no secret in .env.example, and keeps what a try-out has instead on this machine", () => {
+    for (const name of SECRETS) expect([name, example.get(name)]).toEqual([name, ""]);
+    const { redis, grafana } = compose(tryOut).services;
+    expect(grafana!.environment).toMatchObject({ GF_SECURITY_ADMIN_PASSWORD: "admin" });
+    expect(grafana!.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
+    expect(redis!.ports).toBeUndefined();
   });
 
   it("gives nodes a configuration with which they start, and one that they refuse where no secret is set", () => {
@@ -128,9 +133,11 @@ describe("docker-compose.yml", () => {
     const start = (env: ReadonlyMap<string, string>): Config =>
       loadConfig({ env: { ...image, ...compose(env).services["node"]!.environment } }).config;
     expect(start(filled)).toMatchObject({ jwtSecret: SECRET, apiKeys: [SECRET], clientAddressHops: 1 });
-    const open = new Map([...example, ["GRAFANA_PASSWORD", SECRET], ["STARLING_ALLOW_OPEN", "true"]]);
-    expect(start(open)).toMatchObject({ allowOpen: true, apiKeys: [], redis: "redis://redis:6379" });
-    expect(() => start(new Map([...example, ["GRAFANA_PASSWORD", SECRET]]))).toThrow("jwtSecret");
+    expect(start(tryOut)).toMatchObject({ allowOpen: true, apiKeys: [] });
+    expect(() => start(example)).toThrow("jwtSecret");
+    // The demo page is for trying things out.
+    expect([start(filled).demo, start(tryOut).demo]).toEqual([false, true]);
+    expect(start(new Map([...filled, ["STARLING_DEMO", "true"]])).demo).toBe(true);
   });
 
   it("mounts what is there, and only to be read", () => {
