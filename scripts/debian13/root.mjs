@@ -2,6 +2,7 @@
 
 import { createHash } from "node:crypto";
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -21,7 +22,7 @@ import { debianMirror } from "./settings.mjs";
 export const platform = JSON.parse(readFileSync(new URL("platform.json", import.meta.url), "utf8"));
 
 /** Raise it when what this file makes of platform.json changes. */
-const RECIPE = 1;
+const RECIPE = 2;
 const STAMP = ".starling-root";
 /** What `node:24-trixie-slim` has beside the minimum. */
 const INCLUDED = ["ca-certificates"];
@@ -40,6 +41,8 @@ export async function baseRoot(cache) {
   try {
     await bootstrap(partial);
     await addNode(partial);
+    // mkdtemp keeps others out, and apt is another user for its downloads.
+    chmodSync(partial, 0o755);
     writeFileSync(join(partial, STAMP), wanted);
     renameSync(partial, root);
   } catch (error) {

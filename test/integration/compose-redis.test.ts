@@ -2,13 +2,13 @@
 
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
-import { cleanUp, startTestNode } from "../support/nodes.js";
+import { CHAT_RULES, cleanUp, startTestNode, until } from "../support/nodes.js";
 import { RULE } from "../support/redis-acl.js";
 import { freePort } from "../support/redis-server.js";
 
@@ -32,11 +32,13 @@ interface Started {
   readonly url: string;
   readonly port: number;
   readonly directory: string;
+  said(): string;
 }
 
-async function start(env: Readonly<Record<string, string>>): Promise<Started> {
-  const directory = mkdtempSync(join(tmpdir(), "starling-compose-"));
-  const port = await freePort();
+/** `before`: one that ended, whose port and data it has. */
+async function start(env: Readonly<Record<string, string>>, before?: Started): Promise<Started> {
+  const directory = before?.directory ?? mkdtempSync(join(tmpdir(), "starling-compose-"));
+  const port = before?.port ?? (await freePort());
   // An argument of Compose may hold several, as it does for Redis.
   const args = redis.command.map((argument) => argument.replace(/\$\{\w+:-(\w+)\}/, "$1"));
   const place = ["--bind", "127.0.0.1", "--port", `${port}`, "--dir", directory];
@@ -57,7 +59,8 @@ async function start(env: Readonly<Record<string, string>>): Promise<Started> {
       if (said.includes("Ready to accept connections")) resolve();
     });
   });
-  return { child, url: `redis://starling:${env["REDIS_PASSWORD"]}@127.0.0.1:${port}`, port, directory };
+  const url = `redis://starling:${env["REDIS_PASSWORD"]}@127.0.0.1:${port}`;
+  return { child, url, port, directory, said: () => said };
 }
 
 function cli(port: number, args: readonly string[], password?: string) {
@@ -76,7 +79,7 @@ describe("the Redis of docker-compose.yml", () => {
     expect(redis.volumes).toContain("./redis:/etc/starling:ro");
     const users = readFileSync(join(ROOT, "redis/users.acl"), "utf8").trim().split("\n");
     const rule = RULE.map((part) => (part.startsWith(">") ? "#SHA256" : part));
-    expect(users).toEqual(["user default off", `user starling ${rule.join(" ")}`]);
+    expect(users).toEqual(["user default off resetpass ~* &* +@all", `user starling ${rule.join(" ")}`]);
   });
 
   it.each([
@@ -98,6 +101,40 @@ describe("the Redis of docker-compose.yml", () => {
     expect(spawnSync("stat", ["-c", "%a", join(directory, "users.acl")], { encoding: "utf8" }).stdout).toBe(
       "600\n",
     );
+  });
+
+  it("knows after a crash which messages it has, as docs/redis.md says of its append-only file", async () => {
+    const first = await start(PRODUCTION);
+    const namespaces = { chat: CHAT_RULES };
+    const node = await startTestNode({ redis: first.url, namespaces });
+    const message = { channel: "chat:1", content: "once", messageId: "m-1" };
+    const made = await node.post("/v1/publish", message);
+    expect(made.status).toBe(200);
+    // While it synchronises Redis answers before it writes, for up to two seconds.
+    const files = join(first.directory, "appendonlydir");
+    await until("on its way to the disk", () =>
+      readdirSync(files).some((file) => readFileSync(join(files, file)).includes("ws:once:")),
+    );
+    first.child.kill("SIGKILL");
+    await once(first.child, "exit");
+    const second = await start(PRODUCTION, first);
+    await until("ready again", async () => (await node.reasons()).length === 0);
+    expect(await node.post("/v1/publish", message)).toEqual(made);
+    expect(second.said()).not.toMatch(/error to its AOF-loading-client/);
+  });
+
+  it("is set up as docs/redis.md recommends", () => {
+    const text = readFileSync(join(ROOT, "docs/redis.md"), "utf8");
+    const recommended = (setting: string): string => {
+      const row = text.split("\n").find((line) => line.startsWith("| ") && line.includes(`\`${setting}\``));
+      return row?.split(" | ")[1] ?? "no row";
+    };
+    for (const setting of ["appendonly", "appendfsync", "save"]) {
+      const given = redis.command.find((argument) => argument.startsWith(`--${setting} `))!.slice(2);
+      expect(recommended(setting)).toContain(`\`${given}\``);
+    }
+    expect(redis.command).toContain("--maxmemory-policy noeviction");
+    expect(recommended("maxmemory-policy")).toContain("`noeviction`");
   });
 
   it("is healthy by its healthcheck when it serves, and not with another password or while nothing listens", async () => {
