@@ -154,7 +154,7 @@ class RedisPresence implements PresenceStore {
     for (const shard of this.#shards) shard.startSweeping();
     // An earlier start of this node may have died with members.
     void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
-      log.warn({ node: nodeId, error: String(error) }, "members of an earlier start lapse by themselves");
+      log.warn({ error: String(error) }, "members of an earlier start lapse by themselves");
     });
   }
 
