@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { closest, distance } from "fastest-levenshtein";
+import { didYouMean } from "../src/protocol/suggest.js";
 import type { BenchOptions } from "./runner/options.js";
 import { unsuitable } from "./protocols/suitability.js";
 import { scenarios } from "./scenarios/index.js";
@@ -301,15 +301,12 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
 function knownScenario(program: Command, name: string): ScenarioName {
   const found = SCENARIO_NAMES.find((known) => known === name);
   if (found === undefined)
-    return program.error(`error: there is no scenario "${name}"${didYouMean(name, SCENARIO_NAMES)}`);
+    return program.error(`error: there is no scenario "${name}": ${hint(name, SCENARIO_NAMES)}`);
   return found;
 }
 
-function didYouMean(name: string, known: readonly string[]): string {
-  const nearest = closest(name, [...known]);
-  return distance(name, nearest) <= Math.max(2, Math.floor(name.length / 3))
-    ? `: did you mean ${nearest}?`
-    : `: there are ${known.join(", ")}`;
+function hint(name: string, known: readonly string[]): string {
+  return didYouMean(name, known, `there are ${known.join(", ")}`);
 }
 
 function listOf<N extends string>(what: string, known: readonly N[]): (text: string) => N[] {
@@ -317,7 +314,7 @@ function listOf<N extends string>(what: string, known: readonly N[]): (text: str
     text.split(",").map((part) => {
       const name = known.find((candidate) => candidate === part.trim());
       if (name === undefined)
-        throw new InvalidArgumentError(`There is no ${what} "${part}"${didYouMean(part, known)}`);
+        throw new InvalidArgumentError(`There is no ${what} "${part}": ${hint(part, known)}`);
       return name;
     });
 }

@@ -2,9 +2,9 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { closest } from "fastest-levenshtein";
 import { ConfigError, unknownFlag } from "../config/load.js";
 import { quote } from "../protocol/errors.js";
+import { didYouMean } from "../protocol/suggest.js";
 import { clusterCommand } from "./cluster.js";
 import { configCommand } from "./config-command.js";
 import { addConfigFlags } from "./flags.js";
@@ -84,14 +84,16 @@ function usageExit(error: CommanderError, program: Command, args: readonly strin
   }
   if (error.code === "commander.help") {
     const names = program.commands.map((candidate) => candidate.name());
+    const wanted = args[1] ?? "";
     return complain(
-      `unknown command ${args[1] ?? ""}: did you mean ${closest(args[1] ?? "", names)}?`,
+      `unknown command ${wanted}: ${didYouMean(wanted, names, `commands are ${names.join(", ")}`)}`,
       EXIT.usage,
     );
   }
   if (error.code === "commander.unknownCommand") {
     const names = program.commands.map((candidate) => candidate.name());
-    return complain(`unknown command ${named}: did you mean ${closest(named, names)}?`, EXIT.usage);
+    const hint = didYouMean(named, names, `commands are ${names.join(", ")}`);
+    return complain(`unknown command ${named}: ${hint}`, EXIT.usage);
   }
   // Of an argument that a parser refused commander says what it was, which may be a secret.
   const message = error.message.replace(/^error: (option .* argument '.*' is invalid\. )?/s, "");
@@ -110,7 +112,7 @@ function wordUnknownOption(flag: string, command: Command | undefined, program: 
   }
   const owner = program.commands.find((candidate) => flagsOf(candidate).includes(flag));
   return owner === undefined
-    ? `unknown option ${flag}: did you mean ${closest(flag, [...flagsOf(program), "--help"])}?`
+    ? `unknown option ${flag}: ${didYouMean(flag, [...flagsOf(program), "--help"], "see starling --help")}`
     : `${flag} comes behind a command: starling ${owner.name()} ${flag} ...`;
 }
 

@@ -1,12 +1,12 @@
 /** Puts a configuration together from flags, environment, file and defaults, in that precedence. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { closest } from "fastest-levenshtein";
 import { parse as parseYaml } from "yaml";
 import { quote } from "../protocol/errors.js";
 import { emptyVariables } from "./empty-variables.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/target.js";
+import { didYouMean } from "../protocol/suggest.js";
 import { brokenRules, risks } from "./checks.js";
 import { openFileLimit } from "./descriptors.js";
 import {
@@ -19,6 +19,9 @@ import {
   type Config,
   type OptionName,
 } from "./options.js";
+
+/** What errors say of a name that is near to none. */
+const SEE_LIST = "starling config lists all";
 
 /** The configuration is refused; the message has one line per reason. */
 export class ConfigError extends Error {
@@ -138,7 +141,7 @@ function fromEnv(env: Readonly<Record<string, string | undefined>>, problems: st
     const option = byVariable.get(variable) ?? byFileVariable.get(variable);
     if (option === undefined) {
       const known = [...byVariable.keys(), ...byFileVariable.keys(), FILE_VARIABLE];
-      problems.push(`unknown environment variable ${variable}: did you mean ${closest(variable, known)}?`);
+      problems.push(`unknown environment variable ${variable}: ${didYouMean(variable, known, SEE_LIST)}`);
     } else if (found.has(option)) {
       problems.push(`${envName(option)} and ${envName(option)}_FILE are both set: keep one`);
     } else {
@@ -198,7 +201,7 @@ function fromFile(path: string, from: string, problems: string[]): Found {
   }
   for (const [key, value] of Object.entries(content)) {
     if (!isOption(key)) {
-      problems.push(`unknown option ${quote(key)} in ${path}: did you mean ${closest(key, optionNames)}?`);
+      problems.push(`unknown option ${quote(key)} in ${path}: ${didYouMean(key, optionNames, SEE_LIST)}`);
     } else if (value !== null) {
       const isListText = Array.isArray(optionOf(key).default) && typeof value === "string";
       const parsed: unknown = isListText ? optionOf(key).kind.fromText(value) : value;
@@ -214,7 +217,8 @@ function isOption(key: string): key is OptionName {
 
 /** The sentence for a flag that does not exist, with the nearest one that does among `others` and the options. */
 export function unknownFlag(given: string, others: readonly string[] = []): string {
-  return `unknown option ${given}: did you mean ${closest(given, [...optionNames.map(flagName), ...others])}?`;
+  const known = [...optionNames.map(flagName), ...others];
+  return `unknown option ${given}: ${didYouMean(given, known, SEE_LIST)}`;
 }
 
 function refusal(

@@ -1,8 +1,8 @@
 /** The option `namespaces`: what channels do besides delivering, by what stands before their first colon. */
 
-import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
+import { didYouMean } from "../protocol/suggest.js";
 import { flag, integer, oneOf, type Kind } from "./kinds.js";
 
 /** One rule of a namespace, as a config file has it. */
@@ -108,7 +108,10 @@ function readRules(name: string, given: unknown, problem: Problem): NamespaceRul
   const values: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(flat(given))) {
     if (!Object.hasOwn(rules, key)) {
-      refuse([key], `there is no such rule: did you mean ${closest(key, ruleNames)}?`);
+      refuse(
+        [key],
+        `there is no such rule: ${didYouMean(key, ruleNames, `rules are ${ruleNames.join(", ")}`)}`,
+      );
       continue;
     }
     const { kind } = rules[key as RuleName];

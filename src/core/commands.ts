@@ -1,6 +1,5 @@
 /** What each action of a client does. A promise returned holds back the client's later frames. */
 
-import levenshtein from "fastest-levenshtein";
 import { isServerChannel } from "../protocol/channel-name.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import {
@@ -12,6 +11,7 @@ import {
   type Sender,
   type Tags,
 } from "../protocol/messages.js";
+import { suggest } from "../protocol/suggest.js";
 import type { HistoryRule, PublishRequest } from "./broker.js";
 import { channelKey } from "./channel.js";
 import {
@@ -56,11 +56,8 @@ export function execute(
     case "ping":
       return ping(connection, command);
     default: {
-      const nearest = levenshtein.closest(command.action, ACTIONS);
-      const hint =
-        levenshtein.distance(command.action, nearest) <= 3
-          ? `did you mean "${nearest}"?`
-          : `one of ${ACTIONS.join(", ")}`;
+      const near = suggest(command.action, ACTIONS);
+      const hint = near === undefined ? `one of ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
       throw new StarlingError("unknown_action", `no action ${quote(command.action)}: ${hint}`);
     }
   }

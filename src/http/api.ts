@@ -1,8 +1,9 @@
 import { silentLog, type Log } from "../core/log.js";
 import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.js";
 import { StarlingError, quote } from "../protocol/errors.js";
+import { suggest } from "../protocol/suggest.js";
 import { createKeyCheck } from "./api-key.js";
-import { check, nearest } from "./check.js";
+import { check } from "./check.js";
 import { COMMON_HEADERS, jsonResponse } from "./message.js";
 import { buildOpenApi, needsKey } from "./openapi.js";
 import type { NodeOperations } from "./operations.js";
@@ -123,7 +124,7 @@ function unknownPath(
   const candidates = templates.map(({ pieces }) =>
     pieces.map((piece, index) => (isParameter(piece) ? segments[index] || piece : piece)).join("/"),
   );
-  const near = nearest(path, candidates);
+  const near = suggest(path, candidates);
   const hint =
     near === undefined
       ? "GET /openapi.json lists all"

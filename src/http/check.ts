@@ -1,9 +1,9 @@
 /** Holds a value to a zod schema, and says in one sentence what is wrong with it. */
 
-import { closest, distance } from "fastest-levenshtein";
 import type { z } from "zod";
 import { checkChannelName } from "../protocol/channel-name.js";
 import { StarlingError, quote } from "../protocol/errors.js";
+import { suggest } from "../protocol/suggest.js";
 
 export type ObjectSchema = z.ZodObject<Readonly<Record<string, z.ZodType>>>;
 
@@ -67,20 +67,10 @@ function describe(
 }
 
 function unknownField(name: string, known: readonly string[], subject: Subject): string {
-  const near = nearest(name, known);
+  const near = suggest(name, known);
   if (near !== undefined) return `unknown ${FIELD[subject]} ${quote(name)}: did you mean "${near}"?`;
   if (known.length === 0) return `unknown ${FIELD[subject]} ${quote(name)}: none is allowed here`;
   return `unknown ${FIELD[subject]} ${quote(name)}: allowed are ${known.join(", ")}`;
-}
-
-/** Longer than any name of ours: distance takes time in proportion to both lengths. */
-const NEAREST_CHARACTERS_MAX = 200;
-
-/** The candidate that the name was probably meant to be, if it is near enough to any. */
-export function nearest(name: string, candidates: readonly string[]): string | undefined {
-  if (candidates.length === 0 || name.length > NEAREST_CHARACTERS_MAX) return undefined;
-  const best = closest(name, candidates);
-  return distance(name, best) <= Math.max(2, Math.floor(best.length / 3)) ? best : undefined;
 }
 
 const ARTICLES: Readonly<Record<string, string>> = {
