@@ -90,7 +90,7 @@ export function lifeCycle(): Builder<Panel>[] {
       description:
         "1000, 1001, 1005: the client left. 1006: gone without a close frame. 1012: drained. 4000: ping " +
         "unanswered. 4001: slow reader. 4002, 4003: tokens. 4004: sent too fast. 4005: our fault. " +
-        "4006: resumed elsewhere. 4500, 4502: must not come back. PROTOCOL.md has them all.",
+        "4006: resumed elsewhere. 4007: far over the rate limit. 4500, 4502: must not come back. PROTOCOL.md has them all.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

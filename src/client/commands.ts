@@ -8,7 +8,8 @@ export type Settle = (error: StarlingError | undefined, reply: Frame | undefined
 
 /** Where frames go: one connection. */
 export interface Outlet {
-  send(frame: string | Bytes): void;
+  /** @returns the frame's number on this connection, from 1 on */
+  send(frame: string | Bytes): number;
   /** The largest frame that the node takes. */
   readonly frameBytes: number;
 }
@@ -21,7 +22,8 @@ interface Waiting {
   readonly frame: string | Bytes;
   readonly settle: Settle;
   timer: Timer;
-  sent: boolean;
+  /** Of its frame on the open connection; 0: not sent. */
+  number: number;
 }
 
 export interface CommandsOptions {
@@ -77,7 +79,7 @@ export class Commands {
       const message = `${name}: the content cannot be encoded: ${messageOf(cause)}`;
       return settle(new StarlingError("bad_request", message, { cause }), undefined);
     }
-    const waiting: Waiting = { id, name, frame, settle, timer: undefined, sent: false };
+    const waiting: Waiting = { id, name, frame, settle, timer: undefined, number: 0 };
     this.#waiting.set(id, waiting);
     this.#queued++;
     waiting.timer = clock.setTimeout(() => this.#expired(waiting, timeoutMs), timeoutMs);
@@ -92,7 +94,7 @@ export class Commands {
   /** Sends what waited for a connection, oldest first. */
   flush(outlet: Outlet): void {
     for (const waiting of [...this.#waiting.values()]) {
-      if (!waiting.sent) this.#send(waiting, outlet);
+      if (waiting.number === 0) this.#send(waiting, outlet);
     }
   }
 
@@ -100,7 +102,7 @@ export class Commands {
   broken(why: string): void {
     this.#outlet = undefined;
     for (const waiting of [...this.#waiting.values()]) {
-      if (!waiting.sent) continue;
+      if (waiting.number === 0) continue;
       const message = `${waiting.name}: ${why} before the answer came: it may have happened`;
       this.#settle(waiting, new StarlingError("unknown", message, { sent: true }), undefined);
     }
@@ -117,10 +119,22 @@ export class Commands {
   /** Settles the command that a reply or error names. @returns false where it names none that waits */
   answer(frame: Frame): boolean {
     const waiting = this.#waiting.get(frame["id"] as number);
-    if (!waiting?.sent) return false;
+    if (waiting === undefined || waiting.number === 0) return false;
     if (frame.type === "reply") this.#settle(waiting, undefined, frame);
     else this.#settle(waiting, errorOf(frame), undefined);
     return true;
+  }
+
+  /**
+   * Fails the commands whose frames the server dropped unread, being over the rate limit.
+   * @returns whether there was any
+   */
+  dropped(frame: Frame): boolean {
+    const { from, to } = (frame["dropped"] ?? {}) as Partial<Record<string, unknown>>;
+    if (typeof from !== "number" || typeof to !== "number") return false;
+    const lost = [...this.#waiting.values()].filter(({ number }) => number >= from && number <= to);
+    for (const waiting of lost) this.#settle(waiting, errorOf(frame), undefined);
+    return lost.length > 0;
   }
 
   #send(waiting: Waiting, outlet: Outlet): void {
@@ -129,22 +143,22 @@ export class Commands {
       const message = `${waiting.name}: the frame is larger than the ${outlet.frameBytes} bytes that the node takes`;
       return this.#settle(waiting, new StarlingError("too_large", message), undefined);
     }
-    waiting.sent = true;
     this.#queued--;
-    outlet.send(waiting.frame);
+    waiting.number = outlet.send(waiting.frame);
   }
 
   #expired(waiting: Waiting, timeoutMs: number): void {
-    const message = waiting.sent
+    const sent = waiting.number > 0;
+    const message = sent
       ? `${waiting.name}: no answer within ${timeoutMs} ms: it may have happened`
       : `${waiting.name}: no connection within ${timeoutMs} ms: it was not sent`;
-    this.#settle(waiting, new StarlingError("timeout", message, { sent: waiting.sent }), undefined);
+    this.#settle(waiting, new StarlingError("timeout", message, { sent }), undefined);
   }
 
   #settle(waiting: Waiting, error: StarlingError | undefined, reply: Frame | undefined): void {
     // A settle function may settle others: each only once.
     if (!this.#waiting.delete(waiting.id)) return;
-    if (!waiting.sent) this.#queued--;
+    if (waiting.number === 0) this.#queued--;
     this.#options.clock.clearTimeout(waiting.timer);
     waiting.settle(error, reply);
   }

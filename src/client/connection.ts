@@ -81,7 +81,11 @@ export class Connection {
         {
           welcome: (welcome) => this.#welcomed(welcome, token),
           frame: (frame) => {
-            const answered = frame["id"] !== undefined && this.#commands.answer(frame);
+            const { id, dropped } = frame as Partial<Record<string, unknown>>;
+            const answered =
+              id === undefined
+                ? dropped !== undefined && this.#commands.dropped(frame)
+                : this.#commands.answer(frame);
             if (!answered) this.#handlers.push(frame);
           },
           probe: () => this.#probe(),

@@ -55,6 +55,7 @@ export class Link implements Outlet {
   #closing: Frame | undefined;
   #hintMs: number | undefined;
   #settled = false;
+  #framesSent = 0;
   #ended = false;
 
   /** @throws what the WebSocket's constructor throws, as for ws:// on an https page */
@@ -76,9 +77,10 @@ export class Link implements Outlet {
     );
   }
 
-  send(frame: string | Bytes): void {
+  send(frame: string | Bytes): number {
     // A socket that is closing drops what it is given: its end then settles the command.
     if (this.#socket.readyState === 1) this.#socket.send(frame);
+    return ++this.#framesSent;
   }
 
   /** Ends the session too: the server forgets its subscriptions. No handler is called any more. */

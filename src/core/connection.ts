@@ -18,7 +18,8 @@ import type { EdgeContext } from "./context.js";
 import type { Few } from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { PendingFrames } from "./pending-frames.js";
-import { RATE_STATE, rateError, takeRate, type RateState } from "./rate-limit.js";
+import { Overrun } from "./overrun.js";
+import { RATE_STATE, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
   type ConnectionRecord,
@@ -32,6 +33,14 @@ import { SEND_RESULTS, type SendResult, type Socket, type SocketHandler } from "
 const STARTED_AT_MS = performance.timeOrigin;
 /** How often a record's lastActivity may be written, in seconds. */
 const ACTIVITY_SECONDS = 60;
+/** How a frame is received. At most one of the others holds at a time. */
+const RECEIVING = {
+  atOnce: 0,
+  /** A command is waiting: later frames wait too. */
+  queued: 1,
+  /** The connection is over its rate limit. */
+  dropped: 2,
+} as const;
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
 
@@ -42,6 +51,7 @@ interface Extras {
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[] | undefined;
   pending: PendingFrames | undefined;
+  overrun: Overrun | undefined;
   /** Bytes that were waiting when it was last pinged. */
   bufferedAtBeat: number | undefined;
 }
@@ -51,6 +61,7 @@ const NO_EXTRAS: Readonly<Extras> = {
   skipped: undefined,
   restoring: undefined,
   pending: undefined,
+  overrun: undefined,
   bufferedAtBeat: undefined,
 };
 
@@ -74,8 +85,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   rateBytes = RATE_STATE.rateBytes;
   rateMilliBytes = RATE_STATE.rateMilliBytes;
   rateAtMs = RATE_STATE.rateAtMs;
-  /** A command of it is waiting: later frames wait too. */
-  #busy = false;
+  #receiving: number = RECEIVING.atOnce;
+  /** Frames that came. */
+  #framesIn = 0;
   lastActivity: number;
   readonly connectedAt: number;
   registryState: RegistryState = UNREGISTERED.registryState;
@@ -214,10 +226,15 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const counts = stats.codecs[this.codecIndex]!;
     counts.messagesIn++;
     counts.bytesIn += frame.length;
+    this.#framesIn++;
     this.awaitingPong = false;
+    if (this.#receiving === RECEIVING.dropped) {
+      this.#extras?.overrun?.drop(frame.length);
+      return;
+    }
     const nowMs = performance.now();
     this.#noteActivity(nowMs);
-    if (this.#busy) {
+    if (this.#receiving === RECEIVING.queued) {
       this.#enqueue(frame, binary);
       return;
     }
@@ -232,14 +249,17 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   #take(frame: Uint8Array, binary: boolean, nowMs: number): void {
     const { options } = this.#edge;
-    let id: CommandId | undefined;
-    // Taken for what cannot be read too; told only once the frame's id is known.
     const over = takeRate(this, options.rate, frame.length, nowMs);
+    if (over !== undefined) {
+      this.#receiving = RECEIVING.dropped;
+      this.#overrun(nowMs).begin(over, frame, binary, nowMs, () => (this.#receiving = RECEIVING.atOnce));
+      return;
+    }
+    let id: CommandId | undefined;
     try {
       checkFrame(frame, binary, this.codec, options.maxFrameBytes);
       const command = this.codec.decode(frame);
       id = command.id;
-      if (over !== undefined) throw rateError(over, options.rate, frame.length);
       const waiting = execute(this.#edge, this, command);
       if (waiting !== undefined) this.wait(waiting.catch((error: unknown) => this.fail(error, id)));
     } catch (error) {
@@ -248,11 +268,22 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     }
   }
 
+  /** Of the frames that were looked at, the number of the last. The first that comes is 1. */
+  get lastFrame(): number {
+    return this.#framesIn - (this.#extras?.pending?.size ?? 0);
+  }
+
+  #overrun(nowMs: number): Overrun {
+    const overrun = this.#extras?.overrun ?? new Overrun(this.#edge, this, nowMs);
+    this.#setExtra("overrun", overrun);
+    return overrun;
+  }
+
   /** Holds later frames back until `until` settled; it must not reject. */
   wait(until: Promise<void>): void {
-    this.#busy = true;
+    this.#receiving = RECEIVING.queued;
     void until.then(() => {
-      this.#busy = false;
+      this.#receiving = RECEIVING.atOnce;
       this.#resume();
     });
   }
@@ -271,13 +302,14 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   #resume(): void {
     const nowMs = performance.now();
     // One that has to wait in its turn holds back those behind it.
-    while (!this.#busy) {
+    while (this.#receiving !== RECEIVING.queued) {
       const next = this.#extras?.pending?.shift();
       if (next === undefined) {
         this.#setExtra("pending", undefined);
         return;
       }
-      this.#take(next.bytes, next.binary, nowMs);
+      if (this.#receiving === RECEIVING.dropped) this.#extras?.overrun?.drop(next.bytes.length);
+      else this.#take(next.bytes, next.binary, nowMs);
     }
   }
 
@@ -384,8 +416,22 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.close("heartbeat_timeout");
   }
 
-  pong(): void {
+  ping(bytes: number): void {
     this.awaitingPong = false;
+    this.#takeControl(bytes);
+  }
+
+  pong(bytes: number): void {
+    this.awaitingPong = false;
+    this.#takeControl(bytes);
+  }
+
+  /** Pings and pongs count as frames do; those over the limit are dropped unsaid, but not without end. */
+  #takeControl(bytes: number): void {
+    if (this.isClosed) return;
+    const nowMs = performance.now();
+    if (takeRate(this, this.#edge.options.rate, bytes, nowMs) === undefined) return;
+    this.#overrun(nowMs).dropControl(bytes, nowMs);
   }
 
   drained(): void {
@@ -411,6 +457,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   closed(code: number): void {
     const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
+    this.#extras?.overrun?.stop();
+    this.#setExtra("overrun", undefined);
     this.#setExtra("pending", undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);

@@ -10,6 +10,10 @@ export class PendingFrames {
   readonly #frames: Frame[] = [];
   #bytes = 0;
 
+  get size(): number {
+    return this.#frames.length;
+  }
+
   /** Keeps a copy. @returns false: no more may wait, and nothing was kept */
   push(
     bytes: Uint8Array,

@@ -1,5 +1,3 @@
-import { StarlingError } from "../protocol/errors.js";
-
 export interface RateLimits {
   readonly messagesPerSecond: number;
   readonly messagesBurst: number;
@@ -60,13 +58,23 @@ export function takeRate(
   return undefined;
 }
 
-/** What a client is told whose frame is over. */
-export function rateError(over: "messages" | "bytes", rate: RateLimits, frameBytes: number): StarlingError {
-  const [needed, limit, burst] =
+/** Milliseconds until the buckets hold what a frame of so many bytes takes. */
+export function rateWaitMs(
+  state: RateState,
+  over: "messages" | "bytes",
+  limits: RateLimits,
+  bytes: number,
+): number {
+  return over === "messages"
+    ? Math.ceil((1000 - state.rateMilliMessages) / limits.messagesPerSecond)
+    : Math.ceil(((bytes - state.rateBytes) * 1000) / limits.bytesPerSecond);
+}
+
+/** The limit, as errors name it. */
+export function describeLimit(over: "messages" | "bytes", rate: RateLimits): string {
+  const [limit, burst] =
     over === "messages"
-      ? [1, rate.messagesPerSecond, rate.messagesBurst]
-      : [frameBytes, rate.bytesPerSecond, rate.bytesBurst];
-  return new StarlingError("rate_limited", `more than ${limit} ${over} a second (burst ${burst})`, {
-    retryAfterMs: Math.ceil((needed * 1000) / limit),
-  });
+      ? [rate.messagesPerSecond, rate.messagesBurst]
+      : [rate.bytesPerSecond, rate.bytesBurst];
+  return `more than ${limit} ${over} a second (burst ${burst})`;
 }

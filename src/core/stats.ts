@@ -87,8 +87,8 @@ export class Stats {
   /** From a publication's batch being opened to the bus's answer: once per batch, weighted by its items. */
   readonly publishSeconds = new Buckets(DELIVERY_SECONDS);
 
-  reject(reason: string): void {
-    this.rejects.set(reason, (this.rejects.get(reason) ?? 0) + 1);
+  reject(reason: string, times = 1): void {
+    this.rejects.set(reason, (this.rejects.get(reason) ?? 0) + times);
   }
 
   disconnect(code: number): void {

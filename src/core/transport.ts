@@ -65,7 +65,9 @@ export interface SocketHandler {
   opened(socket: Socket): void;
   /** The bytes are only valid during the call. */
   message(frame: Uint8Array, binary: boolean): void;
-  pong(): void;
+  /** The client pinged; the transport answers. */
+  ping(bytes: number): void;
+  pong(bytes: number): void;
   /** Buffered bytes went down. */
   drained(): void;
   /** Frames for this socket were lost to its hard limit. */

@@ -43,6 +43,10 @@ export const CLOSE_CODES = {
     code: 4006,
     meaning: "the session was resumed by another connection: reconnect without its resume token",
   },
+  rate_limited: {
+    code: 4007,
+    meaning: "the client sent far more than its rate limit: reconnect after a pause",
+  },
   token_invalid: { code: 4500, meaning: "the token was refused" },
   disconnected: { code: 4502, meaning: "the application disconnected this user" },
 } as const satisfies Record<string, { code: number; meaning: string }>;

@@ -127,6 +127,14 @@ export interface ErrorMessage {
   readonly message: string;
   readonly temporary: boolean;
   readonly retryAfterMs?: number;
+  /** These frames were over the rate limit and not acted upon. */
+  readonly dropped?: DroppedFrames;
+}
+
+/** A run of a client's frames by their numbers: each connection's first is 1. */
+export interface DroppedFrames {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** The server took a subscription away. */

@@ -72,6 +72,36 @@ describe("publish", () => {
     expect(error).toMatchObject({ name: "StarlingError", ...answer });
   });
 
+  it("rejects what the server dropped unread for its rate, and nothing else", async () => {
+    const setup = await setUp({}, { respond: () => undefined });
+    await connected(setup);
+    const { last } = setup.server;
+    const sent = [1, 2, 3, 4].map((n) => setup.client.publish("room", n));
+    const outcomes = Promise.allSettled(sent);
+    await until(() => last.commands.length === 4);
+    const error = {
+      type: "error",
+      code: "rate_limited",
+      message: "too fast",
+      temporary: true,
+      retryAfterMs: 250,
+    };
+    last.send({ ...error, id: last.commands[1]!.id, dropped: { from: 2, to: 2 } });
+    last.send({ ...error, dropped: { from: 3, to: 3 } });
+    for (const n of [0, 3]) last.send({ type: "reply", id: last.commands[n]!.id });
+    const told = await outcomes;
+    expect(told.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
+    for (const n of [1, 2]) {
+      expect((told[n] as PromiseRejectedResult).reason).toMatchObject({
+        code: "rate_limited",
+        temporary: true,
+        retryAfterMs: 250,
+      });
+    }
+    // Told by the promises: no news for "error" listeners.
+    expect(setup.errors).toEqual([]);
+  });
+
   it("rejects at its deadline, and lets a late answer be", async () => {
     const setup = await setUp({}, { respond: () => undefined });
     await connected(setup);

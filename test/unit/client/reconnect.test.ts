@@ -128,6 +128,14 @@ describe("reconnecting", () => {
     });
   });
 
+  it("comes back after the pause that a close for its rate asks for", async () => {
+    const setup = await setUp();
+    await connected(setup);
+    setup.server.last.closing(4007, { retryAfterMs: 5000 });
+    await until(() => setup.client.state === "waiting");
+    expect(retriesOf(setup.changes)).toEqual([6000]);
+  });
+
   it("obeys the hint of an error that answers connect", async () => {
     const answer = { code: "unavailable", message: "busy", temporary: true, retryAfterMs: 4000 };
     const setup = await setUp({ token: "t" }, { respond: () => answer });

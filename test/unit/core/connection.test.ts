@@ -328,6 +328,8 @@ describe("a connection's end", () => {
 
 describe("the rate limit of a connection", () => {
   const rate = { messagesPerSecond: 1, messagesBurst: 3, bytesPerSecond: 1000, bytesBurst: 2000 };
+  const INTERVAL_MS = 250;
+  afterEach(() => vi.useRealTimers());
 
   it("is named by the error that answers a frame over it, with the frame's id and a time to wait", async () => {
     test = await startEdge({ options: { rate } });
@@ -339,6 +341,7 @@ describe("the rate limit of a connection", () => {
       code: "rate_limited",
       temporary: true,
       retryAfterMs: 1000,
+      dropped: { from: 4, to: 4 },
     });
     expect(socket.last!["message"]).toMatch(/1 messages a second \(burst 3\)/);
   });
@@ -361,6 +364,101 @@ describe("the rate limit of a connection", () => {
     for (let i = 0; i < 3; i++) socket.type("nonsense");
     socket.type({ action: "ping", id: 1 });
     expect(socket.last).toMatchObject({ type: "error", id: 1, code: "rate_limited" });
+  });
+
+  it("leaves frames that follow one over it unread for an interval, then tells which they were", async () => {
+    vi.useFakeTimers();
+    test = await startEdge({ options: { rate: { ...rate, messagesPerSecond: 100, bytesBurst: 10_000 } } });
+    const socket = test.connect();
+    const decode = vi.spyOn(socket.handler.codec, "decode");
+    for (let id = 1; id <= 104; id++) socket.type({ action: "ping", id });
+    expect(decode).toHaveBeenCalledTimes(4);
+    decode.mockRestore();
+    expect(socket.of("error")).toHaveLength(1);
+    vi.advanceTimersByTime(INTERVAL_MS);
+    expect(socket.last).toMatchObject({
+      code: "rate_limited",
+      temporary: true,
+      dropped: { from: 5, to: 104 },
+    });
+    expect(socket.last).not.toHaveProperty("id");
+    expect(socket.of("error")).toHaveLength(2);
+    expect(test.stats.rejects.get("rate_limited")).toBe(101);
+    // What the bucket gained meanwhile is there: 25, of which 3 fit.
+    for (let id = 201; id <= 203; id++) socket.type({ action: "ping", id });
+    expect(socket.of("reply").map(({ id }) => id)).toEqual([1, 2, 3, 201, 202, 203]);
+  });
+
+  it("names the right frames also where they waited for a command before them", async () => {
+    vi.useFakeTimers();
+    const checking = deferred<ReturnType<typeof identity>>();
+    test = await startEdge({
+      options: { rate, maxPendingFrames: 10 },
+      authorizer: mustAuthenticate({ authenticate: () => checking.promise }),
+    });
+    const socket = test.connect();
+    socket.type({ action: "connect", id: 1, token: "t" });
+    for (let id = 2; id <= 7; id++) socket.type({ action: "ping", id });
+    checking.resolve(identity());
+    await vi.advanceTimersByTimeAsync(0);
+    socket.type({ action: "ping", id: 8 });
+    expect(socket.of("error")).toMatchObject([{ id: 4, dropped: { from: 4, to: 4 } }]);
+    vi.advanceTimersByTime(INTERVAL_MS);
+    expect(socket.last).toMatchObject({ code: "rate_limited", dropped: { from: 5, to: 8 } });
+  });
+
+  it("closes with 4007 whoever goes on, having told of every frame", async () => {
+    test = await startEdge({ options: { rate: { ...rate, bytesBurst: 1_000_000 } } });
+    const socket = test.connect();
+    let sent = 0;
+    while (socket.open && sent < 100_000) {
+      sent++;
+      socket.type("");
+    }
+    expect(sent).toBe(3 + 1001);
+    expect(socket.closedWith).toMatchObject({ code: 4007 });
+    expect(socket.of("error").slice(3)).toMatchObject([
+      { code: "rate_limited", dropped: { from: 4, to: 4 } },
+      { code: "rate_limited", dropped: { from: 5, to: sent } },
+    ]);
+    expect(socket.last).toMatchObject({ type: "closing", code: 4007, reconnect: true, retryAfterMs: 5000 });
+  });
+
+  it("closes for bytes too, and for pings and pongs", async () => {
+    test = await startEdge({ options: { rate: { ...rate, bytesBurst: 2000 } } });
+    const socket = test.connect();
+    for (let i = 0; i < 5 && socket.open; i++) socket.type("x".repeat(990));
+    expect(socket.closedWith).toMatchObject({ code: 4007 });
+    for (const kind of ["ping", "pong"] as const) {
+      const pinging = test.connect();
+      for (let i = 0; i < 1003; i++) pinging.handler[kind](0);
+      expect(pinging.open).toBe(true);
+      expect(pinging.received).toHaveLength(1);
+      pinging.handler[kind](0);
+      expect(pinging.closedWith).toMatchObject({ code: 4007 });
+    }
+  });
+
+  it("never closes a client that sends twice as much, for as long as it likes", async () => {
+    vi.useFakeTimers();
+    const limits = { messagesPerSecond: 500, messagesBurst: 1000, bytesPerSecond: 1e6, bytesBurst: 1e6 };
+    test = await startEdge({ options: { rate: limits } });
+    const socket = test.connect();
+    let told = 0;
+    for (let id = 1; id <= 60_000; id++) {
+      socket.type({ action: "ping", id });
+      vi.advanceTimersByTime(1);
+    }
+    vi.advanceTimersByTime(INTERVAL_MS);
+    expect(socket.open).toBe(true);
+    const answered = new Set(socket.of("reply").map(({ id }) => id));
+    for (const { dropped } of socket.of("error") as unknown as { dropped: { from: number; to: number } }[]) {
+      for (let id = dropped.from; id <= dropped.to; id++) expect(answered.has(id)).toBe(false);
+      told += dropped.to - dropped.from + 1;
+    }
+    expect(answered.size + told).toBe(60_000);
+    // The interval takes nothing from what the limit lets through.
+    expect(answered.size).toBeGreaterThan(0.97 * 30_000);
   });
 });
 
@@ -475,7 +573,7 @@ describe("a heartbeat that is not answered", () => {
     const socket = test.connect();
     const { handler } = socket;
     for (const heard of [
-      () => handler.pong(),
+      () => handler.pong(0),
       () => handler.drained(),
       () => socket.type({ action: "ping" }),
     ]) {

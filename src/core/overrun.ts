@@ -1,0 +1,122 @@
+/**
+ * A connection over its rate limit: for an interval its frames are counted and dropped unread, and it is
+ * told which. Dropping is cheap, not free: after so many the connection is closed.
+ */
+
+import { CommandError } from "../protocol/command-fields.js";
+import { StarlingError } from "../protocol/errors.js";
+import type { CommandId, DroppedFrames } from "../protocol/messages.js";
+import { errorMessage } from "../protocol/refusals.js";
+import { checkFrame } from "./command-checks.js";
+import type { Connection } from "./connection.js";
+import type { EdgeContext } from "./context.js";
+import { describeLimit, rateWaitMs } from "./rate-limit.js";
+
+/** How long frames are dropped once one was over the limit. What the buckets gain meanwhile is not lost. */
+const INTERVAL_MS = 250;
+/** Frames that may be over the limit at once; the limit itself forgives as many each second as it lets through. */
+const FRAMES_MAX = 1000;
+/** How long a client that was closed for its rate is asked to stay away. */
+const CLOSE_RETRY_MS = 5_000;
+
+export class Overrun {
+  readonly #edge: EdgeContext;
+  readonly #connection: Connection;
+  #frames = 0;
+  #bytes = 0;
+  #forgivenAtMs: number;
+  /** Frames that were dropped in this interval and not told yet. */
+  #untold = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(edge: EdgeContext, connection: Connection, nowMs: number) {
+    this.#edge = edge;
+    this.#connection = connection;
+    this.#forgivenAtMs = nowMs;
+  }
+
+  /**
+   * A frame is over the limit: those that follow it within an interval are to be given to `drop`. It is read
+   * for its id alone. `done` is called when the interval is over.
+   */
+  begin(
+    over: "messages" | "bytes",
+    frame: Uint8Array,
+    binary: boolean,
+    nowMs: number,
+    done: () => void,
+  ): void {
+    const { rate } = this.#edge.options;
+    this.#timer = setTimeout(() => {
+      done();
+      this.#tellUntold();
+    }, INTERVAL_MS);
+    const number = this.#connection.lastFrame;
+    const waitMs = Math.max(INTERVAL_MS, rateWaitMs(this.#connection, over, rate, frame.length));
+    this.#tell({ from: number, to: number }, describeLimit(over, rate), waitMs, this.#idOf(frame, binary));
+    this.#forgive(nowMs);
+    this.#count(frame.length);
+  }
+
+  /** The connection's last frame came within the interval. */
+  drop(bytes: number): void {
+    this.#untold++;
+    this.#count(bytes);
+  }
+
+  /** A ping or pong is over the limit. Nothing is told, as nothing waits for it. */
+  dropControl(bytes: number, nowMs: number): void {
+    this.#forgive(nowMs);
+    this.#count(bytes);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #forgive(nowMs: number): void {
+    const { messagesPerSecond, bytesPerSecond } = this.#edge.options.rate;
+    const seconds = (nowMs - this.#forgivenAtMs) / 1000;
+    this.#forgivenAtMs = nowMs;
+    this.#frames = Math.max(0, this.#frames - seconds * messagesPerSecond);
+    this.#bytes = Math.max(0, this.#bytes - seconds * bytesPerSecond);
+  }
+
+  #count(bytes: number): void {
+    this.#frames++;
+    this.#bytes += bytes;
+    if (this.#frames <= FRAMES_MAX && this.#bytes <= this.#edge.options.rate.bytesBurst) return;
+    this.#tellUntold();
+    this.#connection.close("rate_limited", { retryAfterMs: CLOSE_RETRY_MS });
+  }
+
+  #tellUntold(): void {
+    const count = this.#untold;
+    if (count === 0) return;
+    this.#untold = 0;
+    const to = this.#connection.lastFrame;
+    this.#tell(
+      { from: to - count + 1, to },
+      `${count} frames within ${INTERVAL_MS} ms after one over the rate limit were not read`,
+      INTERVAL_MS,
+      undefined,
+    );
+  }
+
+  #tell(dropped: DroppedFrames, message: string, retryAfterMs: number, id: CommandId | undefined): void {
+    if (this.#connection.isClosed) return;
+    this.#edge.stats.reject("rate_limited", dropped.to - dropped.from + 1);
+    const error = new StarlingError("rate_limited", message, { retryAfterMs });
+    this.#connection.send({ ...errorMessage(error, id), dropped });
+  }
+
+  #idOf(frame: Uint8Array, binary: boolean): CommandId | undefined {
+    const { codec } = this.#connection;
+    try {
+      checkFrame(frame, binary, codec, this.#edge.options.maxFrameBytes);
+      return codec.decode(frame).id;
+    } catch (error) {
+      return error instanceof CommandError ? error.commandId : undefined;
+    }
+  }
+}
