@@ -192,7 +192,8 @@ export async function startNode(
       port: config.port,
       sharePort: worker?.sharePort ?? false,
       hardFrameBytes: Math.ceil(config.maxFrameBytes * HARD_FRAME_FACTOR),
-      hardBufferedBytes: config.maxBufferedBytes * 2,
+      // The frame that goes over it is still taken: an answer is at most a quarter of maxBufferedBytes.
+      hardBufferedBytes: Math.floor(config.maxBufferedBytes * 1.75),
       idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
       tls,
       clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),

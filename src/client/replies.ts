@@ -25,7 +25,7 @@ export function historyOf(channel: string, reply: Frame): HistoryPage {
       throw unreadable(channel, messageOf(cause), cause);
     }
   });
-  return { publications, ...top };
+  return { publications, ...top, more: reply["more"] === true };
 }
 
 function unreadable(channel: string, why: string, cause?: unknown): StarlingError {

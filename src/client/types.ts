@@ -217,6 +217,8 @@ export interface HistoryPage<Content = unknown> {
   /** Where the channel stands. */
   readonly offset: number;
   readonly epoch: string;
+  /** What was asked for goes on: ask again with the position of the last publication as `since`. */
+  readonly more: boolean;
 }
 
 export interface ClientEvents {

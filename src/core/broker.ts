@@ -62,6 +62,8 @@ export interface HistoryPage {
   readonly publications: readonly BusPublication[];
   /** Of the last publication; offset 0: none yet. */
   readonly top: Position;
+  /** There is more of what was asked for behind the last publication: the page was full. */
+  readonly more?: boolean;
 }
 
 export interface HistoryQuery {
@@ -73,6 +75,8 @@ export interface HistoryQuery {
   readonly since: Position | undefined;
   readonly limit: number;
   readonly reverse: boolean;
+  /** The page ends with the publication that brings its payloads to so many bytes, or soon after; absent: the store's own limit. */
+  readonly maxBytes?: number | undefined;
 }
 
 export interface BrokerHandlers {

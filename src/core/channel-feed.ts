@@ -41,6 +41,8 @@ export interface JoinOutcome {
   /** Where the subscriber stands once it has had `missed`. */
   readonly position: Position;
   readonly missed: readonly Positioned[];
+  /** There is more: `position` is that of the last of `missed`, and the subscriber has to join again from there. */
+  readonly partial?: boolean;
 }
 
 /** Publications that are held while a read is under way; beyond, history has to serve again. */
@@ -152,7 +154,9 @@ export class ChannelFeed {
         continue;
       }
       if (this.#closed) return;
-      this.#catchUp(page);
+      const delivered = this.#catchUp(page);
+      // One of which nothing could be read would come again.
+      if (page.more === true && delivered > 0) continue;
       if (this.#release(readsSent, this.#position!.offset === page.top.offset)) {
         this.#filling = undefined;
         return;
@@ -160,8 +164,8 @@ export class ChannelFeed {
     }
   }
 
-  /** Delivers what the page has beyond D, telling a gap where it does not continue D. */
-  #catchUp({ publications, top }: HistoryPage): void {
+  /** Delivers what the page has beyond D, telling a gap where it does not continue D. @returns how many */
+  #catchUp({ publications, top }: HistoryPage): number {
     const at = this.#position!;
     // Within one epoch the top never falls, unless the server lost data without telling.
     const continues = top.epoch === at.epoch && top.offset >= at.offset;
@@ -173,7 +177,7 @@ export class ChannelFeed {
       this.#ports.gap(this.#position);
     }
     for (const publication of beyond) this.#deliver(publication as Positioned);
-    // A page that ends below the top was cut: the next fill goes on from there.
+    return beyond.length;
   }
 
   /**
@@ -269,6 +273,9 @@ export class ChannelFeed {
       next++;
     }
     if (next === position.offset + 1) return { recovered: true, position, missed };
+    if (page.more === true && missed.length > 0) {
+      return { recovered: true, position: missed.at(-1)!.position, missed, partial: true };
+    }
     // History does not reach back that far; if it is the tail that is short, another read helps.
     const trimmed = missed.length === 0 && page.publications.length > 0;
     return trimmed || (page.publications.length === 0 && page.top.offset > since.offset) ? lost : undefined;

@@ -15,11 +15,11 @@ import { checkFrame } from "./command-checks.js";
 import { execute } from "./commands.js";
 import { authenticate, welcome } from "./connect.js";
 import type { EdgeContext } from "./context.js";
-import type { Few } from "./few.js";
+import * as few from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { PendingFrames } from "./pending-frames.js";
 import { Overrun } from "./overrun.js";
-import { RATE_STATE, takeRate, type RateState } from "./rate-limit.js";
+import { RATE_STATE, chargeRate, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
   type ConnectionRecord,
@@ -70,7 +70,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   readonly app: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
-  channels: Few<LocalChannel>;
+  channels: few.Few<LocalChannel>;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
@@ -321,8 +321,16 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   }
 
   send(message: ServerMessage): void {
-    if (this.isClosed) return;
-    if (this.sendFrame(this.codec.encode(message)) !== "sent") this.checkBuffered();
+    if (!this.isClosed) this.sendEncoded(this.codec.encode(message));
+  }
+
+  sendEncoded(frame: Uint8Array): void {
+    if (!this.isClosed && this.sendFrame(frame) !== "sent") this.checkBuffered();
+  }
+
+  /** What an answer cost beyond its request counts towards the rate limit. */
+  charge(cost: { readonly items: number; readonly bytes: number }): void {
+    chargeRate(this, this.#edge.options.rate, cost);
   }
 
   /** Without a look at what waits already: for several in a row, with a look behind the last. */
@@ -391,10 +399,10 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const { maxBufferedBytes } = this.#edge.options;
     const buffered = this.bufferedBytes();
     if (buffered <= maxBufferedBytes) return;
-    // A reader that is skipped already gets only answers: if those pile up too, it is not reading.
-    if (this.skipped === undefined ? !this.#edge.slowReaders.skip(this) : buffered > maxBufferedBytes * 1.5) {
-      this.closeSlow();
-    }
+    const { slowReaders } = this.#edge;
+    // A reader that is off all of its channels gets only answers: if those pile up too, it is not reading.
+    const nothingLeft = this.skipped !== undefined && this.skipped.size === few.size(this.channels);
+    if (nothingLeft ? buffered > maxBufferedBytes * 1.5 : !slowReaders.skip(this)) this.closeSlow();
   }
 
   closeSlow(): void {

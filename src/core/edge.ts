@@ -5,6 +5,7 @@
 
 import { CLOSE_CODES } from "../protocol/errors.js";
 import { Admissions } from "./admission.js";
+import { pageBytes } from "./answers.js";
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
 import { DEFAULT_APP } from "./channel.js";
@@ -92,6 +93,9 @@ export class Edge implements EdgeContext {
       stats: parts.stats,
       log: parts.log,
       sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
+      pageBytes: pageBytes(parts.options),
+      replayBytes: Math.floor(parts.options.maxBufferedBytes / 2),
+      behind: (connection, channel, position) => this.slowReaders.behind(connection, channel, position),
       repair: parts.options.repair,
     });
     this.slowReaders = new SlowReaders({

@@ -16,14 +16,24 @@ export class Feeds {
   readonly #stats: Stats;
   readonly #log: Log;
   readonly #repair: boolean;
+  readonly #pageBytes: number;
 
   /** `repair` false leaves holes as they are: only the fault kit's checker wants that. */
-  constructor(options: { broker: Broker; fanOut: FanOut; stats: Stats; log: Log; repair: boolean }) {
+  constructor(options: {
+    broker: Broker;
+    fanOut: FanOut;
+    stats: Stats;
+    log: Log;
+    repair: boolean;
+    /** Read at a time. */
+    pageBytes: number;
+  }) {
     this.#broker = options.broker;
     this.#fanOut = options.fanOut;
     this.#stats = options.stats;
     this.#log = options.log;
     this.#repair = options.repair;
+    this.#pageBytes = options.pageBytes;
   }
 
   open(channel: LocalChannel, rule: HistoryRule): ChannelFeed {
@@ -31,7 +41,13 @@ export class Feeds {
     return new ChannelFeed({
       read: (since) => {
         this.#stats.historyReads++;
-        return this.#broker.history(key, { rule, since, limit: rule.size, reverse: false });
+        return this.#broker.history(key, {
+          rule,
+          since,
+          limit: rule.size,
+          reverse: false,
+          maxBytes: this.#pageBytes,
+        });
       },
       top: async () => {
         const [top] = await this.#broker.tops([{ key, rule }]);

@@ -13,6 +13,7 @@ import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import type { Log } from "./log.js";
+import { costOf, sendersWithin } from "./answers.js";
 import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import type { Topics } from "./transport.js";
@@ -28,6 +29,12 @@ export interface HubOptions {
   /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
   readonly sweepBytes: number;
   readonly repair: boolean;
+  /** Of history that is read at a time, and of a list of members. */
+  readonly pageBytes: number;
+  /** Missed publications are sent while less than this waits for a client. */
+  readonly replayBytes: number;
+  /** A connection is on a channel but not on its topic: it has more to catch up with, from this position on. */
+  behind(connection: Connection, channel: LocalChannel, position: Position): void;
 }
 
 export interface JoinRequest {
@@ -55,6 +62,7 @@ export class Hub {
   readonly #stats: Stats;
   readonly #fanOut: FanOut;
   readonly #feeds: Feeds;
+  readonly #options: HubOptions;
   #sweepDue: NodeJS.Immediate | undefined;
   /** At least as many as any connection hears. */
   #mostChannels = USER_CHANNEL;
@@ -62,7 +70,8 @@ export class Hub {
   readonly #lossy = new Set<Connection>();
 
   constructor(options: HubOptions) {
-    const { broker, topics, stats, log, repair } = options;
+    const { broker, topics, stats, log, repair, pageBytes } = options;
+    this.#options = options;
     this.#broker = broker;
     this.#presence = options.presence;
     this.#rulesOf = options.rulesOf;
@@ -74,7 +83,7 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair });
+    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair, pageBytes });
   }
 
   /**
@@ -143,18 +152,37 @@ export class Hub {
     outcome: JoinOutcome | undefined,
   ): void {
     if (connection.isClosed) return;
-    request.answer(outcome);
-    if (outcome !== undefined) this.sendMissed(connection, channel, outcome.missed);
+    const fitting = outcome === undefined ? undefined : this.fitting(connection, outcome);
+    request.answer(fitting);
+    if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     connection.channels = few.add(connection.channels, channel);
     this.#noteChannels(connection);
     this.#stats.subscriptions++;
-    connection.hear(channel);
+    if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
+    else connection.hear(channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
   }
 
+  /** As much of what was missed as may wait for the client; the rest follows once it has read. */
+  fitting(connection: Connection, outcome: JoinOutcome): JoinOutcome {
+    const { missed } = outcome;
+    let room = this.#options.replayBytes - connection.bufferedBytes();
+    let count = 0;
+    while (count < missed.length && room > 0) room -= missed[count++]!.payload.bytes.length;
+    if (count === missed.length) return outcome;
+    const { offset, epoch } = missed[count]!.position;
+    return {
+      ...outcome,
+      missed: missed.slice(0, count),
+      position: { offset: offset - 1, epoch },
+      partial: true,
+    };
+  }
+
   sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+    connection.charge(costOf(missed));
     const head = channel.head(connection.codecIndex);
     for (const publication of missed) {
       connection.sendFrame(connection.codec.encodePublication(head, publication));
@@ -279,7 +307,7 @@ export class Hub {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
       await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
-        this.#fanOut.tell(channel, snapshotOf(channel, page));
+        this.#fanOut.tell(channel, this.#snapshotOf(channel, page));
       });
     }
   }
@@ -288,8 +316,13 @@ export class Hub {
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
     await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
       if (!few.has(connection.channels, channel) || connection.isClosed) return;
-      connection.sendFrame(connection.codec.encode(snapshotOf(channel, page)));
+      connection.sendFrame(connection.codec.encode(this.#snapshotOf(channel, page)));
     });
+  }
+
+  #snapshotOf({ name }: LocalChannel, { members, connections, users }: PresencePage): PresenceMessage {
+    const told = sendersWithin(members, this.#options.pageBytes);
+    return { type: "presence", channel: name, members: told, connections, users };
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
@@ -325,14 +358,6 @@ export class Hub {
 
 function memberOf(connection: Connection): PresenceMember {
   return { connection: connection.id, user: connection.userId };
-}
-
-export function senderOf({ connection, user }: PresenceMember): { connection: string; user?: string } {
-  return user === null ? { connection } : { connection, user };
-}
-
-function snapshotOf({ name }: LocalChannel, { members, connections, users }: PresencePage): PresenceMessage {
-  return { type: "presence", channel: name, members: members.map(senderOf), connections, users };
 }
 
 /** Of what was missed since a position that the client did not give, the last alone. */

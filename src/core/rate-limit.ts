@@ -58,6 +58,23 @@ export function takeRate(
   return undefined;
 }
 
+/** Thousandths of a message that each item of an answer takes from the bucket, and each byte of it. */
+const MILLI_PER_ITEM = 250;
+const MILLI_PER_BYTE = 0.25;
+
+/**
+ * Takes what an answer cost beyond its request. The bucket may owe, but not more than it holds when full:
+ * a client that recovered much is not kept silent for long.
+ */
+export function chargeRate(
+  state: RateState,
+  { messagesBurst }: RateLimits,
+  { items, bytes }: { readonly items: number; readonly bytes: number },
+): void {
+  const cost = Math.ceil(items * MILLI_PER_ITEM + bytes * MILLI_PER_BYTE);
+  state.rateMilliMessages = Math.max(-messagesBurst * 1000, state.rateMilliMessages - cost);
+}
+
 /** Milliseconds until the buckets hold what a frame of so many bytes takes. */
 export function rateWaitMs(
   state: RateState,

@@ -1,10 +1,13 @@
 /**
  * Slow readers whose channels can all be repaired are skipped rather than closed:
  * taken off their topics where they stand, and once they have read what waited for
- * them, given what they missed by the rule by which everyone joins.
+ * them, given what they missed by the rule by which everyone joins. So are those who
+ * join and missed more than may wait for them: they get it in parts.
  */
 
+import type { Position } from "../protocol/messages.js";
 import type { LocalChannel } from "./channel.js";
+import type { JoinOutcome } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 import type { Hub } from "./hub.js";
@@ -47,12 +50,30 @@ export class SlowReaders {
     return true;
   }
 
+  /** A connection that joined a channel has had it up to `position` only: it is not on the topic yet. */
+  behind(connection: Connection, channel: LocalChannel, position: Position): void {
+    connection.skipped ??= new Map();
+    connection.skipped.set(channel, position);
+    channel.joining++;
+    // It counts as a subscriber, as those do who were skipped.
+    this.#skipped.add(connection);
+    this.#goOn(connection);
+  }
+
+  /** What was sent may be with the client already: no drain would tell. */
+  #goOn(connection: Connection): void {
+    setImmediate(() => this.drained(connection));
+  }
+
   /** Bytes of a connection went out: is it time to join again? */
   drained(connection: Connection): void {
     if (connection.skipped === undefined || connection.isClosed) return;
     if (this.#rejoining.has(connection) || connection.bufferedBytes() > this.#drainedBytes) return;
     this.#rejoining.add(connection);
-    void this.#rejoin(connection).finally(() => this.#rejoining.delete(connection));
+    void this.#rejoin(connection).then((more) => {
+      this.#rejoining.delete(connection);
+      if (more) this.#goOn(connection);
+    });
   }
 
   /** Those whose history could not be read when they had drained. */
@@ -64,25 +85,16 @@ export class SlowReaders {
     this.#skipped.delete(connection);
   }
 
-  async #rejoin(connection: Connection): Promise<void> {
+  /** @returns whether there is more that could be sent now */
+  async #rejoin(connection: Connection): Promise<boolean> {
+    let more = false;
     for (const [channel, since] of [...(connection.skipped ?? [])]) {
+      if (connection.isClosed || connection.bufferedBytes() > this.#drainedBytes) break;
       try {
         await channel.feed?.join(since, (outcome) => {
           if (connection.isClosed || connection.skipped?.has(channel) !== true) return;
-          this.#back(connection, channel);
-          const latest = channel.rules.slowReader === "latest";
-          const missed = latest ? outcome.missed.slice(-1) : outcome.missed;
-          const recovered = outcome.recovered === true && missed.length === outcome.missed.length;
-          connection.sendFrame(
-            connection.codec.encode({
-              type: "gap",
-              channel: channel.name,
-              ...standingOf({ ...outcome, missed }),
-              recovered,
-            }),
-          );
-          this.#hub.sendMissed(connection, channel, missed);
-          if (!connection.isClosed) connection.hear(channel);
+          const partial = this.#repair(connection, channel, outcome);
+          more ||= partial;
         });
         // History keeps no joins and leaves.
         if (channel.rules.joinLeave && connection.skipped?.has(channel) !== true) {
@@ -97,6 +109,29 @@ export class SlowReaders {
       }
     }
     connection.checkBuffered();
+    return more && !connection.isClosed;
+  }
+
+  /** @returns whether this was but a part: the connection stays off the topic */
+  #repair(connection: Connection, channel: LocalChannel, outcome: JoinOutcome): boolean {
+    const latest = channel.rules.slowReader === "latest";
+    const told = latest ? outcome : this.#hub.fitting(connection, outcome);
+    const partial = told.partial === true;
+    const missed = latest ? (partial ? [] : told.missed.slice(-1)) : told.missed;
+    const recovered = told.recovered === true && missed.length === told.missed.length;
+    if (partial) connection.skipped?.set(channel, told.position);
+    else this.#back(connection, channel);
+    connection.sendFrame(
+      connection.codec.encode({
+        type: "gap",
+        channel: channel.name,
+        ...standingOf({ ...told, missed }),
+        recovered,
+      }),
+    );
+    this.#hub.sendMissed(connection, channel, missed);
+    if (!partial && !connection.isClosed) connection.hear(channel);
+    return partial;
   }
 
   #back(connection: Connection, channel: LocalChannel): void {

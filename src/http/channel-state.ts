@@ -1,16 +1,17 @@
 /** Routes for what a channel keeps beside its subscribers: history and presence, where its rules say so. */
 
-import type { BusPublication } from "../core/broker.js";
 import { DEFAULT_APP } from "../core/channel.js";
 import type { PresenceMember } from "../core/presence.js";
-import { Encoding, type Payload } from "../protocol/messages.js";
-import { msgpackToJson } from "../protocol/transcode.js";
+import { encodeHistoryBody } from "../protocol/json-codec.js";
+import { textAt } from "../protocol/text-cache.js";
 import { jsonTextResponse } from "./message.js";
 import type { NodeOperations } from "./operations.js";
 import { BUS_ERRORS, named, route, type Route } from "./route.js";
 import * as schemas from "./schemas.js";
 
 const NOT_ENABLED = 409;
+/** Of an answer. */
+const PAGE_BYTES_MAX = 1_048_576;
 
 export function channelStateRoutes({ operations }: { readonly operations: NodeOperations }): Route[] {
   return [
@@ -19,7 +20,8 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       path: "/v1/channels/{channel}/history",
       id: "getHistory",
       summary: "Read what a channel keeps",
-      description: "Oldest first. offset and epoch are the position of the channel's newest publication.",
+      description:
+        "Oldest first. offset and epoch are the position of the channel's newest publication. A page holds at most 1 MiB, or one publication: where more is true, ask again from the position of its last.",
       access: "key",
       params: schemas.channelParams,
       query: schemas.historyQuery,
@@ -30,8 +32,15 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
           since_offset === undefined || since_epoch === undefined
             ? undefined
             : { offset: since_offset, epoch: since_epoch };
-        const page = await operations.history(DEFAULT_APP, channel, { since, limit, reverse });
-        return jsonTextResponse(200, historyText(channel, page));
+        const page = await operations.history(DEFAULT_APP, channel, {
+          since,
+          limit,
+          reverse,
+          maxBytes: PAGE_BYTES_MAX,
+        });
+        const { publications, top, more = false } = page;
+        const body = encodeHistoryBody({ channel, publications, top, more, maxBytes: PAGE_BYTES_MAX });
+        return jsonTextResponse(200, textAt(body, 0, body.length));
       },
     }),
     route({
@@ -73,25 +82,4 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
 
 function memberOf({ connection, user }: PresenceMember): { connection: string; user?: string } {
   return user === null ? { connection } : { connection, user };
-}
-
-/** Content goes in as the text it came in: parsed and written anew, large numbers would be rounded. */
-function historyText(
-  channel: string,
-  { publications, top }: Awaited<ReturnType<NodeOperations["history"]>>,
-): string {
-  const items = publications.map(publicationText).join(",");
-  const { offset, epoch } = top;
-  return `{"channel":${JSON.stringify(channel)},"publications":[${items}],"offset":${offset},"epoch":${JSON.stringify(epoch)}}`;
-}
-
-function publicationText({ payload, position, from, event, tags }: BusPublication): string {
-  const rest = JSON.stringify({ ...position, from, event, tags });
-  return `{${contentText(payload)},${rest.slice(1)}`;
-}
-
-function contentText({ bytes, encoding }: Payload): string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (encoding === Encoding.binary) return `"contentBase64":"${buffer.toString("base64")}"`;
-  return `"content":${encoding === Encoding.json ? buffer.toString() : msgpackToJson(bytes)}`;
 }

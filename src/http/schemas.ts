@@ -203,6 +203,7 @@ export const history = z.strictObject({
     }),
   ),
   ...position,
+  more: z.boolean().meta({ description: "Whether what was asked for goes on behind the last publication." }),
 });
 
 export const presenceStats = z.strictObject({

@@ -78,19 +78,25 @@ export class MemoryHistory {
     return kept;
   }
 
-  read(key: ChannelKey, { rule, since, limit, reverse }: HistoryQuery): HistoryPage {
+  read(key: ChannelKey, { rule, since, limit, reverse, maxBytes = Infinity }: HistoryQuery): HistoryPage {
     const channel = this.#standing(key, rule, Date.now());
     const top = { offset: channel.top, epoch: channel.epoch };
     if (since !== undefined && since.epoch !== channel.epoch) return { publications: [], top };
-    let { kept } = channel;
-    if (kept.length > rule.size) kept = kept.slice(-rule.size);
-    if (reverse) {
-      const before =
-        since === undefined ? kept : kept.filter(({ position }) => position.offset < since.offset);
-      return { publications: before.slice(-limit).reverse(), top };
+    const { kept } = channel;
+    // Offsets have no gaps: where a position lies is reckoned, not looked for.
+    const oldest = channel.top - kept.length + 1;
+    let low = Math.max(0, kept.length - rule.size);
+    let high = kept.length;
+    if (since !== undefined && reverse) high = Math.min(high, since.offset - oldest);
+    else if (since !== undefined) low = Math.max(low, since.offset + 1 - oldest);
+    const publications: Kept[] = [];
+    let bytes = 0;
+    while (low < high && publications.length < limit && bytes < maxBytes) {
+      const publication = kept[reverse ? --high : low++]!;
+      publications.push(publication);
+      bytes += publication.payload.bytes.length;
     }
-    const after = since === undefined ? kept : kept.filter(({ position }) => position.offset > since.offset);
-    return { publications: after.slice(0, limit), top };
+    return { publications, top, more: limit > 0 && low < high };
   }
 
   top(key: ChannelKey, rule: HistoryRule): Position {

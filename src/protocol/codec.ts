@@ -1,4 +1,4 @@
-import type { Command, Encoding, Publication, ServerMessage } from "./messages.js";
+import type { Command, CommandId, Encoding, HistoryAnswer, Publication, ServerMessage } from "./messages.js";
 
 /**
  * One wire format of the native protocol. Codecs only translate: they hold no
@@ -21,4 +21,6 @@ export interface Codec {
   head(channel: string): Uint8Array;
   /** As encode. @param head  of its channel, as `head` made it */
   encodePublication(head: Uint8Array, publication: Publication): Uint8Array;
+  /** The reply to `history`: content goes in as encodePublication has it. As encode. */
+  encodeHistory(id: CommandId, answer: HistoryAnswer): Uint8Array;
 }

@@ -18,6 +18,8 @@ import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected
 import {
   Encoding,
   type Command,
+  type CommandId,
+  type HistoryAnswer,
   type Payload,
   type Publication,
   type Sender,
@@ -314,6 +316,39 @@ function encode(message: ServerMessage): Uint8Array {
   return control.written();
 }
 
+const HISTORY_ITEM_HEAD = ownBytes(`{${CONTENT_KEY}`);
+
+function encodeHistory(id: CommandId, answer: HistoryAnswer): Uint8Array {
+  control.restart(0);
+  control.utf8(`{"type":"reply","id":${JSON.stringify(id)},`);
+  writeHistory(answer);
+  return control.written();
+}
+
+/** The body of the API's answer; as encode. */
+export function encodeHistoryBody(answer: HistoryAnswer): Uint8Array {
+  control.restart(0);
+  control.ascii("{");
+  writeHistory(answer);
+  return control.written();
+}
+
+function writeHistory({ channel, publications, top, more, maxBytes }: HistoryAnswer): void {
+  control.utf8(`"channel":"${channel}","publications":[`);
+  let count = 0;
+  for (const publication of publications) {
+    const item = encodePublication(HISTORY_ITEM_HEAD, publication);
+    if (count > 0) {
+      if (control.position + item.length > maxBytes) break;
+      control.uint8(COMMA);
+    }
+    control.bytes(item);
+    count++;
+  }
+  const rest = { offset: top.offset, epoch: top.epoch, more: more || count < publications.length };
+  control.utf8(`],${JSON.stringify(rest).slice(1)}`);
+}
+
 export const jsonCodec: Codec = {
   name: "json",
   topicPrefix: "j",
@@ -324,4 +359,5 @@ export const jsonCodec: Codec = {
   encode,
   head,
   encodePublication,
+  encodeHistory,
 };

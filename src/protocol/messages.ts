@@ -120,6 +120,18 @@ export interface ReplyMessage {
   readonly [field: string]: unknown;
 }
 
+/** What a reply to `history` says, over a WebSocket as over HTTP. */
+export interface HistoryAnswer {
+  readonly channel: string;
+  readonly publications: readonly Publication[];
+  /** Of the channel's last publication. */
+  readonly top: Position;
+  /** What was asked for goes on behind the last publication. */
+  readonly more: boolean;
+  /** Publications that would make the answer longer than this are left out, but not the first; `more` says so. */
+  readonly maxBytes: number;
+}
+
 export interface ErrorMessage {
   readonly type: "error";
   readonly id?: CommandId;

@@ -23,9 +23,25 @@ import {
   stringHead,
   stringStart,
 } from "./msgpack-scan.js";
-import { writeBinary, writeNumber, writePlain, writeString } from "./msgpack-writer.js";
-import { Encoding, type Command, type Payload, type Publication, type ServerMessage } from "./messages.js";
-import { shortTextAt, textAt } from "./text-cache.js";
+import {
+  closeContainer,
+  openContainer,
+  writeBinary,
+  writeBoolean,
+  writeNumber,
+  writePlain,
+  writeString,
+} from "./msgpack-writer.js";
+import {
+  Encoding,
+  type Command,
+  type CommandId,
+  type HistoryAnswer,
+  type Payload,
+  type Publication,
+  type ServerMessage,
+} from "./messages.js";
+import { bufferAt, shortTextAt, textAt } from "./text-cache.js";
 import { msgpackToJson, pack, writeJsonAsMsgpack } from "./transcode.js";
 
 /** Which fields the frame being read has, one bit each, and where their values lie. Reused per frame. */
@@ -123,6 +139,7 @@ function key(name: string): Buffer {
 
 const TYPE_MESSAGE_CHANNEL = Buffer.concat([key("type"), key("message"), key("channel")]);
 const CONTENT = key("content");
+const CONTENT_BASE64 = key("contentBase64");
 const FROM_CONNECTION = [0x81, 0x82].map((head) =>
   Buffer.concat([key("from"), Buffer.of(head), key("connection")]),
 );
@@ -143,19 +160,32 @@ function head(channel: string): Uint8Array {
 }
 
 function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {
-  const { payload, from, event, tags, position } = publication;
+  const { payload } = publication;
   writer.restart(0);
-  const fieldCount =
-    3 +
-    (from === undefined ? 0 : 1) +
-    (event === undefined ? 0 : 1) +
-    (tags === undefined ? 0 : 1) +
-    (position === undefined ? 0 : 2);
-  writer.uint8(0x80 | fieldCount);
+  writer.uint8(0x80 | (3 + restCount(publication)));
   writer.bytes(head);
+  writePayload(payload);
+  writeRest(publication);
+  return writer.written();
+}
+
+function writePayload(payload: Payload): void {
   if (payload.encoding === Encoding.msgpack) writer.bytes(payload.bytes);
   else if (payload.encoding === Encoding.json) writeJsonAsMsgpack(writer, payload.bytes);
   else writeBinary(writer, payload.bytes);
+}
+
+/** Fields of a publication besides its content. */
+function restCount({ from, event, tags, position }: Publication): number {
+  return (
+    (from === undefined ? 0 : 1) +
+    (event === undefined ? 0 : 1) +
+    (tags === undefined ? 0 : 1) +
+    (position === undefined ? 0 : 2)
+  );
+}
+
+function writeRest({ from, event, tags, position }: Publication): void {
   if (from !== undefined) {
     put(FROM_CONNECTION[from.user === undefined ? 0 : 1]!);
     writeString(writer, from.connection);
@@ -178,7 +208,54 @@ function encodePublication(head: Uint8Array, publication: Publication): Uint8Arr
     put(EPOCH);
     writeString(writer, position.epoch);
   }
+}
+
+function encodeHistory(
+  id: CommandId,
+  { channel, publications, top, more, maxBytes }: HistoryAnswer,
+): Uint8Array {
+  writer.restart(0);
+  writer.uint8(0x87);
+  writePlainField("type", "reply");
+  writePlainField("id", id);
+  writePlainField("channel", channel);
+  writeString(writer, "publications");
+  const list = openContainer(writer);
+  let count = 0;
+  for (const publication of publications) {
+    const start = writer.position;
+    writeHistoryItem(publication);
+    if (count > 0 && writer.position > maxBytes) {
+      writer.position = start;
+      break;
+    }
+    count++;
+  }
+  closeContainer(writer, list, count, false);
+  writePlainField("offset", top.offset);
+  writePlainField("epoch", top.epoch);
+  writeString(writer, "more");
+  writeBoolean(writer, more || count < publications.length);
   return writer.written();
+}
+
+function writePlainField(name: string, value: string | number): void {
+  writeString(writer, name);
+  writePlain(writer, value);
+}
+
+/** Bytes are base64 here too, as PROTOCOL.md has it. */
+function writeHistoryItem(publication: Publication): void {
+  const { bytes, encoding } = publication.payload;
+  writer.uint8(0x80 | (1 + restCount(publication)));
+  if (encoding === Encoding.binary) {
+    put(CONTENT_BASE64);
+    writeString(writer, bufferAt(bytes, 0, bytes.length).toString("base64"));
+  } else {
+    put(CONTENT);
+    writePayload(publication.payload);
+  }
+  writeRest(publication);
 }
 
 export const msgpackCodec: Codec = {
@@ -191,4 +268,5 @@ export const msgpackCodec: Codec = {
   encode: (message: ServerMessage) => pack(message),
   head,
   encodePublication,
+  encodeHistory,
 };

@@ -72,7 +72,10 @@ const LOG_INTERVAL_MS = 1_000;
 
 interface Stretch {
   readonly top: Position;
+  /** It stopped by bytes. */
   readonly cut: boolean;
+  /** Offsets that were asked for lie behind the last entry. */
+  readonly more: boolean;
   /** Of the last entry, readable or not. */
   readonly reached: number;
   readonly count: number;
@@ -189,10 +192,12 @@ export class RedisHistory {
     let { since } = query;
     let left = query.limit;
     let bytes = 0;
+    const maxBytes = Math.min(PAGE_BYTES_MAX, query.maxBytes ?? PAGE_BYTES_MAX);
     for (;;) {
       const at = since;
-      const stretch = await this.#gate.run(() => this.#readOnce(key, query, at, left, publications));
-      const { top, cut, reached, count } = stretch;
+      const call = { limit: left, maxBytes: Math.min(READ_BYTES, maxBytes - bytes) };
+      const stretch = await this.#gate.run(() => this.#readOnce(key, query, at, call, publications));
+      const { top, cut, more, reached, count } = stretch;
       if (at !== undefined && at !== query.since && at.epoch !== top.epoch) {
         // The channel was renewed between two calls: what was read of the epoch before is void.
         publications.length = 0;
@@ -204,7 +209,7 @@ export class RedisHistory {
       }
       left -= count;
       bytes += stretch.bytes;
-      if (!cut || left <= 0 || bytes >= PAGE_BYTES_MAX) return { publications, top };
+      if (!cut || left <= 0 || bytes >= maxBytes) return { publications, top, more };
       since = { offset: reached, epoch: top.epoch };
     }
   }
@@ -213,7 +218,7 @@ export class RedisHistory {
     key: ChannelKey,
     { rule, reverse }: HistoryQuery,
     since: Position | undefined,
-    limit: number,
+    { limit, maxBytes }: { limit: number; maxBytes: number },
     into: BusPublication[],
   ): Promise<Stretch> {
     const { keys } = this.#link;
@@ -226,7 +231,7 @@ export class RedisHistory {
       since?.offset ?? 0,
       reverse ? "1" : "0",
       limit,
-      READ_BYTES,
+      maxBytes,
     ];
     const names = [keys.history(shard, key), keys.meta(shard, key)];
     const reply = await this.#link.run((redis) => runForBytes(redis, READ, names, args));
@@ -260,7 +265,8 @@ export class RedisHistory {
         this.#reportSkipped(error, key);
       }
     }
-    return { top: { offset: top, epoch }, cut: cut === 1, reached, count, bytes };
+    const more = count > 0 && (reverse ? reached > low : reached < high);
+    return { top: { offset: top, epoch }, cut: cut === 1, more, reached, count, bytes };
   }
 
   /** @throws StarlingError unavailable, unknown */

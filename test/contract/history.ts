@@ -43,8 +43,9 @@ export async function keepAll(broker: Broker, texts: readonly string[], fields: 
 /** Texts and offsets of a stretch, and the top. */
 export async function read(broker: Broker, query: Partial<HistoryQuery> = {}, key = KEY) {
   const asked = { rule: RULE, since: undefined, limit: 1_000, reverse: false, ...query };
-  const { publications, top } = await broker.history(key, asked);
+  const { publications, top, more = false } = await broker.history(key, asked);
   return {
+    more,
     texts: publications.map(({ payload }) => JSON.parse(Buffer.from(payload.bytes).toString()) as string),
     offsets: publications.map(({ position }) => position?.offset),
     epochs: [...new Set(publications.map(({ position }) => position?.epoch))],
@@ -134,6 +135,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       const { epoch } = first!;
       const after = (offset: number): Partial<HistoryQuery> => ({ since: { offset, epoch } });
       expect(await read(broker)).toEqual({
+        more: false,
         texts: numbered(10),
         offsets: range(1, 10),
         epochs: [epoch],
@@ -292,6 +294,30 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       expect(tops.map(({ offset }) => offset)).toEqual(keys.map((_, i) => (i % 2 === 0 ? 1 : 0)));
       expect(await broker.tops([])).toEqual([]);
       expect((await read(broker, {}, "main/599")).top).toEqual(tops[598]);
+    });
+
+    it("ends a page soon after as many bytes as were asked for, says more, and goes on from there", async () => {
+      const texts = numbered(60).map((number) => number.padEnd(2_000, "x"));
+      // One by one, or an entry holds them all.
+      for (const text of texts) await keep(broker, text);
+      for (const reverse of [false, true]) {
+        const whole = reverse ? texts.toReversed() : texts;
+        const found: string[] = [];
+        let since: Position | undefined;
+        for (let pages = 1; ; pages++) {
+          const page = await read(broker, { since, reverse, maxBytes: 20_000 });
+          expect(page.texts.length).toBeGreaterThan(0);
+          expect(page.texts.length).toBeLessThanOrEqual(11);
+          found.push(...page.texts);
+          if (!page.more) break;
+          expect(pages).toBeLessThan(10);
+          since = { offset: page.offsets.at(-1)!, epoch: page.top.epoch };
+        }
+        expect(found).toEqual(whole);
+      }
+      expect(await read(broker, { limit: 5 })).toMatchObject({ more: true });
+      expect(await read(broker, { limit: 60 })).toMatchObject({ more: false });
+      expect(await read(broker, { limit: 0 })).toMatchObject({ more: false });
     });
 
     it("reads much at once, complete and in order", async () => {

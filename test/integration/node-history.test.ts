@@ -46,6 +46,10 @@ async function publish(client: Client, channel: string, count: number, from = 1)
   return replies;
 }
 
+function without(frame: object, name: string): object {
+  return Object.fromEntries(Object.entries(frame).filter(([key]) => key !== name));
+}
+
 describe.each([
   ["in memory", () => Promise.all([startTestNode(OPTIONS)])],
   ["over Redis", () => startFleet(2, redis, OPTIONS)],
@@ -152,6 +156,73 @@ describe.each([
       publications: [{ content: 1, offset: 1 }],
     });
     expect(await reader.ask("history", { channel: "plain" })).toMatchObject({ code: "not_enabled" });
+  });
+
+  it.each([
+    ["JSON", "starling.v1.json"],
+    ["MessagePack", "starling.v1.msgpack"],
+  ])("gives a %s client content as live delivery does, whoever sent it", async (_name, subprotocol) => {
+    await nodes();
+    const sender = await here.client();
+    const packed = await here.client({ subprotocol: "starling.v1.msgpack" });
+    const reader = await there.client({ subprotocol });
+    await reader.do("subscribe", { channel: "chat:1" });
+    const contents = ["12345678901234567890", "1e400", "-0", '{"a":[1.5,"x\\u0000",null,true]}', "[]"];
+    for (const [i, content] of contents.entries()) {
+      sender.sendText(
+        `{"action":"send","id":${i},"channel":"chat:1","content":${content},"event":"e","tags":{"a":"b"}}`,
+      );
+      await sender.next(({ id }) => id === i);
+    }
+    await packed.do("send", { channel: "chat:1", content: { a: -0, b: [1, "two"] } });
+    await packed.do("send", { channel: "chat:1", content: Buffer.from([0, 1, 2]) });
+    await reader.contents("chat:1", 7);
+    await reader.do("history", { channel: "chat:1" });
+    // As they came: what a parser makes of them is not what is compared.
+    const live = reader.messages("chat:1").map(({ type: _, channel: __, ...rest }) => rest);
+    const { publications, ...rest } = reader.frames.at(-1)!;
+    expect(rest).toMatchObject({ offset: 7, more: false });
+    if (subprotocol.endsWith("msgpack")) live[6] = { ...without(live[6]!, "content"), contentBase64: "AAEC" };
+    expect(publications).toStrictEqual(live);
+    if (subprotocol.endsWith("json"))
+      expect(reader.texts.at(-1)).toContain('{"content":12345678901234567890,');
+    expect(Object.is((publications as Frame[])[2]!["content"], -0)).toBe(true);
+  });
+
+  it("bounds a page in bytes, says more, and goes on from there", async () => {
+    await nodes();
+    const [sender, reader] = [await here.client(), await there.client()];
+    const text = "x".repeat(50_000);
+    for (let i = 0; i < 12; i++) await sender.do("send", { channel: "chat:1", content: text });
+    const first = await reader.do("history", { channel: "chat:1" });
+    const publications = first["publications"] as Frame[];
+    expect(publications.length).toBe(5);
+    expect(first).toMatchObject({ offset: 12, more: true });
+    const since = positionOf(publications.at(-1)!);
+    const second = await reader.do("history", { channel: "chat:1", since });
+    expect((second["publications"] as Frame[])[0]).toMatchObject({ offset: 6 });
+    const last = await reader.do("history", { channel: "chat:1", since: { ...since, offset: 10 } });
+    expect(last).toMatchObject({ more: false });
+  });
+
+  it("gives what was missed in parts where it is more than may wait for a client", async () => {
+    await nodes();
+    const [sender, reader] = [await here.client(), await there.client()];
+    const text = "x".repeat(60_000);
+    for (let i = 1; i <= 20; i++) await sender.do("send", { channel: "chat:1", content: `${i} ${text}` });
+    const { epoch } = await reader.do("history", { channel: "chat:1", limit: 0 });
+    const reply = await reader.do("subscribe", { channel: "chat:1", since: { offset: 0, epoch } });
+    expect(reply).toMatchObject({ recovered: true });
+    expect(reply["missed"]).toBeLessThan(10);
+    expect(reply["offset"]).toBe(reply["missed"]);
+    await sender.do("send", { channel: "chat:1", content: "21" });
+    const all = (await reader.contents("chat:1", 21)) as string[];
+    expect(all.map((content) => Number.parseInt(content, 10))).toEqual(
+      Array.from({ length: 21 }, (_, i) => i + 1),
+    );
+    const parts = reader.frames.filter(({ type }) => type === "gap");
+    expect(parts.length).toBeGreaterThan(1);
+    for (const part of parts) expect(part).toMatchObject({ recovered: true });
   });
 
   it("replays its last publication to a new subscriber where the rules say so", async () => {

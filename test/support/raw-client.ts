@@ -38,6 +38,8 @@ export function closeClients(): void {
 export class RawClient {
   /** Everything that came, in order. */
   readonly frames: Frame[] = [];
+  /** The text frames among them as they came. */
+  readonly texts: string[] = [];
   readonly subprotocol: string;
   closedWith: Closed | undefined;
   readonly #socket: WebSocket;
@@ -51,6 +53,7 @@ export class RawClient {
     const take = (data: Buffer, binary: boolean): void => {
       const frame = (binary ? packr.unpack(data) : JSON.parse(data.toString())) as Frame;
       this.frames.push(frame);
+      if (!binary) this.texts.push(data.toString());
       this.#unread.push(frame);
       for (const wake of this.#waiting) wake();
     };

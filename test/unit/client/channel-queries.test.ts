@@ -25,6 +25,7 @@ describe("history", () => {
         ],
         offset: 2,
         epoch: "e",
+        more: true,
       },
       codec === undefined ? {} : { codec },
     );
@@ -44,6 +45,7 @@ describe("history", () => {
       ],
       offset: 2,
       epoch: "e",
+      more: true,
     });
     const asked = { action: "history", channel: "chat:1", since, limit: 10, reverse: true };
     expect(setup.server.last.commands).toEqual([{ id: 1, ...asked }]);
@@ -55,6 +57,7 @@ describe("history", () => {
       publications: [],
       offset: 0,
       epoch: "e",
+      more: false,
     });
     expect(setup.server.last.commands).toEqual([{ action: "history", id: 1, channel: "chat:1" }]);
   });

@@ -30,6 +30,8 @@ class World {
   offset = 0;
   oldest = 1;
   readonly size: number;
+  /** Publications that a page holds. */
+  readonly pageSize: number;
   readonly acknowledged: string[] = [];
   /** Messages on their way to the node, in order. */
   readonly bus: Positioned[] = [];
@@ -42,8 +44,9 @@ class World {
   readonly faults: string[] = [];
   readonly feed: ChannelFeed;
 
-  constructor(size: number) {
+  constructor(size: number, pageSize = Infinity) {
     this.size = size;
+    this.pageSize = pageSize;
     this.feed = new ChannelFeed({
       read: (since) => this.#ask(() => this.page(since)),
       top: () => this.#ask(() => this.top),
@@ -75,7 +78,8 @@ class World {
         publications.push(publicationAt({ offset, epoch: this.epoch }));
       }
     }
-    return { publications, top: this.top };
+    const more = publications.length > this.pageSize;
+    return { publications: publications.slice(0, this.pageSize), top: this.top, more };
   }
 
   #ask<Answer>(compute: () => Answer): Promise<Answer> {
@@ -179,7 +183,7 @@ class ReaderClient {
     });
   }
 
-  #joined(since: Position | undefined, { recovered, position, missed }: JoinOutcome): void {
+  #joined(since: Position | undefined, { recovered, position, missed, partial }: JoinOutcome): void {
     this.joined = true;
     if (recovered === true) {
       for (const publication of missed) this.message(publication);
@@ -191,6 +195,9 @@ class ReaderClient {
       if (since !== undefined) this.toldLost++;
       this.position = position;
     }
+    if (partial !== true) return;
+    if (missed.length === 0) this.#world.faults.push("a part with nothing in it");
+    this.reconnect();
   }
 
   /** Away, and back with its position. */
@@ -224,6 +231,7 @@ const RUNS = 10_000;
 function schedules(actions: Record<string, number>) {
   return fc.record({
     size: fc.integer({ min: 1, max: 20 }),
+    pageSize: fc.integer({ min: 1, max: 20 }),
     steps: fc.array(
       fc.tuple(
         fc.oneof(
@@ -241,25 +249,28 @@ const ORDINARY = { publish: 6, deliver: 5, execute: 4, answer: 4, subscribe: 2, 
 describe("the feed of a channel with history", () => {
   it("fault 10: shows every subscriber each publication once and in order, or tells it a gap, whatever the schedule", async () => {
     await fc.assert(
-      fc.asyncProperty(schedules({ ...ORDINARY, lose: 2, trim: 1, loseData: 1 }), async ({ size, steps }) => {
-        const world = new World(size);
-        for (const [action, choice] of steps) await world.step(action, choice);
-        await world.quiesce();
-        expect(world.faults).toEqual([]);
-        for (const client of world.clients) {
-          expect(client.joined).toBe(true);
-          // Nobody is left behind in silence.
-          expect(text(client.position!)).toBe(text(world.top));
-        }
-      }),
+      fc.asyncProperty(
+        schedules({ ...ORDINARY, lose: 2, trim: 1, loseData: 1 }),
+        async ({ size, pageSize, steps }) => {
+          const world = new World(size, pageSize);
+          for (const [action, choice] of steps) await world.step(action, choice);
+          await world.quiesce();
+          expect(world.faults).toEqual([]);
+          for (const client of world.clients) {
+            expect(client.joined).toBe(true);
+            // Nobody is left behind in silence.
+            expect(text(client.position!)).toBe(text(world.top));
+          }
+        },
+      ),
       { numRuns: RUNS },
     );
   });
 
   it("recovers everyone where nothing was lost or trimmed, even if the bus loses messages", async () => {
     await fc.assert(
-      fc.asyncProperty(schedules({ ...ORDINARY, lose: 2 }), async ({ steps }) => {
-        const world = new World(1000);
+      fc.asyncProperty(schedules({ ...ORDINARY, lose: 2 }), async ({ pageSize, steps }) => {
+        const world = new World(1000, pageSize);
         for (const [action, choice] of steps) await world.step(action, choice);
         await world.quiesce();
         expect(world.faults).toEqual([]);

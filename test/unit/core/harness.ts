@@ -8,6 +8,7 @@ import type {
   BrokerHandlers,
   BusPublication,
   HistoryPage,
+  HistoryQuery,
   PublishRequest,
 } from "../../../src/core/broker.js";
 import { addressKey } from "../../../src/core/client-address.js";
@@ -178,7 +179,7 @@ export class FakeBroker implements Broker {
     this.unsubscribed.push(key);
   }
 
-  history(): Promise<HistoryPage> {
+  history(_key: string, _query: HistoryQuery): Promise<HistoryPage> {
     return Promise.resolve({ publications: [], top: { offset: 0, epoch: "e" } });
   }
 

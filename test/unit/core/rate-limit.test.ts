@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { RATE_STATE, takeRate, type RateState } from "../../../src/core/rate-limit.js";
+import {
+  RATE_STATE,
+  chargeRate,
+  rateWaitMs,
+  takeRate,
+  type RateState,
+} from "../../../src/core/rate-limit.js";
 
 const LIMITS = { messagesPerSecond: 10, messagesBurst: 20, bytesPerSecond: 1000, bytesBurst: 2000 };
 
@@ -53,6 +59,19 @@ describe("rate limit", () => {
     // 128 bytes at once and 1280 in ten seconds.
     expect(passed).toBeGreaterThanOrEqual(86);
     expect(passed).toBeLessThanOrEqual(88);
+  });
+
+  it("takes what an answer cost, into debt, but not deeper than the burst", () => {
+    const rate = { ...RATE_STATE };
+    expect(takeRate(rate, LIMITS, 1, 0)).toBeUndefined();
+    chargeRate(rate, LIMITS, { items: 40, bytes: 0 });
+    expect(passing(rate, 1, 0)).toBe(9);
+    chargeRate(rate, LIMITS, { items: 0, bytes: 8000 });
+    expect(takeRate(rate, LIMITS, 1, 0)).toBe("messages");
+    expect(rateWaitMs(rate, "messages", LIMITS, 1)).toBe(300);
+    chargeRate(rate, LIMITS, { items: 1_000_000, bytes: 1e9 });
+    expect(rateWaitMs(rate, "messages", LIMITS, 1)).toBe(2100);
+    expect(takeRate(rate, LIMITS, 1, 2100)).toBeUndefined();
   });
 
   it("stands still when the clock does", () => {

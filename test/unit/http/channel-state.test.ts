@@ -55,6 +55,21 @@ describe("GET /v1/channels/{channel}/history", () => {
     expect(body).toContain('{"content":[12345678901234567890, 1.0],"offset":1,"epoch":"e"}');
   });
 
+  it("says more where the page is full, be it the store's or the answer's", async () => {
+    const large = (offset: number) => kept(offset, json(JSON.stringify("x".repeat(600_000))));
+    const { call } = holding(large(1), large(2), large(3));
+    const { json: page } = await call("GET", "/v1/channels/chat:1/history");
+    expect(page).toMatchObject({ publications: [{ offset: 1 }], offset: 3, more: true });
+    const { call: callFull } = harness(
+      {},
+      {
+        history: () =>
+          Promise.resolve({ publications: [kept(1, json("1"))], top: { offset: 2, epoch: "e" }, more: true }),
+      },
+    );
+    expect((await callFull("GET", "/v1/channels/chat:1/history")).json).toMatchObject({ more: true });
+  });
+
   it("keeps content harmless where someone pastes it into a page", async () => {
     const { call } = holding(kept(1, json('"</script><script>\u2028"'), { event: "<b>" }));
     const answer = await call("GET", "/v1/channels/chat:1/history");
@@ -81,8 +96,8 @@ describe("GET /v1/channels/{channel}/history", () => {
   ])("reads %j as what to read", async (query, range) => {
     const { call, calls } = harness();
     const answer = await call("GET", `/v1/channels/chat:1/history${query}`);
-    expect(answer.json).toEqual({ channel: "chat:1", publications: [], offset: 0, epoch: "e" });
-    expect(calls).toEqual([["history", "main", "chat:1", range]]);
+    expect(answer.json).toEqual({ channel: "chat:1", publications: [], offset: 0, epoch: "e", more: false });
+    expect(calls).toEqual([["history", "main", "chat:1", { ...range, maxBytes: 1_048_576 }]]);
   });
 
   it.each([

@@ -1,0 +1,151 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
+import { SEND_RESULTS } from "../../../src/core/transport.js";
+import { MemoryHistory } from "../../../src/memory/history.js";
+import { Encoding, type Position } from "../../../src/protocol/messages.js";
+import { OPTIONS, startEdge, taken, turn, type FakeSocket, type TestEdge } from "./harness.js";
+
+const RULE = { size: 1000, ttlMs: 60_000 };
+const MAX = OPTIONS.maxBufferedBytes;
+const COUNT = 200;
+
+let test: TestEdge;
+afterEach(() => test.stop());
+
+/** Channels that keep history, of which each is 20 times as long as what may wait. */
+async function start(channels: readonly string[], messagesBurst = 1_000_000): Promise<Map<string, Position>> {
+  test = await startEdge({
+    options: { maxChannelsPerConnection: 100, rate: { ...OPTIONS.rate, messagesBurst } },
+    rulesOf: () => ({
+      ...DEFAULT_RULES,
+      history: RULE,
+      recovery: true,
+      presence: true,
+      slowReader: "repair",
+    }),
+  });
+  const history = new MemoryHistory(1000);
+  const tops = new Map<string, Position>();
+  for (const channel of channels) {
+    for (let i = 1; i <= COUNT; i++) {
+      const bytes = Buffer.from(JSON.stringify(`${i}`.padEnd(900, "x")));
+      const publication = { key: `main/${channel}`, payload: { bytes, encoding: Encoding.json } };
+      const rest = {
+        from: undefined,
+        event: undefined,
+        tags: undefined,
+        exclude: undefined,
+        position: undefined,
+      };
+      const { position } = history.append({ ...publication, ...rest, publishedAtMs: 0 }, RULE, undefined);
+      tops.set(channel, position);
+    }
+  }
+  test.broker.history = (key, query) => Promise.resolve(history.read(key, query));
+  test.broker.tops = (asked) =>
+    Promise.resolve((asked as { key: string }[]).map(({ key }) => history.top(key, RULE)));
+  return tops;
+}
+
+/** It reads nothing: what it is sent waits, up to the transport's limit. @returns the most that waited */
+function stall(socket: FakeSocket): () => number {
+  let most = 0;
+  socket.send = (frame) => {
+    // As node.ts sets it.
+    if (socket.buffered > MAX * 1.75) return SEND_RESULTS.indexOf("dropped");
+    socket.buffered += frame.length;
+    most = Math.max(most, socket.buffered);
+    socket.receive(frame, false);
+    return SEND_RESULTS.indexOf("buffered");
+  };
+  return () => most;
+}
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await turn();
+}
+
+describe("a client that does not read has at most twice maxBufferedBytes waiting for it", () => {
+  it("whatever it asks of history, and is closed with 4001", async () => {
+    await start(["a"]);
+    const socket = test.connect();
+    const most = stall(socket);
+    for (let id = 1; id <= 100 && socket.open; id++) {
+      socket.type({ action: "history", id, channel: "a", limit: 1000 });
+      await turn();
+    }
+    expect(socket.closedWith).toMatchObject({ code: 4001 });
+    expect(most()).toBeGreaterThan(MAX);
+    expect(most()).toBeLessThanOrEqual(2 * MAX);
+    expect(test.stats.dropReports).toBe(0);
+  });
+
+  it("whoever is in a channel", async () => {
+    await start(["a"]);
+    const members = Array.from({ length: 1000 }, (_, i) => ({
+      connection: `c${i}`,
+      user: "\u{1F600}".repeat(64),
+    }));
+    test.edge.presence.members = () => Promise.resolve({ members, connections: 1000, users: 1000 });
+    const socket = test.connect();
+    const most = stall(socket);
+    for (let id = 1; id <= 100 && socket.open; id++) {
+      socket.type({ action: "presence", id, channel: "a", limit: 1000 });
+      await turn();
+    }
+    expect(socket.closedWith).toMatchObject({ code: 4001 });
+    expect(most()).toBeLessThanOrEqual(2 * MAX);
+    expect(socket.of("reply")[0]).toMatchObject({ connections: 1000, users: 1000 });
+  });
+
+  it("however much it missed in many channels, and it gets all of that once it reads", async () => {
+    const channels = Array.from({ length: 20 }, (_, i) => `c${i}`);
+    const tops = await start(channels);
+    test.registry.taking = () => Promise.resolve(taken({ channels }));
+    const socket = test.connect();
+    const most = stall(socket);
+    const positions = Object.fromEntries(
+      channels.map((channel) => [channel, { offset: 0, epoch: tops.get(channel)!.epoch }]),
+    );
+    socket.handler.message(
+      Buffer.from(JSON.stringify({ action: "connect", id: 1, resume: "test.old.secret", positions })),
+      false,
+    );
+    await turns(50);
+    expect(socket.open).toBe(true);
+    expect(most()).toBeGreaterThan(MAX / 4);
+    expect(most()).toBeLessThanOrEqual(2 * MAX);
+    const count = (): number => socket.of("message").length;
+    expect(count()).toBeLessThan(100);
+    for (let i = 0; i < 5000 && count() < 20 * COUNT; i++) {
+      socket.buffered = 0;
+      socket.handler.drained();
+      await turns(3);
+    }
+    expect(most()).toBeLessThanOrEqual(2 * MAX);
+    for (const channel of channels) {
+      const offsets = socket.of("message").filter((frame) => frame["channel"] === channel);
+      expect(offsets.map(({ offset }) => offset)).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1));
+    }
+    await turns(3);
+    expect(socket.topics.size).toBe(20);
+    for (const gap of socket.of("gap")) expect(gap).toMatchObject({ recovered: true });
+  });
+});
+
+describe("an answer's cost", () => {
+  it("counts towards the rate: subscribing from the beginning again and again ends", async () => {
+    const { epoch } = (await start(["a"], 1000)).get("a")!;
+    const socket = test.connect();
+    let replayed = 0;
+    for (let id = 1; id <= 2000 && socket.of("error").length === 0; id++) {
+      socket.type({ action: "subscribe", id, channel: "a", since: { offset: 0, epoch } });
+      await turn();
+      replayed = socket.of("message").length;
+      socket.type({ action: "unsubscribe", channel: "a" });
+    }
+    expect(socket.last).toMatchObject({ type: "error", code: "rate_limited" });
+    // 900 bytes and an item are 0.475 of a message.
+    expect(replayed).toBeLessThan(2500);
+  });
+});
