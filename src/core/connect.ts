@@ -41,6 +41,22 @@ export async function authenticate(edge: EdgeContext, connection: Connection, to
   adopt(edge, connection, identity);
 }
 
+/** A client that gives its token with the upgrade may not know how to send another. Does not reject. */
+export async function authenticateAtUpgrade(
+  edge: EdgeContext,
+  connection: Connection,
+  token: string,
+): Promise<void> {
+  try {
+    await authenticate(edge, connection, token);
+    if (!connection.isClosed) edge.registry.put(connection);
+  } catch (error) {
+    connection.fail(error, undefined);
+    if (!(error instanceof StarlingError)) return;
+    if (error.code === "token_invalid" || error.code === "token_expired") connection.close(error.code);
+  }
+}
+
 /** Gives a connection an identity and takes away the subscriptions that it does not cover. */
 export function adopt(edge: EdgeContext, connection: Connection, identity: Identity): void {
   const known = connection.identity;

@@ -13,12 +13,13 @@ import type { Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
 import { checkFrame } from "./command-checks.js";
 import { execute } from "./commands.js";
-import { authenticate, welcome } from "./connect.js";
+import { authenticateAtUpgrade, welcome } from "./connect.js";
 import type { EdgeContext } from "./context.js";
-import * as few from "./few.js";
+import type { Few } from "./few.js";
 import type { HeartbeatMember } from "./heartbeat.js";
 import { PendingFrames } from "./pending-frames.js";
 import { Overrun } from "./overrun.js";
+import { withRare, type RareState } from "./rare-state.js";
 import { RATE_STATE, chargeRate, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
@@ -44,33 +45,12 @@ const RECEIVING = {
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
 
-/** What few connections have at a time: within each of them it would be 40 bytes of every one. */
-interface Extras {
-  /** Given with the upgrade, until it is looked at. */
-  token: string | undefined;
-  skipped: Map<LocalChannel, Position | undefined> | undefined;
-  restoring: readonly string[] | undefined;
-  pending: PendingFrames | undefined;
-  overrun: Overrun | undefined;
-  /** Bytes that were waiting when it was last pinged. */
-  bufferedAtBeat: number | undefined;
-}
-
-const NO_EXTRAS: Readonly<Extras> = {
-  token: undefined,
-  skipped: undefined,
-  restoring: undefined,
-  pending: undefined,
-  overrun: undefined,
-  bufferedAtBeat: undefined,
-};
-
 export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
   readonly id: string;
   readonly app: string;
   /** Which of CODECS it speaks. */
   readonly codecIndex: number;
-  channels: few.Few<LocalChannel>;
+  channels: Few<LocalChannel>;
   readonly #edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
@@ -93,7 +73,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   registryState: RegistryState = UNREGISTERED.registryState;
   storedSession = UNREGISTERED.storedSession;
   storedGeneration = UNREGISTERED.storedGeneration;
-  #extras: Extras | undefined;
+  #rare: RareState | undefined;
 
   constructor(options: {
     edge: EdgeContext;
@@ -108,7 +88,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.sessionId = options.id;
     this.app = options.app;
     this.codecIndex = options.codecIndex;
-    this.#setExtra("token", options.token);
+    this.#setRare("token", options.token);
     this.identity = options.edge.authorizer.anonymous;
     this.connectedAt = Math.floor(Date.now() / 1000);
     this.lastActivity = this.connectedAt;
@@ -129,28 +109,24 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
   get skipped(): Map<LocalChannel, Position | undefined> | undefined {
-    return this.#extras?.skipped;
+    return this.#rare?.skipped;
   }
 
   set skipped(skipped: Map<LocalChannel, Position | undefined> | undefined) {
-    this.#setExtra("skipped", skipped);
+    this.#setRare("skipped", skipped);
   }
 
   /** Channels of its session that it is about to join again. */
   get restoring(): readonly string[] {
-    return this.#extras?.restoring ?? NONE;
+    return this.#rare?.restoring ?? NONE;
   }
 
   set restoring(restoring: readonly string[]) {
-    this.#setExtra("restoring", restoring.length > 0 ? restoring : undefined);
+    this.#setRare("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
-  /** undefined: it has it no more. */
-  #setExtra<Name extends keyof Extras>(name: Name, value: Extras[Name]): void {
-    if (value === undefined && this.#extras === undefined) return;
-    this.#extras ??= { ...NO_EXTRAS };
-    this.#extras[name] = value;
-    if (Object.values(this.#extras).every((extra) => extra === undefined)) this.#extras = undefined;
+  #setRare<Name extends keyof RareState>(name: Name, value: RareState[Name]): void {
+    this.#rare = withRare(this.#rare, name, value);
   }
 
   get resumeSecret(): string {
@@ -200,25 +176,11 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       expiry.at(Date.now() / 1000 + options.connectTimeoutMs / 1000, this);
     }
     this.send(welcome(this, terms));
-    const token = this.#extras?.token;
+    const token = this.#rare?.token;
     if (token !== undefined) {
-      this.#setExtra("token", undefined);
-      this.wait(
-        authenticate(this.#edge, this, token).then(
-          () => {
-            if (!this.isClosed) registry.put(this);
-          },
-          (error: unknown) => this.#refused(error),
-        ),
-      );
+      this.#setRare("token", undefined);
+      this.wait(authenticateAtUpgrade(this.#edge, this, token));
     }
-  }
-
-  /** A client that gives its token with the upgrade may not know how to send another. */
-  #refused(error: unknown): void {
-    this.fail(error, undefined);
-    if (!(error instanceof StarlingError)) return;
-    if (error.code === "token_invalid" || error.code === "token_expired") this.close(error.code);
   }
 
   message(frame: Uint8Array, binary: boolean): void {
@@ -229,7 +191,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.#framesIn++;
     this.awaitingPong = false;
     if (this.#receiving === RECEIVING.dropped) {
-      this.#extras?.overrun?.drop(frame.length);
+      this.#rare?.overrun?.drop(frame.length);
       return;
     }
     const nowMs = performance.now();
@@ -270,12 +232,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   /** Of the frames that were looked at, the number of the last. The first that comes is 1. */
   get lastFrame(): number {
-    return this.#framesIn - (this.#extras?.pending?.size ?? 0);
+    return this.#framesIn - (this.#rare?.pending?.size ?? 0);
   }
 
   #overrun(nowMs: number): Overrun {
-    const overrun = this.#extras?.overrun ?? new Overrun(this.#edge, this, nowMs);
-    this.#setExtra("overrun", overrun);
+    const overrun = this.#rare?.overrun ?? new Overrun(this.#edge, this, nowMs);
+    this.#setRare("overrun", overrun);
     return overrun;
   }
 
@@ -290,9 +252,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
 
   #enqueue(frame: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    const pending = this.#extras?.pending ?? new PendingFrames();
+    const pending = this.#rare?.pending ?? new PendingFrames();
     if (pending.push(frame, binary, options)) {
-      this.#setExtra("pending", pending);
+      this.#setRare("pending", pending);
       return;
     }
     stats.reject("overloaded");
@@ -303,12 +265,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const nowMs = performance.now();
     // One that has to wait in its turn holds back those behind it.
     while (this.#receiving !== RECEIVING.queued) {
-      const next = this.#extras?.pending?.shift();
+      const next = this.#rare?.pending?.shift();
       if (next === undefined) {
-        this.#setExtra("pending", undefined);
+        this.#setRare("pending", undefined);
         return;
       }
-      if (this.#receiving === RECEIVING.dropped) this.#extras?.overrun?.drop(next.bytes.length);
+      if (this.#receiving === RECEIVING.dropped) this.#rare?.overrun?.drop(next.bytes.length);
       else this.#take(next.bytes, next.binary, nowMs);
     }
   }
@@ -394,15 +356,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     return this.#socket?.getBufferedAmount() ?? 0;
   }
 
-  /** Closes a client for whom more waits than allowed, while its close frame still gets through. */
   checkBuffered(): void {
-    const { maxBufferedBytes } = this.#edge.options;
-    const buffered = this.bufferedBytes();
-    if (buffered <= maxBufferedBytes) return;
-    const { slowReaders } = this.#edge;
-    // A reader that is off all of its channels gets only answers: if those pile up too, it is not reading.
-    const nothingLeft = this.skipped !== undefined && this.skipped.size === few.size(this.channels);
-    if (nothingLeft ? buffered > maxBufferedBytes * 1.5 : !slowReaders.skip(this)) this.closeSlow();
+    if (!this.isClosed) this.#edge.slowReaders.check(this);
   }
 
   closeSlow(): void {
@@ -414,28 +369,19 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   beat(): void {
     if (this.#socket === undefined) return;
     const waiting = SEND_RESULTS[this.#socket.ping()] === "sent" ? 0 : this.bufferedBytes();
-    this.#setExtra("bufferedAtBeat", waiting > 0 ? waiting : undefined);
+    this.#setRare("bufferedAtBeat", waiting > 0 ? waiting : undefined);
   }
 
   heartbeatMissed(): void {
     // A ping behind a backlog that shrinks is still on its way: the reader is slow, not dead.
-    if (this.bufferedBytes() < (this.#extras?.bufferedAtBeat ?? 0)) return;
+    if (this.bufferedBytes() < (this.#rare?.bufferedAtBeat ?? 0)) return;
     this.#edge.stats.heartbeatTimeouts++;
     this.close("heartbeat_timeout");
   }
 
-  ping(bytes: number): void {
-    this.awaitingPong = false;
-    this.#takeControl(bytes);
-  }
-
-  pong(bytes: number): void {
-    this.awaitingPong = false;
-    this.#takeControl(bytes);
-  }
-
   /** Pings and pongs count as frames do; those over the limit are dropped unsaid, but not without end. */
-  #takeControl(bytes: number): void {
+  control(bytes: number): void {
+    this.awaitingPong = false;
     if (this.isClosed) return;
     const nowMs = performance.now();
     if (takeRate(this, this.#edge.options.rate, bytes, nowMs) === undefined) return;
@@ -465,9 +411,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   closed(code: number): void {
     const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
-    this.#extras?.overrun?.stop();
-    this.#setExtra("overrun", undefined);
-    this.#setExtra("pending", undefined);
+    this.#rare?.overrun?.stop();
+    this.#setRare("overrun", undefined);
+    this.#setRare("pending", undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);
     if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);

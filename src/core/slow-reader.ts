@@ -19,6 +19,7 @@ export class SlowReaders {
   readonly #hub: Hub;
   readonly #stats: Stats;
   readonly #log: Log;
+  readonly #maxBytes: number;
   /** With less than this waiting a reader has caught up. */
   readonly #drainedBytes: number;
   readonly #skipped = new Set<Connection>();
@@ -28,7 +29,17 @@ export class SlowReaders {
     this.#hub = options.hub;
     this.#stats = options.stats;
     this.#log = options.log;
+    this.#maxBytes = options.maxBufferedBytes;
     this.#drainedBytes = Math.floor(options.maxBufferedBytes / 4);
+  }
+
+  /** Closes a client for whom more waits than allowed, while its close frame still gets through, or skips it. */
+  check(connection: Connection): void {
+    const buffered = connection.bufferedBytes();
+    if (buffered <= this.#maxBytes) return;
+    // A reader that is off all of its channels gets only answers: if those pile up too, it is not reading.
+    const nothingLeft = connection.skipped?.size === few.size(connection.channels);
+    if (nothingLeft ? buffered > this.#maxBytes * 1.5 : !this.skip(connection)) connection.closeSlow();
   }
 
   /** @returns false: a channel of it has no way to repair, so it must be closed */

@@ -65,9 +65,8 @@ export interface SocketHandler {
   opened(socket: Socket): void;
   /** The bytes are only valid during the call. */
   message(frame: Uint8Array, binary: boolean): void;
-  /** The client pinged; the transport answers. */
-  ping(bytes: number): void;
-  pong(bytes: number): void;
+  /** A ping, which the transport answers, or a pong. */
+  control(bytes: number): void;
   /** Buffered bytes went down. */
   drained(): void;
   /** Frames for this socket were lost to its hard limit. */

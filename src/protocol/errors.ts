@@ -3,6 +3,8 @@
  * connection lives) and close codes (it does not). PROTOCOL.md lists the same.
  */
 
+import { PeerError } from "./peer-error.js";
+
 /** Error codes, and whether the same command may succeed when sent again later. */
 export const ERROR_CODES = {
   bad_frame: { temporary: false, meaning: "the frame could not be read" },
@@ -59,7 +61,7 @@ export function mayReconnect(code: number): boolean {
 }
 
 /** A refusal that is told to whoever asked: the peer's fault or the environment's, never a bug. */
-export class StarlingError extends Error {
+export class StarlingError extends PeerError {
   readonly code: ErrorCode;
   /** Milliseconds after which trying again makes sense, where that is known. */
   readonly retryAfterMs: number | undefined;

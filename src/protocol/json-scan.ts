@@ -6,10 +6,12 @@
  * Bytes must be valid UTF-8: uWebSockets.js checked text frames already.
  */
 
+import { PeerError } from "./peer-error.js";
+
 /** How deep arrays and objects may nest in content and frames. */
 export const DEPTH_MAX = 64;
 
-export class ScanError extends Error {
+export class ScanError extends PeerError {
   /** Byte index of what was not expected. */
   readonly at: number;
 

@@ -120,8 +120,8 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
       handler.opened(ws);
     },
     message: (ws, message, binary) => (ws as HandledSocket).handler.message(new Uint8Array(message), binary),
-    ping: (ws, message) => (ws as HandledSocket).handler.ping(message.byteLength),
-    pong: (ws, message) => (ws as HandledSocket).handler.pong(message.byteLength),
+    ping: (ws, message) => (ws as HandledSocket).handler.control(message.byteLength),
+    pong: (ws, message) => (ws as HandledSocket).handler.control(message.byteLength),
     drain: (ws) => (ws as HandledSocket).handler.drained(),
     dropped: (ws) => (ws as HandledSocket).handler.dropped(),
     close: (ws, code, message) => {

@@ -1,0 +1,37 @@
+import type { Position } from "../protocol/messages.js";
+import type { LocalChannel } from "./channel.js";
+import type { Overrun } from "./overrun.js";
+import type { PendingFrames } from "./pending-frames.js";
+
+/** What few connections have at a time: within each of them it would be 40 bytes of every one. */
+export interface RareState {
+  /** Given with the upgrade, until it is looked at. */
+  token: string | undefined;
+  skipped: Map<LocalChannel, Position | undefined> | undefined;
+  restoring: readonly string[] | undefined;
+  pending: PendingFrames | undefined;
+  overrun: Overrun | undefined;
+  /** Bytes that were waiting when it was last pinged. */
+  bufferedAtBeat: number | undefined;
+}
+
+const NOTHING: Readonly<RareState> = {
+  token: undefined,
+  skipped: undefined,
+  restoring: undefined,
+  pending: undefined,
+  overrun: undefined,
+  bufferedAtBeat: undefined,
+};
+
+/** Sets a field of it; undefined clears one. @returns undefined where no field is left */
+export function withRare<Name extends keyof RareState>(
+  state: RareState | undefined,
+  name: Name,
+  value: RareState[Name],
+): RareState | undefined {
+  if (state === undefined && value === undefined) return undefined;
+  const changed = state ?? { ...NOTHING };
+  changed[name] = value;
+  return Object.values(changed).every((field) => field === undefined) ? undefined : changed;
+}
