@@ -292,7 +292,9 @@ it(
   { timeout: TIMEOUT_MS },
   async () => {
     const outageMs = LONG ? 60_000 : 6_000;
-    const node = await spawnNode({ ...fleetOptions(redis), ...chatFlag(), messagesPerSecond: 100_000 });
+    const limits = { messagesPerSecond: 100_000, messagesBurst: 100_000 };
+    const bytes = { bytesPerSecond: 1_073_741_824, bytesBurst: 1_073_741_824 };
+    const node = await spawnNode({ ...fleetOptions(redis), ...chatFlag(), ...limits, ...bytes });
     const crowd = crowdOf([node], 5);
     await crowd.ready();
     await crowd.during(() => until("traffic", () => crowd.received > 100));
