@@ -86,7 +86,11 @@ describe("a client that does not read has at most twice maxBufferedBytes waiting
       connection: `c${i}`,
       user: "\u{1F600}".repeat(64),
     }));
-    test.edge.presence.members = () => Promise.resolve({ members, connections: 1000, users: 1000 });
+    const page = { members, connections: 1000, users: 1000 };
+    test.edge.presence.members = (_key, _limit, tell) => {
+      tell?.(page);
+      return Promise.resolve(page);
+    };
     const socket = test.connect();
     const most = stall(socket);
     for (let id = 1; id <= 100 && socket.open; id++) {
