@@ -137,9 +137,6 @@ async function resume(
   if (connection.isClosed) return { resumed: false, refused: [], restored: [] };
   if (result.taken === undefined) return { resumed: false, reason: result.reason, refused: [], restored: [] };
   const { taken } = result;
-  if (taken.app !== connection.app || (taken.userId !== null && taken.userId !== identity.userId)) {
-    return { resumed: false, reason: "another_user", refused: [], restored: [] };
-  }
   connection.sessionId = taken.session;
   const refused: string[] = [];
   const restored: string[] = [];

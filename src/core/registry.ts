@@ -74,9 +74,20 @@ export interface RegistryHandlers {
 }
 
 export type TakeResult =
-  | { readonly taken: SessionRecord }
-  /** unknown_session: never was, ended, or its time-to-live did. wrong_secret: used before, or guessed. */
-  | { readonly taken: undefined; readonly reason: "unknown_session" | "wrong_secret" };
+  { readonly taken: SessionRecord } | { readonly taken: undefined; readonly reason: TakeRefusal };
+
+/**
+ * unknown_session: never was, ended, or its time-to-live did. wrong_secret: used before, or guessed.
+ * another_user: the session is of another user, or of another app, than the connection that asks.
+ */
+export type TakeRefusal = "unknown_session" | "wrong_secret" | "another_user";
+
+/** Whether a connection may go on with what a session holds: an anonymous session is whoever's has its secret. */
+export function maySessionPass(kept: SessionOwner, to: SessionOwner): boolean {
+  return kept.app === to.app && (kept.userId === null || kept.userId === to.userId);
+}
+
+type SessionOwner = Pick<SessionRecord, "app" | "userId">;
 
 /**
  * Writes are queued and leave in batches; only what waits for an answer is a
@@ -91,7 +102,8 @@ export interface ConnectionRegistry {
   /** `resumable`: keep the session for its time-to-live; else it ends now. */
   remove(connection: RegisteredConnection, resumable: boolean): void;
   /**
-   * Gives the session to `by` once: later calls with the same secret fail.
+   * Gives the session to `by` once: later calls with the same secret fail. The session's user and app are
+   * compared with those of `by` in the same step: a refusal leaves the session as it was, with the same secret.
    * The connection that held it, on whichever node, is told superseded.
    * @throws StarlingError unavailable, unknown
    */

@@ -2,12 +2,14 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 
-import type {
-  ConnectionRegistry,
-  RegisteredConnection,
-  RegistryHandlers,
-  SessionRecord,
-  TakeResult,
+import {
+  maySessionPass,
+  type ConnectionRegistry,
+  type RegisteredConnection,
+  type RegistryHandlers,
+  type SessionRecord,
+  type TakeRefusal,
+  type TakeResult,
 } from "../core/registry.js";
 import type { Stats } from "../core/stats.js";
 
@@ -122,14 +124,15 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
     if (holder !== undefined) {
       const held = state(holder).record;
       record = { ...held, channels: [...held.channels] };
-      if (isEmpty(record)) return { taken: undefined, reason: "unknown_session" };
-      if (!same(secret, holder.connection.resumeSecret)) return { taken: undefined, reason: "wrong_secret" };
+      if (isEmpty(record)) return refused("unknown_session");
+      if (!same(secret, holder.connection.resumeSecret)) return refused("wrong_secret");
+      if (!maySessionPass(record, by.session())) return refused("another_user");
     } else {
       const kept = released.get(session);
-      if (kept === undefined || kept.expiresAtMs <= now())
-        return { taken: undefined, reason: "unknown_session" };
-      if (!same(secret, kept.secret)) return { taken: undefined, reason: "wrong_secret" };
+      if (kept === undefined || kept.expiresAtMs <= now()) return refused("unknown_session");
+      if (!same(secret, kept.secret)) return refused("wrong_secret");
       record = kept.record;
+      if (!maySessionPass(record, by.session())) return refused("another_user");
       released.delete(session);
     }
     if (holders.get(taker.session) === taker) holders.delete(taker.session);
@@ -182,6 +185,10 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
       return Promise.resolve();
     },
   };
+}
+
+function refused(reason: TakeRefusal): TakeResult {
+  return { taken: undefined, reason };
 }
 
 /** Gives nothing back: not kept. */

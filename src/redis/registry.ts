@@ -146,7 +146,8 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     const sent = isReady(redis);
     let taken;
     try {
-      const owner = { id: by.id, secretHash: secretHashOf(by) };
+      const { app, userId } = by.session();
+      const owner = { id: by.id, secretHash: secretHashOf(by), app, userId };
       taken = await sessions.take(session, secret, owner, unanswered.get(by) === asked);
     } catch (error) {
       const failure = toStarlingError(error, sent);

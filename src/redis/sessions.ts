@@ -4,7 +4,7 @@ import crypto, { createHash } from "node:crypto";
 
 import { Cluster } from "ioredis";
 
-import type { SessionRecord } from "../core/registry.js";
+import type { SessionRecord, TakeRefusal } from "../core/registry.js";
 import { FrameWriter } from "../protocol/frame-writer.js";
 import { chunks } from "./chunks.js";
 import type { RedisClient } from "./client.js";
@@ -44,8 +44,7 @@ export type Outcome = "done" | "superseded" | "gone";
 
 export type Taken =
   | { readonly generation: number; readonly formerOwner: string | undefined; readonly record: SessionRecord }
-  | "unknown_session"
-  | "wrong_secret";
+  | TakeRefusal;
 
 export function hashSecret(secret: string): string {
   // In one call it takes a third of the time, from Node 20.12 on.
@@ -136,14 +135,16 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
     async take(
       session: string,
       secret: string,
-      by: { readonly id: string; readonly secretHash: string },
+      by: Pick<SessionRecord, "app" | "userId"> & { readonly id: string; readonly secretHash: string },
       again: boolean,
     ): Promise<Taken> {
       if (session.length > SESSION_ID_MAX) return "unknown_session";
-      const args = [hashSecret(secret), by.id, by.secretHash, liveTtlMs, again ? "1" : "0"];
+      const { id, secretHash, app, userId } = by;
+      const args = [hashSecret(secret), id, secretHash, liveTtlMs, again ? "1" : "0", app, userId ?? ""];
       const reply = await runScript(redis, TAKE, [keys.session(session)], args);
       if (reply === -2) return "unknown_session";
       if (reply === -1) return "wrong_secret";
+      if (reply === -3) return "another_user";
       const [generation, owner, json] = reply as [number, string, string];
       const record = JSON.parse(json) as Omit<SessionRecord, "session">;
       return { generation, formerOwner: owner === "-" ? undefined : owner, record: { session, ...record } };

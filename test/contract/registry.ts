@@ -72,7 +72,9 @@ export function registryContract(name: string, setup: ContractSetup): void {
       const old = put("a.1", ["room", "news"]);
       old.userId = "42";
       remove(old, true);
-      const result = await registry.take("s-a.1", old.resumeSecret, put("a.2"));
+      const by = put("a.2");
+      by.userId = "42";
+      const result = await registry.take("s-a.1", old.resumeSecret, by);
       expect(result.taken).toEqual({
         session: "s-a.1",
         app: "main",
@@ -122,6 +124,36 @@ export function registryContract(name: string, setup: ContractSetup): void {
         reason: "wrong_secret",
       });
       expect(core.supersededIds).toEqual([]);
+      expect(await by.resume(registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);
+    });
+
+    it.each([
+      ["whose connection went", true],
+      ["that is still held", false],
+    ])("refuses a session %s to another user and leaves it to its own", async (_which, released) => {
+      const old = put("a.1", ["room"]);
+      old.userId = "José";
+      if (released) remove(old, true);
+      const by = put("a.2", ["own"]);
+      for (const userId of ["jose", "Jose\u0301", null]) {
+        by.userId = userId;
+        expect(await registry.take("s-a.1", old.resumeSecret, by)).toEqual({
+          taken: undefined,
+          reason: "another_user",
+        });
+      }
+      expect(core.supersededIds).toEqual([]);
+      const right = put("a.3");
+      right.userId = "José";
+      expect(await right.resume(registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);
+      expect(core.supersededIds).toEqual(released ? [] : ["a.1"]);
+    });
+
+    it("gives an anonymous session to whoever has its secret", async () => {
+      const old = put("a.1", ["room"]);
+      remove(old, true);
+      const by = put("a.2");
+      by.userId = "42";
       expect(await by.resume(registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);
     });
 

@@ -612,7 +612,7 @@ describe("a session that is resumed", () => {
 
   it("of another user is not gone on with", async () => {
     test = await startEdge({ authorizer: mustAuthenticate() });
-    test.registry.taking = () => Promise.resolve(taken({ userId: "bob", channels: ["a"] }));
+    test.registry.taking = () => Promise.resolve({ taken: undefined, reason: "another_user" });
     const socket = test.connect();
     socket.type({ action: "connect", id: 1, token: "t", resume: "test.old.s3cret" });
     await turn();
