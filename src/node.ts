@@ -370,7 +370,15 @@ function readOptional(
 }
 
 function createAuthorizer(config: Config): Authorizer {
-  const { jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl, jwtAudience, jwtIssuer } = config;
+  const {
+    jwtAlgorithm,
+    jwtSecret,
+    jwtPublicKeyFile,
+    jwtJwksUrl,
+    jwtAudience,
+    jwtIssuer,
+    jwtClockToleranceMs,
+  } = config;
   if (jwtSecret === undefined && jwtPublicKeyFile === undefined && jwtJwksUrl === undefined) {
     return createOpenAuthorizer();
   }
@@ -381,6 +389,7 @@ function createAuthorizer(config: Config): Authorizer {
     jwksUrl: jwtJwksUrl,
     audience: jwtAudience,
     issuer: jwtIssuer,
+    clockToleranceSeconds: jwtClockToleranceMs / 1000,
   });
 }
 

@@ -11,7 +11,7 @@ export interface JwtAuthorizerOptions extends JwtKeyOptions {
   readonly audience?: string | readonly string[] | undefined;
   /** Accepted `iss` values. Not given: not checked. */
   readonly issuer?: string | readonly string[] | undefined;
-  /** How far the clocks of issuer and node may differ, for exp and nbf. Default 0. */
+  /** How far the clocks of issuer and node may differ: exp and nbf are off by so much at most. Default 0. */
   readonly clockToleranceSeconds?: number | undefined;
   /**
    * Accept tokens without `exp`. Default false: such a token cannot be taken
@@ -26,8 +26,8 @@ const TOKEN_CHARACTERS_MAX = 8192;
 const SUBJECT_CHARACTERS_MAX = 128;
 /** Controls, line separators and lone surrogates: what would forge log lines or collide once encoded. */
 const UNSAFE_IN_SUBJECT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
-/** The last second that a Date can hold. */
-const SECONDS_MAX = 8.64e12;
+/** The year 5138. A time after it is one in milliseconds: those are beyond it from March 1973 on. */
+const SECONDS_MAX = 1e11;
 
 /**
  * Tokens are JWTs, signed with exactly the one algorithm given: the header of a
@@ -60,7 +60,10 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
           : await jwtVerify(token, key, current);
       return verified.payload;
     } catch (error) {
-      if (error instanceof errors.JOSEError) throw refusal(error, options);
+      if (error instanceof errors.JOSEError) {
+        // jose compares whole seconds.
+        throw refusal(error, options, Math.floor(now() / 1000) + toleranceSeconds);
+      }
       throw error;
     }
   }
@@ -68,6 +71,7 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
   return {
     required: true,
     anonymous: undefined,
+    clockToleranceSeconds: toleranceSeconds,
     async authenticate({ token }) {
       if (token === undefined || token === "") {
         throw new StarlingError("unauthorized", "this node asks for a token: send connect with one");
@@ -76,9 +80,11 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
         throw invalid(`token has ${token.length} characters, at most ${TOKEN_CHARACTERS_MAX} are allowed`);
       }
       const claims = await verify(token);
+      checkTime("iat", claims.iat);
+      checkTime("exp", claims.exp);
       return new PatternIdentity(
         readSubject(claims.sub),
-        readExpiry(claims.exp, toleranceSeconds),
+        claims.exp,
         readPatterns("channels", claims["channels"]),
         readPatterns("publish", claims["publish"]),
       );
@@ -103,11 +109,15 @@ function invalid(message: string): StarlingError {
  * What a client is told. Neither the token nor jose's error, which carries the
  * claims, goes along as a cause: it would end up in logs.
  */
-function refusal(error: errors.JOSEError, options: JwtAuthorizerOptions): StarlingError {
+function refusal(
+  error: errors.JOSEError,
+  options: JwtAuthorizerOptions,
+  latestSeconds: number,
+): StarlingError {
   if (error instanceof errors.JWTExpired) {
     return new StarlingError("token_expired", `token expired at ${at(error.payload.exp)}: get a fresh one`);
   }
-  if (error instanceof errors.JWTClaimValidationFailed) return claimRefusal(error);
+  if (error instanceof errors.JWTClaimValidationFailed) return claimRefusal(error, latestSeconds);
   if (error instanceof errors.JOSEAlgNotAllowed) {
     return invalid(
       `token is not signed with ${options.algorithm}, the only algorithm that this node accepts`,
@@ -125,12 +135,35 @@ function refusal(error: errors.JOSEError, options: JwtAuthorizerOptions): Starli
   return invalid("token cannot be read: a signed JWT (three base64url parts) is expected");
 }
 
-function claimRefusal(error: errors.JWTClaimValidationFailed): StarlingError {
+/** @param latestSeconds  what the issuer's clock may show by now */
+function claimRefusal(error: errors.JWTClaimValidationFailed, latestSeconds: number): StarlingError {
   const { claim, reason, payload } = error;
   if (reason === "missing") return invalid(`token has no "${claim}" claim, which this node asks for`);
   if (reason === "invalid") return invalid(`"${claim}" claim must be a number, not ${kind(payload[claim])}`);
-  if (claim === "nbf") return invalid(`token is not valid before ${at(payload.nbf)} ("nbf" claim)`);
+  if (claim === "nbf") return notYet(payload.nbf!, latestSeconds);
   return invalid(`"${claim}" claim ${kind(payload[claim])} is not one that this node accepts`);
+}
+
+/** Temporary: a node whose clock is behind the issuer's by more than the tolerance takes it later. */
+function notYet(nbf: number, latestSeconds: number): StarlingError {
+  try {
+    checkTime("nbf", nbf);
+  } catch (error) {
+    return error as StarlingError;
+  }
+  return new StarlingError(
+    "token_not_active",
+    `token is not valid before ${at(nbf)} ("nbf" claim): compare the clocks of its issuer and this node`,
+    { retryAfterMs: Math.ceil((nbf - latestSeconds) * 1000) },
+  );
+}
+
+/** @throws StarlingError token_invalid for what is no time in seconds, such as Date.now() */
+function checkTime(claim: "exp" | "nbf" | "iat", seconds: number | undefined): void {
+  // JSON's 1e999 reads as Infinity, which is a number and never over.
+  if (seconds === undefined || seconds <= SECONDS_MAX) return;
+  const hint = Number.isFinite(seconds) ? `: for milliseconds, give ${Math.floor(seconds / 1000)}` : "";
+  throw invalid(`"${claim}" claim ${seconds} is not a time in unix seconds${hint}`);
 }
 
 function at(seconds: number | undefined): string {
@@ -155,14 +188,6 @@ function readSubject(sub: unknown): string {
   const unsafe = sub.search(UNSAFE_IN_SUBJECT);
   if (unsafe !== -1) throw invalid(`"sub" claim has a control character at ${unsafe}`);
   return sub;
-}
-
-/** The tolerance is part of the answer: a connection lives for as long as its token would be accepted. */
-function readExpiry(exp: number | undefined, toleranceSeconds: number): number | undefined {
-  if (exp === undefined) return undefined;
-  // JSON's 1e999 reads as Infinity, which is a number and never over.
-  if (exp > SECONDS_MAX) throw invalid(`"exp" claim ${exp} is not a time in unix seconds`);
-  return exp + toleranceSeconds;
 }
 
 function readPatterns(claim: "channels" | "publish", value: unknown): PatternList {

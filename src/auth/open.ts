@@ -14,6 +14,7 @@ export function createOpenAuthorizer(): Authorizer {
   return {
     required: false,
     anonymous,
+    clockToleranceSeconds: 0,
     authenticate: (credentials) =>
       credentials.token === undefined
         ? Promise.resolve(anonymous)

@@ -4,8 +4,6 @@ export type Timer = unknown;
 export interface Clock {
   /** Milliseconds that only ever go forward. */
   now(): number;
-  /** Milliseconds since 1970. */
-  wallNow(): number;
   /** `keepAlive`: a Node process stays up for this timer. */
   setTimeout(run: () => void, delayMs: number, keepAlive?: boolean): Timer;
   clearTimeout(timer: Timer): void;
@@ -16,7 +14,6 @@ const DELAY_MAX_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  wallNow: () => Date.now(),
   setTimeout(run, delayMs, keepAlive = false) {
     const timer: unknown = setTimeout(run, Math.min(delayMs, DELAY_MAX_MS));
     if (!keepAlive && typeof timer === "object") (timer as { unref?: () => void }).unref?.();

@@ -146,7 +146,7 @@ export class Connection {
         if (this.#link !== link) return;
         if (reply === undefined) return this.#refused(link, error!);
         this.#resume = stringOf(reply["resume"]) ?? welcome.resume;
-        this.#tokens.keepFresh(reply["expiresAt"]);
+        this.#tokens.keepFresh(reply["expiresInMs"]);
         const channels = namesOf(reply["channels"]);
         const recovering = new Set(namesOf(reply["recovering"]));
         const user = stringOf(reply["user"]) ?? null;

@@ -58,17 +58,14 @@ export class Tokens {
   }
 
   /**
-   * Refreshes at nine tenths of the life that is left. Where this machine's clock
-   * says that none is left, though the server just took the token, that clock is
-   * wrong: then the server ends the connection and the next one gets a fresh token.
-   * @param expiresAt unix seconds
+   * Refreshes at nine tenths of the life that is left.
+   * @param expiresInMs  by the server's clock: this machine's may be wrong
    */
-  keepFresh(expiresAt: unknown): void {
+  keepFresh(expiresInMs: unknown): void {
     this.stop();
-    if (!this.renewable || typeof expiresAt !== "number") return;
+    if (!this.renewable || typeof expiresInMs !== "number") return;
     this.#backoff.reset();
-    const leftMs = expiresAt * 1000 - this.#options.clock.wallNow();
-    if (leftMs > 0) this.#refreshAfter(Math.max(REFRESH_MIN_MS, leftMs * REFRESH_AT));
+    this.#refreshAfter(Math.max(REFRESH_MIN_MS, expiresInMs * REFRESH_AT));
   }
 
   stop(): void {
@@ -89,8 +86,9 @@ export class Tokens {
   #refresh(turn: number, token: string): void {
     this.#options.refresh(token, (error, reply) => {
       if (turn !== this.#turn) return;
-      if (reply !== undefined) this.keepFresh(reply["expiresAt"]);
-      else if (error?.temporary) this.#failed(error);
+      if (reply !== undefined) this.keepFresh(reply["expiresInMs"]);
+      // A token that had expired came from a cache, or late: the callback has another in a while.
+      else if (error?.temporary || error?.code === "token_expired") this.#failed(error);
       // A refused token: the connection lives until the old one runs out.
       else if (error) this.#options.report(error);
     });

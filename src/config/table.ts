@@ -587,6 +587,14 @@ export const options = {
     description: "what the tokens' iss must be",
     reason: "only the application knows it",
   }),
+  jwtClockToleranceMs: option({
+    kind: integer(0, 600_000),
+    group: "Who may connect",
+    default: 30_000,
+    unit: "ms",
+    description: "how far the clocks of the tokens' issuer and this node may differ, for exp and nbf",
+    reason: "clocks without NTP are seconds off; a token is good for as much longer than it says",
+  }),
   allowOpen: option({
     kind: flag(),
     group: "Who may connect",

@@ -4,7 +4,7 @@
 export interface Identity {
   /** null: anonymous. */
   readonly userId: string | null;
-  /** Unix seconds; undefined: does not expire. */
+  /** Unix seconds, as the token says; undefined: does not expire. */
   readonly expiresAt: number | undefined;
   maySubscribe(channel: string): boolean;
   mayPublish(channel: string): boolean;
@@ -18,7 +18,9 @@ export interface Credentials {
 export interface Authorizer {
   /** Whether a connection must authenticate before it may do anything. */
   readonly required: boolean;
-  /** @throws StarlingError token_invalid, token_expired, unauthorized, unavailable */
+  /** A connection outlives its token by this much, for as long as the token would be accepted. */
+  readonly clockToleranceSeconds: number;
+  /** @throws StarlingError token_invalid, token_expired, token_not_active, unauthorized, unavailable */
   authenticate(credentials: Credentials): Promise<Identity>;
   /** The same identity with other rights, as the control command `permit` asks. */
   permit(
@@ -30,4 +32,13 @@ export interface Authorizer {
   ): Identity;
   /** Who a connection is while it has not authenticated; undefined where it must. */
   readonly anonymous: Identity | undefined;
+}
+
+/** @returns unix seconds at which a connection ends that has this identity; undefined: never */
+export function endOf(
+  { clockToleranceSeconds }: Authorizer,
+  identity: Identity | undefined,
+): number | undefined {
+  const expiresAt = identity?.expiresAt;
+  return expiresAt === undefined ? undefined : expiresAt + clockToleranceSeconds;
 }

@@ -2,7 +2,7 @@
 
 import { StarlingError } from "../protocol/errors.js";
 import type { Command, ConnectReply, Position, WelcomeMessage } from "../protocol/messages.js";
-import type { Identity } from "./authorizer.js";
+import { endOf, type Identity } from "./authorizer.js";
 import { checkMaySubscribe, countRecovery, identityOf, isSubscribed, reply } from "./command-checks.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext, Terms } from "./context.js";
@@ -59,11 +59,12 @@ export async function authenticateAtUpgrade(
 
 /** Gives a connection an identity and takes away the subscriptions that it does not cover. */
 export function adopt(edge: EdgeContext, connection: Connection, identity: Identity): void {
-  const known = connection.identity;
-  if (known?.expiresAt !== undefined) edge.expiry.cancel(known.expiresAt, connection);
-  if (known === undefined) edge.authenticated(connection);
+  const formerEnd = endOf(edge.authorizer, connection.identity);
+  if (formerEnd !== undefined) edge.expiry.cancel(formerEnd, connection);
+  if (connection.identity === undefined) edge.authenticated(connection);
   edge.hub.users.identify(connection, identity);
-  if (identity.expiresAt !== undefined) edge.expiry.at(identity.expiresAt, connection);
+  const end = endOf(edge.authorizer, identity);
+  if (end !== undefined) edge.expiry.at(end, connection);
   for (const { name } of [...few.items(connection.channels)]) {
     if (!identity.maySubscribe(name)) {
       takeAway(edge, connection, name, "the right to this channel was withdrawn");
@@ -97,14 +98,14 @@ export async function connect(edge: EdgeContext, connection: Connection, command
   connection.restoring = recovering;
   if (connection.isClosed) return;
   edge.registry.put(connection);
-  const { userId, expiresAt } = identity;
+  const { userId } = identity;
   const answer: ConnectReply = {
     session: connection.sessionId,
     resume: connection.resumeToken,
     resumed: resumption?.resumed ?? false,
     ...(resumption?.reason === undefined ? {} : { reason: resumption.reason }),
     ...(userId === null ? {} : { user: userId }),
-    ...(expiresAt === undefined ? {} : { expiresAt }),
+    ...lifeOf(identity),
     channels: [...connection.channelNames(), ...recovering],
     ...(recovering.length === 0 ? {} : { recovering }),
     ...(resumption === undefined || resumption.refused.length === 0 ? {} : { refused: resumption.refused }),
@@ -206,6 +207,11 @@ export async function refresh(edge: EdgeContext, connection: Connection, command
   await authenticate(edge, connection, command.token);
   if (connection.isClosed) return;
   edge.registry.put(connection);
-  const expiresAt = connection.identity?.expiresAt;
-  reply(connection, command.id, expiresAt === undefined ? {} : { expiresAt });
+  reply(connection, command.id, lifeOf(identityOf(connection)));
+}
+
+/** What is left is told too: the client's clock may be another than this node's. */
+function lifeOf({ expiresAt }: Identity): Pick<ConnectReply, "expiresAt" | "expiresInMs"> {
+  if (expiresAt === undefined) return {};
+  return { expiresAt, expiresInMs: Math.max(0, Math.round(expiresAt * 1000 - Date.now())) };
 }

@@ -9,7 +9,7 @@ import { CommandError } from "../protocol/command-fields.js";
 import { CLOSE_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
 import type { CommandId, Position, ServerMessage } from "../protocol/messages.js";
 import { closingMessage, errorMessage } from "../protocol/refusals.js";
-import type { Identity } from "./authorizer.js";
+import { endOf, type Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
 import { checkFrame } from "./command-checks.js";
 import { execute } from "./commands.js";
@@ -401,10 +401,9 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   /** Asked by the expiry when a second is over at which this connection may have run out. */
   expired(): void {
     if (this.isClosed) return;
-    if (this.identity === undefined) this.close("connect_timeout");
-    else if (this.identity.expiresAt !== undefined && this.identity.expiresAt <= Date.now() / 1000) {
-      this.close("token_expired");
-    }
+    if (this.identity === undefined) return this.close("connect_timeout");
+    const end = endOf(this.#edge.authorizer, this.identity);
+    if (end !== undefined && end <= Date.now() / 1000) this.close("token_expired");
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
@@ -416,7 +415,8 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     this.#setRare("pending", undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.#edge;
     heartbeat.remove(this);
-    if (this.identity?.expiresAt !== undefined) expiry.cancel(this.identity.expiresAt, this);
+    const end = endOf(this.#edge.authorizer, this.identity);
+    if (end !== undefined) expiry.cancel(end, this);
     hub.remove(this);
     this.#edge.slowReaders.forget(this);
     // A session that another connection has is not this one's to leave behind.

@@ -21,6 +21,7 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   unauthorized: 401,
   token_invalid: 401,
   token_expired: 401,
+  token_not_active: 401,
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,

@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   unauthorized: { temporary: false, meaning: "send connect with a token first" },
   token_invalid: { temporary: false, meaning: "the token was refused" },
   token_expired: { temporary: false, meaning: "the token has expired: get a fresh one" },
+  token_not_active: { temporary: true, meaning: "the token is not valid yet: try again later" },
   forbidden: { temporary: false, meaning: "this identity may not do that" },
   not_subscribed: { temporary: false, meaning: "the connection is not subscribed to that channel" },
   channel_limit: { temporary: false, meaning: "the connection holds as many channels as it may" },

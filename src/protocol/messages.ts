@@ -106,6 +106,8 @@ export interface ConnectReply {
   readonly user?: string;
   /** Unix seconds at which the token runs out. */
   readonly expiresAt?: number;
+  /** What is left of it by the node's clock: at least 0. */
+  readonly expiresInMs?: number;
   /** What the session is now subscribed to, restored channels included. */
   readonly channels: readonly string[];
   /** Those of `channels` that a `subscribed` push follows for: they recover what was missed. */

@@ -218,7 +218,7 @@ describe("the SDK with tokens", () => {
   });
 
   it("comes back with a fresh token when the old one ran out", async () => {
-    const { wsUrl } = await node({ jwtSecret: key });
+    const { wsUrl } = await node({ jwtSecret: key, jwtClockToleranceMs: 0 });
     const token = () => jwt({ sub: "42", channels: ["room"] }, 2);
     const { client, changes } = open(wsUrl, { token });
     const { ready } = client.subscribe("room", () => undefined);

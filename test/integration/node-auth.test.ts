@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => redis.stop());
 afterEach(cleanUp);
 
-const WITH_KEY = { jwtSecret: JWT_SECRET };
+const WITH_KEY = { jwtSecret: JWT_SECRET, jwtClockToleranceMs: 0 };
 
 describe("a node with a key", () => {
   it("says so in its welcome and serves nobody before a token", async () => {
@@ -102,6 +102,19 @@ describe("a node with a key", () => {
     },
   );
 
+  it("lets a client wait for a token's time, given with the upgrade or in connect", async () => {
+    const node = await startTestNode(WITH_KEY);
+    const early = await token({ sub: "ann", nbf: Math.floor(Date.now() / 1000) + 2 });
+    const client = await node.client({ path: `/?token=${early}` });
+    expect(await client.next("error")).toMatchObject({ code: "token_not_active", temporary: true });
+    await until("its time", async () => {
+      const answer = await client.ask("connect", { token: early });
+      if (answer.type === "reply") return true;
+      expect(answer["retryAfterMs"]).toBeGreaterThan(0);
+      return false;
+    });
+  });
+
   it("holds each to the claims: what may be subscribed, what may be sent to", async () => {
     const node = await startTestNode(WITH_KEY);
     const client = await node.client();
@@ -157,10 +170,21 @@ describe("a token that runs out", () => {
       token: await token({ sub: "ann" }, { lifetimeSeconds: 600 }),
     });
     expect(refreshed["expiresAt"]).toBeGreaterThan(Date.now() / 1000 + 500);
+    expect(refreshed["expiresInMs"]).toBeGreaterThan(500_000);
+    expect(refreshed["expiresInMs"]).toBeLessThanOrEqual(600_000);
     expect(await ends.closed()).toEqual({ code: 4002, reason: "token_expired" });
     expect(ends.frames.at(-1)).toMatchObject({ type: "closing", code: 4002, reconnect: true });
     await stays.do("ping");
     expect(await node.metric('starling_disconnects_total{code="4002"}')).toBe(1);
+  });
+
+  it("is good for as much longer as the clocks may differ", async () => {
+    const node = await startTestNode({ ...WITH_KEY, jwtClockToleranceMs: 3000 });
+    const client = await node.client();
+    const reply = await client.do("connect", { token: await token({ sub: "ann" }, { lifetimeSeconds: -1 }) });
+    expect(reply["expiresInMs"]).toBe(0);
+    expect(await client.closed()).toEqual({ code: 4002, reason: "token_expired" });
+    expect(Date.now() / 1000).toBeGreaterThanOrEqual((reply["expiresAt"] as number) + 3);
   });
 
   it("and is followed by one with fewer rights takes the channels away", async () => {

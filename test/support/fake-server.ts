@@ -155,16 +155,11 @@ export class FakeServer {
 /** Time that stands still until it is moved. */
 export class TestClock implements Clock {
   nowMs = 0;
-  wallStartMs = 1_700_000_000_000;
   #timers = new Map<number, { atMs: number; run: () => void }>();
   #nextId = 1;
 
   now(): number {
     return this.nowMs;
-  }
-
-  wallNow(): number {
-    return this.wallStartMs + this.nowMs;
   }
 
   setTimeout(run: () => void, delayMs: number): number {

@@ -3,6 +3,7 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
+import { endOf } from "../../../src/core/authorizer.js";
 import { createJwtAuthorizer, type JwtAuthorizerOptions } from "../../../src/auth/jwt.js";
 
 const SECRET = "a secret of more than thirty-two bytes";
@@ -150,16 +151,42 @@ describe("JWT authorizer", () => {
     });
   });
 
-  it("stretches exp and nbf by the tolerance, and the identity's expiry with them", async () => {
+  it("stretches exp and nbf by the tolerance, and a connection's life with them", async () => {
     const late = await sign({ sub: "42", exp: NOW_SECONDS - 5, nbf: NOW_SECONDS - 60 });
-    const identity = await hs256({ clockToleranceSeconds: 10 }).authenticate(present(late));
-    expect(identity.expiresAt).toBe(NOW_SECONDS + 5);
+    const authorizer = hs256({ clockToleranceSeconds: 10 });
+    const identity = await authorizer.authenticate(present(late));
+    expect(identity.expiresAt).toBe(NOW_SECONDS - 5);
+    expect(endOf(authorizer, identity)).toBe(NOW_SECONDS + 5);
     const early = await sign({ sub: "42", exp: hour, nbf: NOW_SECONDS + 5 });
-    expect((await refused(early)).message).toBe(
-      'token is not valid before 2023-11-14T22:13:25.000Z ("nbf" claim)',
-    );
     await expect(hs256({ clockToleranceSeconds: 5 }).authenticate(present(early))).resolves.toBeDefined();
   });
+
+  it("refuses a token before its time for a while only, and says how long", async () => {
+    const early = await sign({ sub: "42", exp: hour, nbf: NOW_SECONDS + 5 });
+    expect(await refused(early, { clockToleranceSeconds: 2 })).toMatchObject({
+      code: "token_not_active",
+      temporary: true,
+      retryAfterMs: 3000,
+      message:
+        'token is not valid before 2023-11-14T22:13:25.000Z ("nbf" claim): compare the clocks of its issuer and this node',
+    });
+  });
+
+  it("takes a token that was issued by a clock ahead of its own", async () => {
+    const token = await sign({ sub: "42", exp: hour, iat: NOW_SECONDS + 100 });
+    await expect(hs256().authenticate(present(token))).resolves.toMatchObject({ userId: "42" });
+  });
+
+  it.each(["exp", "nbf", "iat"])(
+    "refuses %s in milliseconds and says what it would be in seconds",
+    async (claim) => {
+      const token = await sign({ sub: "42", exp: hour, [claim]: hour * 1000 + 1 });
+      expect(await refused(token)).toMatchObject({
+        code: "token_invalid",
+        message: `"${claim}" claim ${hour}001 is not a time in unix seconds: for milliseconds, give ${hour}`,
+      });
+    },
+  );
 
   it("asks for exp unless told not to", async () => {
     const token = await sign({ sub: "42" });
@@ -210,6 +237,7 @@ describe("JWT authorizer", () => {
       `"publish" claim item 0 is "#user:1": channels with # are the server's`,
     ],
     [{ sub: "1", channels: ["a b"] }, '"channels" claim item 0: channel "a b" has " " at 1'],
+    [{ sub: "1", iat: "then" }, '"iat" claim must be a number, not "then"'],
     [{ sub: "1", nbf: "soon" }, '"nbf" claim must be a number, not "soon"'],
   ])("refuses the claims %j", async (claims, message) => {
     const token = forge({ alg: "HS256" }, JSON.stringify({ exp: hour, ...claims }), SECRET);

@@ -7,15 +7,13 @@ import {
 } from "../../support/fake-server.js";
 import { connected, retriesOf, setUp, until } from "./harness.js";
 
-/** The clock's start in unix seconds. */
-const START = 1_700_000_000;
-
+/** A server whose clock is an hour behind, or this machine's is an hour ahead. */
 function expiring(seconds: number) {
-  let expiresAt = START;
   return (command: ReceivedCommand, connection: FakeConnection): Answer => {
     const answer = succeed(command, connection);
     if (command.action !== "connect" && command.action !== "refresh") return answer;
-    return { ...answer, expiresAt: (expiresAt += seconds) };
+    const expiresAt = Math.floor(Date.now() / 1000) - 3600 + seconds;
+    return { ...answer, expiresAt, expiresInMs: seconds * 1000 };
   };
 }
 
@@ -91,6 +89,27 @@ describe("a token", () => {
     await connected(setup);
   });
 
+  it("whose time has not come is shown again, or another is, no sooner than the server says", async () => {
+    let refusals = 2;
+    const { token, given } = tokens();
+    const setup = await setUp(
+      { token },
+      {
+        respond: (command, connection) =>
+          refusals-- > 0
+            ? { code: "token_not_active", message: "nbf", temporary: true, retryAfterMs: 3000 }
+            : succeed(command, connection),
+      },
+    );
+    await until(() => setup.client.state === "waiting");
+    setup.clock.advance(4000);
+    await until(() => retriesOf(setup.changes).length === 2);
+    setup.clock.advance(5000);
+    await connected(setup);
+    expect(retriesOf(setup.changes)).toEqual([4000, 5000]);
+    expect(given).toEqual(["token1", "token2", "token3"]);
+  });
+
   it("that ran out on an open connection is replaced by a fresh one, where one can be had", async () => {
     const renewable = await setUp({ token: tokens().token });
     await connected(renewable);
@@ -153,8 +172,7 @@ describe("refreshing a token", () => {
     await until(() => setup.server.last.actions("refresh").length === 1);
     expect(setup.server.last.actions("refresh")[0]).toMatchObject({ token: "token2" });
     await setup.client.ping();
-    // The new one runs out at 200 s; 110 s are left of it.
-    setup.clock.advance(98_999);
+    setup.clock.advance(89_999);
     await setup.client.ping();
     expect(setup.server.last.actions("refresh")).toHaveLength(1);
     setup.clock.advance(1);
@@ -172,15 +190,34 @@ describe("refreshing a token", () => {
     await until(() => setup.server.last.actions("refresh").length === 1);
   });
 
-  it("does not happen where this machine's clock cannot be right, nor for a string", async () => {
-    const wrongClock = await setUp({ token: tokens().token }, { welcome: patient, respond: expiring(-100) });
-    const fixed = await setUp({ token: "abc" }, { welcome: patient, respond: expiring(100) });
-    for (const setup of [wrongClock, fixed]) {
-      await connected(setup);
-      setup.clock.advance(120_000);
-      await setup.client.ping();
-      expect(setup.server.last.actions("refresh")).toEqual([]);
-    }
+  it("does not happen for a string", async () => {
+    const setup = await setUp({ token: "abc" }, { welcome: patient, respond: expiring(100) });
+    await connected(setup);
+    setup.clock.advance(120_000);
+    await setup.client.ping();
+    expect(setup.server.last.actions("refresh")).toEqual([]);
+  });
+
+  it("is tried again where the callback gave a token that had expired", async () => {
+    const answers = expiring(100);
+    const setup = await setUp(
+      { token: tokens().token },
+      {
+        welcome: patient,
+        respond: (command, connection) =>
+          command["token"] === "token2"
+            ? { code: "token_expired", message: "cached", temporary: false }
+            : answers(command, connection),
+      },
+    );
+    await connected(setup);
+    setup.clock.advance(90_000);
+    await until(() => setup.errors.length === 1);
+    setup.clock.advance(5_000);
+    await until(() => setup.server.last.actions("refresh").length === 2);
+    expect(setup.server.last.actions("refresh")[1]).toMatchObject({ token: "token3" });
+    await setup.client.ping();
+    expect(setup.errors).toHaveLength(1);
   });
 
   it("is tried again after a temporary failure, of the callback or the server", async () => {

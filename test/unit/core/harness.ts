@@ -283,6 +283,7 @@ export function authorizer(fields: Partial<Authorizer> = {}): Authorizer {
   return {
     required: false,
     anonymous: ANONYMOUS,
+    clockToleranceSeconds: 0,
     authenticate: () => Promise.resolve(identity()),
     permit: (known) => known,
     ...fields,
