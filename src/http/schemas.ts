@@ -5,13 +5,13 @@
  */
 
 import { z } from "zod";
-import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
+import { CHANNEL_NAME_MAX, isChannelName } from "../protocol/channel-name.js";
+import { USER_ID_MAX, USER_ID_PATTERN, userIdProblem } from "../protocol/user-id.js";
 import { API_ERROR_CODES } from "./problem.js";
 
 export const PUBLICATIONS_MAX = 1000;
 export const CHANNELS_LIMIT_MAX = 1000;
 const CHANNELS_LIMIT_DEFAULT = 100;
-const USER_CHARACTERS_MAX = 128;
 const EVENT_CHARACTERS_MAX = 200;
 const TAGS_MAX = 16;
 const TAG_CHARACTERS_MAX = 128;
@@ -26,23 +26,32 @@ const PATTERNS_MAX = 1000;
 /** A close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
 const REASON_BYTES_MAX = 123;
 
-/** As checkChannelName, which makes the errors; a test holds the two to each other. */
+/** For the document: isChannelName is what decides. */
+const CHANNEL_NAME_PATTERN = `^(?!#user:)[!#-[\\]-~]+$|^#user:${USER_ID_PATTERN}$`;
+
+/** check.ts tells the error of checkChannelName. */
 export const channelName = z
   .string()
-  .min(1)
-  .max(CHANNEL_NAME_MAX)
-  .regex(/^[!#-[\]-~]+$/)
+  .refine(isChannelName)
   .meta({
-    description: "Channel name: printable ASCII without space, quote and backslash.",
+    description:
+      "Channel name: printable ASCII without space, quote and backslash, or `#user:` before any user id.",
     examples: ["room"],
+    minLength: 1,
+    maxLength: CHANNEL_NAME_MAX,
+    pattern: CHANNEL_NAME_PATTERN,
   });
 
 export const userId = z
   .string()
-  .min(1)
-  .max(USER_CHARACTERS_MAX)
-  .regex(/^[^\p{Cc}\p{Zl}\p{Zp}]+$/u, { error: "must not hold control characters" })
-  .meta({ description: "User id: the `sub` claim of the user's tokens.", examples: ["42"] });
+  .refine((id) => userIdProblem(id) === undefined, { error: ({ input }) => userIdProblem(input as string) })
+  .meta({
+    description: "User id: the `sub` claim of the user's tokens. Percent-encoded in paths.",
+    examples: ["42"],
+    minLength: 1,
+    maxLength: USER_ID_MAX,
+    pattern: `^${USER_ID_PATTERN}$`,
+  });
 
 const pattern = z
   .string()

@@ -1,16 +1,18 @@
 /**
  * The channel grammar: 1 to 255 characters from a set that admits Pusher's
  * (`A-Za-z0-9_-=@,.;`) and Centrifugo's (printable ASCII with `:`, `#`, `$`,
- * `/`, `*`, `&` ...) names. A leading `#` marks the server's own channels.
+ * `/`, `*`, `&` ...) names. A leading `#` marks the server's own channels; of those, `#user:` goes before any user id.
  */
 
 import { StarlingError, quote } from "./errors.js";
+import { userIdProblem } from "./user-id.js";
 
 export const CHANNEL_NAME_MAX = 255;
 
-/** Printable ASCII but for space, `"` and `\`: a name never needs escaping in JSON. */
+/** Printable ASCII but for space, `"` and `\`. */
 const CHANNEL_NAME = /^[!#-[\]-~]+$/;
 const OUTSIDE = /[^!#-[\]-~]/;
+const USER_CHANNEL = "#user:";
 
 /** @throws StarlingError bad_channel, saying what is wrong and where */
 export function checkChannelName(name: unknown): asserts name is string {
@@ -18,6 +20,12 @@ export function checkChannelName(name: unknown): asserts name is string {
     const problem =
       name === undefined ? '"channel" is missing' : `"channel" must be a string, not ${quote(name)}`;
     throw new StarlingError("bad_request", problem);
+  }
+  const user = userOfChannel(name);
+  if (user !== undefined) {
+    const problem = userIdProblem(user);
+    if (problem === undefined) return;
+    throw new StarlingError("bad_channel", `the user id in channel ${quote(name)} ${problem}`);
   }
   if (name.length > 0 && name.length <= CHANNEL_NAME_MAX && CHANNEL_NAME.test(name)) return;
   if (name.length === 0) throw new StarlingError("bad_channel", "channel name is empty");
@@ -35,12 +43,19 @@ export function checkChannelName(name: unknown): asserts name is string {
   );
 }
 
+export function isChannelName(name: string): boolean {
+  try {
+    checkChannelName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Channels that only the server may publish to and subscribe connections to. */
 export function isServerChannel(name: string): boolean {
   return name.charCodeAt(0) === 35;
 }
-
-const USER_CHANNEL = "#user:";
 
 /** The user whose connections `#user:42` reaches, or undefined for any other channel. */
 export function userOfChannel(name: string): string | undefined {

@@ -238,8 +238,7 @@ const tails = new Map<string, Tail>();
 const TAILS_KEPT = 4_096;
 
 function head(channel: string): Uint8Array {
-  // The channel grammar admits nothing that JSON escapes.
-  return ownBytes(`{"type":"message","channel":"${channel}",${CONTENT_KEY}`);
+  return ownBytes(`{"type":"message","channel":${JSON.stringify(channel)},${CONTENT_KEY}`);
 }
 
 function encodePublication(head: Uint8Array, publication: Publication): Uint8Array {

@@ -59,12 +59,12 @@ const OVERHEAD_BYTES = 32;
 /** At least what the publication takes in an envelope: three bytes of UTF-8 a character. */
 export function sizeOf(request: PublishRequest): number {
   const { payload, key, from, event, tags, exclude, messageId } = request;
-  let characters = (event?.length ?? 0) + (exclude?.length ?? 0) + (messageId?.length ?? 0);
+  let characters = key.length + (event?.length ?? 0) + (exclude?.length ?? 0) + (messageId?.length ?? 0);
   if (from !== undefined) characters += from.connection.length + (from.user?.length ?? 0);
   if (tags !== undefined) {
     for (const name in tags) characters += name.length + tags[name]!.length + 2;
   }
-  return payload.bytes.length + key.length + characters * 3 + OVERHEAD_BYTES;
+  return payload.bytes.length + characters * 3 + OVERHEAD_BYTES;
 }
 
 const writer = new FrameWriter();

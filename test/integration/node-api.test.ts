@@ -81,6 +81,43 @@ describe("publishing by the API", () => {
       expect(client.frames.filter(({ type }) => type === "message")).toEqual([]);
     }
   });
+
+  it.each(["José", "Jose\u0301", "a b", "用户1", '"q" \\ {x}', "😀/%2F?#", "x".repeat(128), "é".repeat(128)])(
+    "knows the user %j by one name: in tokens, channels, paths, on every node and codec",
+    async (user) => {
+      const [here, there] = await pair(WITH_KEY);
+      const clients = [await known(here, user), await known(there, user, MSGPACK)];
+      const others = [await known(here, "José 2"), await known(there, "Jose")];
+      const channel = `#user:${user}`;
+      expect((await here.post("/v1/publish", { channel, content: "hi" })).body).toEqual({ channel });
+      for (const client of clients) {
+        expect(await client.next("message")).toEqual({ type: "message", channel, content: "hi" });
+      }
+      for (const client of others) {
+        await client.do("ping");
+        expect(client.frames.filter(({ type }) => type === "message")).toEqual([]);
+      }
+      const path = `/v1/users/${encodeURIComponent(user)}`;
+      const { body } = await here.get<{ connections: { userId: string }[] }>(`${path}/connections`);
+      expect(body.connections.map(({ userId }) => userId)).toEqual([user, user]);
+      await here.post(`${path}/disconnect`);
+      for (const client of clients) expect(await client.closed()).toMatchObject({ code: 4502 });
+    },
+  );
+
+  it("refuses #user: before what is no user id, in the words of the grammar", async () => {
+    const [node] = await pair();
+    for (const [user, problem] of [
+      ["", "is empty"],
+      ["a\n", "has a control character at 1"],
+      ["a\ud800", "has a lone surrogate at 1"],
+      ["x".repeat(129), "has 129 characters, at most 128 are allowed"],
+    ] as const) {
+      const answer = await node.post("/v1/publish", { channel: `#user:${user}`, content: 1 });
+      expect(answer).toMatchObject({ status: 400, body: { error: { code: "bad_channel" } } });
+      expect((answer.body as { error: { message: string } }).error.message).toContain(problem);
+    }
+  });
 });
 
 describe("asking the API", () => {

@@ -33,9 +33,9 @@ it("a line that an application publishes to the ingest channel is delivered on e
 it("a line to #user: reaches that user", async () => {
   const nodes = await startFleet(2, redis, { ingestChannel: "chat:users", jwtSecret: JWT_SECRET });
   const clients = await Promise.all(nodes.map((node) => node.client()));
-  for (const client of clients) await client.do("connect", { token: await token({ sub: "42" }) });
-  await redis.client().publish("chat:users", '{"channel":"#user:42","message":"hi"}');
-  for (const client of clients) expect(await client.contents("#user:42", 1)).toEqual(["hi"]);
+  for (const client of clients) await client.do("connect", { token: await token({ sub: "José 2" }) });
+  await redis.client().publish("chat:users", '{"channel":"#user:José 2","message":"hi"}');
+  for (const client of clients) expect(await client.contents("#user:José 2", 1)).toEqual(["hi"]);
 });
 
 it("a line that cannot be read is skipped and counted, and those after it are delivered", async () => {

@@ -175,7 +175,11 @@ describe("POST /v1/publish", () => {
   });
 
   it("has the same grammar for channels as the sockets", () => {
-    const name = fc.oneof(fc.string({ unit: "binary-ascii", maxLength: 3 }), fc.string({ maxLength: 300 }));
+    const name = fc.oneof(
+      fc.string({ unit: "binary-ascii", maxLength: 3 }),
+      fc.string({ maxLength: 300 }),
+      fc.string({ unit: "binary", maxLength: 140 }).map((user) => `#user:${user}`),
+    );
     fc.assert(
       fc.property(name, (candidate) => {
         let allowed = true;
