@@ -6,6 +6,7 @@
 
 import { z } from "zod";
 import { CHANNEL_NAME_MAX, isChannelName } from "../protocol/channel-name.js";
+import { loneSurrogateAt } from "../protocol/surrogates.js";
 import { USER_ID_MAX, USER_ID_PATTERN, userIdProblem } from "../protocol/user-id.js";
 import { API_ERROR_CODES } from "./problem.js";
 
@@ -25,6 +26,11 @@ const CONNECTION_CHARACTERS_MAX = 128;
 const PATTERNS_MAX = 1000;
 /** A close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
 const REASON_BYTES_MAX = 123;
+
+/** Text that every encoding carries unchanged. */
+const wellFormed = z.string().refine((text) => loneSurrogateAt(text) === -1, {
+  error: ({ input }) => `has a lone surrogate at ${loneSurrogateAt(input as string)}: it has no UTF-8`,
+});
 
 /** For the document: isChannelName is what decides. */
 const CHANNEL_NAME_PATTERN = `^(?!#user:)[!#-[\\]-~]+$|^#user:${USER_ID_PATTERN}$`;
@@ -71,16 +77,16 @@ export const publication = z
       .base64({ error: "must be padded base64 (A-Z a-z 0-9 + /)" })
       .optional()
       .meta({ description: "Bytes, for binary content." }),
-    event: z.string().max(EVENT_CHARACTERS_MAX).optional().meta({ description: "An event name, as it is." }),
+    event: wellFormed.max(EVENT_CHARACTERS_MAX).optional().meta({ description: "An event name, as it is." }),
     tags: z
-      .record(z.string().max(TAG_CHARACTERS_MAX), z.string().max(TAG_CHARACTERS_MAX))
+      .record(wellFormed.max(TAG_CHARACTERS_MAX), wellFormed.max(TAG_CHARACTERS_MAX))
       .refine((tags) => Object.keys(tags).length <= TAGS_MAX, { error: `has more than ${TAGS_MAX} entries` })
       .optional()
       .meta({ maxProperties: TAGS_MAX, description: "Strings that travel beside the content." }),
-    exclude: z.string().min(1).max(CONNECTION_CHARACTERS_MAX).optional().meta({
+    exclude: wellFormed.min(1).max(CONNECTION_CHARACTERS_MAX).optional().meta({
       description: "Id of a connection that is not to receive it. Refused where the channel keeps history.",
     }),
-    messageId: z.string().min(1).max(MESSAGE_ID_CHARACTERS_MAX).optional().meta({
+    messageId: wellFormed.min(1).max(MESSAGE_ID_CHARACTERS_MAX).optional().meta({
       description:
         "Where the channel keeps history, a repetition with the same id within the window is made once and answered with the first's position.",
     }),
@@ -102,8 +108,7 @@ export const publishManyFrame = publishMany.extend({
 });
 
 export const disconnect = z.strictObject({
-  reason: z
-    .string()
+  reason: wellFormed
     .refine((reason) => Buffer.byteLength(reason) <= REASON_BYTES_MAX, {
       error: `has more than ${REASON_BYTES_MAX} bytes, which is what a close frame carries`,
     })

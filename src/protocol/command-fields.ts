@@ -4,6 +4,7 @@
  */
 
 import { StarlingError, quote } from "./errors.js";
+import { loneSurrogateAt } from "./surrogates.js";
 import {
   ACTIONS,
   Encoding,
@@ -121,12 +122,12 @@ export function readCommand(frame: FieldReader): Command {
       id,
       channel: readString("channel", frame.value(Field.channel), undefined),
       content: readContent(frame),
-      event: readString("event", frame.value(Field.event), EVENT_CHARACTERS_MAX),
+      event: readText("event", frame.value(Field.event), EVENT_CHARACTERS_MAX),
       tags: readTags(frame.value(Field.tags)),
       echo: readBoolean("echo", frame.value(Field.echo)),
       token: readSecret("token", frame.value(Field.token), TOKEN_CHARACTERS_MAX),
       resume: readSecret("resume", frame.value(Field.resume), RESUME_CHARACTERS_MAX),
-      messageId: readString("messageId", frame.value(Field.messageId), ID_CHARACTERS_MAX),
+      messageId: readText("messageId", frame.value(Field.messageId), ID_CHARACTERS_MAX),
       since: readPosition("since", frame.value(Field.since)),
       positions: readPositions(frame.value(Field.positions)),
       limit: readCount("limit", frame.value(Field.limit)),
@@ -166,6 +167,18 @@ function readString(name: FieldName, value: unknown, charactersMax: number | und
   return value;
 }
 
+/** As readString, for text that is not held to a grammar of its own. */
+function readText(name: FieldName, value: unknown, charactersMax: number): string | undefined {
+  const text = readString(name, value, charactersMax);
+  if (text !== undefined) checkSurrogates(`"${name}"`, text);
+  return text;
+}
+
+function checkSurrogates(what: string, text: string): void {
+  const lone = loneSurrogateAt(text);
+  if (lone !== -1) throw bad(`${what} has a lone surrogate at ${lone}: it has no UTF-8`);
+}
+
 /** As readString, but an error never shows the value, whatever its type. */
 function readSecret(name: FieldName, value: unknown, charactersMax: number): string | undefined {
   if (value === undefined) return undefined;
@@ -199,6 +212,8 @@ function readTags(value: unknown): Tags | undefined {
     if (key.length > TAG_CHARACTERS_MAX || tag.length > TAG_CHARACTERS_MAX) {
       throw bad(`tag ${quote(key)} is longer than ${TAG_CHARACTERS_MAX} characters`);
     }
+    checkSurrogates(`the name of tag ${quote(key)}`, key);
+    checkSurrogates(`tag ${quote(key)}`, tag);
   }
   return value as Tags;
 }

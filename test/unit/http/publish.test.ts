@@ -205,6 +205,11 @@ describe("POST /v1/publish", () => {
       [{ event: "e".repeat(201) }, false],
       [{ tags: tags(17, 2) }, false],
       [{ tags: tags(1, 129) }, false],
+      [{ event: "😀", tags: { "😀": "😀" } }, true],
+      [{ event: "\ud83d" }, false],
+      [{ tags: { k: "\ude00" } }, false],
+      [{ tags: { "\ude00": "v" } }, false],
+      [{ messageId: "a\ude00" }, false],
     ] as const) {
       const body = { channel: "r", content: 1, ...fields };
       expect((await call("POST", "/v1/publish", { body })).status === 200).toBe(allowed);

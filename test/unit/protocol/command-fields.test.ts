@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CommandError } from "../../../src/protocol/command-fields.js";
 import { CODECS } from "../../../src/protocol/codecs.js";
 import type { Codec } from "../../../src/protocol/codec.js";
+import { jsonCodec } from "../../../src/protocol/json-codec.js";
 import { ACTIONS } from "../../../src/protocol/messages.js";
 import { pack } from "../../../src/protocol/transcode.js";
 
@@ -149,4 +150,17 @@ describe.each(CODECS.map((codec) => [codec.name, codec] as const))("a command's 
       }
     }
   });
+});
+
+it.each<[fields: object, message: string]>([
+  [{ event: "a\ud800" }, '"event" has a lone surrogate at 1: it has no UTF-8'],
+  [{ messageId: "\udc00" }, '"messageId" has a lone surrogate at 0: it has no UTF-8'],
+  [{ tags: { k: "\ud83d" } }, 'tag "k" has a lone surrogate at 0: it has no UTF-8'],
+  [
+    { tags: { "\ude00\ud83d": "v" } },
+    'the name of tag "\\ude00\\ud83d" has a lone surrogate at 0: it has no UTF-8',
+  ],
+])("a lone surrogate, which JSON can write and UTF-8 cannot, is refused in %j", (fields, message) => {
+  const frame = frameOf(jsonCodec, { action: "send", channel: "a", content: 1, ...fields });
+  expect(() => jsonCodec.decode(frame)).toThrow(message);
 });
