@@ -2,8 +2,9 @@ import { Backoff } from "./backoff.js";
 import type { Action } from "../protocol/messages.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
+import { contentOf } from "./content.js";
 import { Emitter } from "./emitter.js";
-import { StarlingError } from "./error.js";
+import { StarlingError, messageOf } from "./error.js";
 import { errorOf, type Frame, type OutgoingCommand } from "./frames.js";
 import { randomId } from "./message-id.js";
 import { resolveOptions, type ResolvedOptions } from "./options.js";
@@ -108,7 +109,8 @@ export class Client<Channels extends object = Record<string, unknown>> {
   /**
    * Resolves once the server has taken the message. Offline it waits in the queue,
    * if there is room. Never sent twice; who repeats it gives the error's `messageId`.
-   * @param content what JSON can say, or bytes as a Uint8Array
+   * @param content what JSON can say, or bytes: an ArrayBuffer or any view of one, which arrives as a Uint8Array.
+   *   What would arrive as something else (a Map, NaN, bytes inside an object ...) is a bad_request
    * @throws StarlingError unavailable: it was not sent. unknown: the connection
    *   broke before the answer, so it may have been. timeout: see `sent`. Others: the server's.
    */
@@ -118,11 +120,16 @@ export class Client<Channels extends object = Record<string, unknown>> {
     options: PublishOptions = {},
   ): Promise<Published> {
     const name = `publish to "${channel}"`;
-    if (content === undefined) throw new StarlingError("bad_request", `${name}: the content is undefined`);
     const { timeoutMs = this.#options.timeoutMs, messageId = randomId(), event, tags, echo } = options;
     const fields = given({ event, tags, echo });
-    const command = { action: "send", channel, content, messageId, ...fields } as const;
     try {
+      const command = {
+        action: "send",
+        channel,
+        content: checked(name, content),
+        messageId,
+        ...fields,
+      } as const;
       return { ...positionOf(await this.#request(name, command, timeoutMs)) };
     } catch (error) {
       (error as StarlingError).messageId = messageId;
@@ -234,6 +241,15 @@ export class Client<Channels extends object = Record<string, unknown>> {
 /** Without the fields that are undefined: a codec may write them. */
 function given(fields: object): object {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** @throws StarlingError bad_request */
+function checked(name: string, content: unknown): unknown {
+  try {
+    return contentOf(content);
+  } catch (cause) {
+    throw new StarlingError("bad_request", `${name}: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function closedError(name: string): StarlingError {

@@ -11,6 +11,18 @@ const packr = new Packr({
   int64AsType: "number",
 });
 
+/** An escape in JSON.stringify's text. It writes a surrogate as one only where it is alone. */
+const ESCAPE = /\\(ud...|.)/g;
+
+/**
+ * Through JSON, so that both codecs send the same for undefined, Date and toJSON: msgpackr has extensions for some of
+ * these and the server refuses extensions. A lone surrogate, for which msgpackr writes bytes that are no UTF-8, is U+FFFD.
+ */
+function plainOf(value: unknown): object {
+  const text = JSON.stringify(value).replace(ESCAPE, (escape) => (escape.length > 2 ? "\ufffd" : escape));
+  return JSON.parse(text) as object;
+}
+
 /** A plain view: in Node msgpackr hands out Buffers, whose methods differ from Uint8Array's. */
 function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -29,10 +41,8 @@ export const msgpack: ClientCodec = {
   subprotocol: "starling.v1.msgpack",
   encode(command) {
     const { content, ...rest } = command;
-    if (content instanceof Uint8Array) return pack({ ...rest, content });
-    // Through JSON, so that both codecs send the same for undefined, Date, NaN and toJSON:
-    // msgpackr has extensions for some of these and the server refuses extensions.
-    return pack(JSON.parse(JSON.stringify(command)));
+    if (content instanceof Uint8Array) return pack({ ...plainOf(rest), content });
+    return pack(plainOf(command));
   },
   decode(frame) {
     if (typeof frame === "string") throw new Error("a text frame on a MessagePack connection");
