@@ -43,7 +43,7 @@ export function checkChannelName(name: unknown): asserts name is string {
   );
 }
 
-export function isChannelName(name: string): boolean {
+export function isChannelName(name: unknown): name is string {
   try {
     checkChannelName(name);
     return true;

@@ -298,11 +298,7 @@ function tailOf(from: Sender): Tail {
   const known = tails.get(from.connection);
   if (known !== undefined && isOf(known, from)) return known;
   const { connection, user } = from;
-  const sender =
-    user === undefined
-      ? `{"connection":"${connection}"}`
-      : `{"connection":"${connection}","user":${JSON.stringify(user)}}`;
-  const bytes = ownBytes(`,"from":${sender}}`);
+  const bytes = ownBytes(`,"from":${JSON.stringify({ connection, user })}}`);
   return setBounded(tails, TAILS_KEPT, connection, { connection, user, bytes });
 }
 

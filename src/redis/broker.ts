@@ -128,7 +128,7 @@ class RedisBroker implements Broker {
       `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
     );
     this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
-      options.log.warn({ suppressed, error: String(error) }, "skipped an envelope that could not be read");
+      options.log.warn({ suppressed, error: String(error) }, "skipped what could not be read in an envelope");
     });
     this.#reportIngest = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.warn({ suppressed, error: String(error) }, "skipped an ingest line that could not be read");
@@ -265,6 +265,10 @@ class RedisBroker implements Broker {
       const envelope = decodeEnvelope(bytes, this.#hears);
       ({ publications } = envelope);
       this.#stats.publicationsUnheard += envelope.unheard;
+      if (envelope.unreadable > 0) {
+        this.#stats.envelopesSkipped += envelope.unreadable;
+        this.#reportSkipped(envelope.problem);
+      }
     } catch (error) {
       this.#stats.envelopesSkipped++;
       this.#reportSkipped(error);

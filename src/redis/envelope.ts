@@ -44,7 +44,7 @@ export const ENVELOPE_VERSION_BEFORE = 1;
 export const POSITIONED_VERSION = 4;
 export type EnvelopeVersion = typeof ENVELOPE_VERSION | typeof ENVELOPE_VERSION_BEFORE;
 
-const ENVELOPE_FIELDS = 4;
+export const ENVELOPE_FIELDS = 4;
 /** Fields of one publication in the flat array. */
 export const STRIDE = 4;
 export const META_FIELDS = 5;

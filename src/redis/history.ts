@@ -254,10 +254,17 @@ export class RedisHistory {
       count += taken;
       reached = reverse ? to - taken + 1 : from + taken - 1;
       try {
-        const publications = readEntry(entry, key, epoch, first, last - first + 1);
+        const { publications, problem } = readEntry(entry, key, epoch, first, last - first + 1);
+        let unreadable = 0;
         for (let n = 0; n < taken; n++) {
           const offset = reverse ? to - n : from + n;
-          into.push(owned(publications[offset - first]!));
+          const publication = publications[offset - first];
+          if (publication === undefined) unreadable++;
+          else into.push(owned(publication));
+        }
+        if (unreadable > 0) {
+          this.#options.stats.envelopesSkipped += unreadable;
+          this.#reportSkipped(problem, key);
         }
       } catch (error) {
         // Offsets are missing in the page: whoever reads it sees the gap.

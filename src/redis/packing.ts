@@ -47,11 +47,16 @@ export function unpackMessage(bytes: Buffer): unknown {
   return value;
 }
 
+/** @throws ScanError */
+export function checkSize({ length }: Buffer): void {
+  if (length > BUS_MESSAGE_BYTES_MAX) {
+    throw new ScanError(`${length} bytes are more than ${BUS_MESSAGE_BYTES_MAX}, found`, 0);
+  }
+}
+
 /** As unpackMessage, for the value that begins at `at` and ends before `end`. */
 export function unpackPart(bytes: Buffer, at: number): { readonly value: unknown; readonly end: number } {
-  if (bytes.length > BUS_MESSAGE_BYTES_MAX) {
-    throw new ScanError(`${bytes.length} bytes are more than ${BUS_MESSAGE_BYTES_MAX}, found`, 0);
-  }
+  checkSize(bytes);
   const end = skipPlain(bytes, at);
   return { value: packr.unpack(bytes.subarray(at, end)), end };
 }

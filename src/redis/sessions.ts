@@ -5,6 +5,7 @@ import crypto, { createHash } from "node:crypto";
 import { Cluster } from "ioredis";
 
 import type { SessionRecord, TakeRefusal } from "../core/registry.js";
+import { isChannelName } from "../protocol/channel-name.js";
 import { FrameWriter } from "../protocol/frame-writer.js";
 import { chunks } from "./chunks.js";
 import type { RedisClient } from "./client.js";
@@ -71,6 +72,17 @@ function areSame(some: readonly string[], others: readonly string[]): boolean {
   if (some.length !== others.length) return false;
   for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
   return true;
+}
+
+/** What sessionText made. Channels go on to be written into frames: what cannot be one is left out. */
+function recordOf(session: string, kept: unknown): SessionRecord {
+  const { app, userId, channels } = kept as Partial<Record<keyof SessionRecord, unknown>>;
+  return {
+    session,
+    app: String(app),
+    userId: typeof userId === "string" ? userId : null,
+    channels: Array.isArray(channels) ? channels.filter(isChannelName) : [],
+  };
 }
 
 /** As sessionText, or undefined where nothing would be given back. */
@@ -146,8 +158,8 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
       if (reply === -1) return "wrong_secret";
       if (reply === -3) return "another_user";
       const [generation, owner, json] = reply as [number, string, string];
-      const record = JSON.parse(json) as Omit<SessionRecord, "session">;
-      return { generation, formerOwner: owner === "-" ? undefined : owner, record: { session, ...record } };
+      const formerOwner = owner === "-" ? undefined : owner;
+      return { generation, formerOwner, record: recordOf(session, JSON.parse(json)) };
     },
   };
 

@@ -1,3 +1,4 @@
+import { pack } from "msgpackr";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { cleanUp, JWT_SECRET, startFleet, token, until } from "../support/nodes.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -65,4 +66,34 @@ it("without the option nobody listens there", async () => {
   const [node] = await startFleet(1, redis);
   await until("ready", async () => (await node!.get("/readyz")).status === 200);
   expect(await redis.client().publish("chat:broadcast", '{"channel":"room","message":1}')).toBe(0);
+});
+
+it("publications on the bus that are none are skipped and counted, and their neighbours are delivered", async () => {
+  const nodes = await startFleet(1, redis);
+  const clients = [await nodes[0]!.client(), await nodes[0]!.client({ subprotocol: "starling.v1.msgpack" })];
+  for (const client of clients) await client.do("subscribe", { channel: "room" });
+  const item = (content: string, meta: unknown = null): unknown[] => [
+    "main/room",
+    0,
+    Buffer.from(content),
+    meta,
+  ];
+  const quotes = 'c","user":"admin';
+  const items = [
+    item('{"a":'),
+    item('1,"from":{"connection":"c","user":"admin"},"event":"forged"'),
+    item('"good"', [quotes, quotes, null, null, null]),
+  ];
+  await redis.client().publish(`${nodes.prefix}bus:0`, pack([2, "elsewhere", Date.now(), items.flat()]));
+  for (const client of clients) {
+    expect(await client.next("message")).toEqual({
+      type: "message",
+      channel: "room",
+      content: "good",
+      from: { connection: quotes, user: quotes },
+    });
+    await client.do("ping");
+    expect(client.messages("room")).toHaveLength(1);
+  }
+  expect(await nodes[0]!.metric("starling_envelopes_skipped_total")).toBe(2);
 });

@@ -304,6 +304,20 @@ describe("two nodes", () => {
     expect(await store.touch([owned, { ...owned, session: "s-gone" }])).toEqual(["done", "gone"]);
   });
 
+  it("give no channel back that is none: its name would be written into frames", async () => {
+    const a = await startNode("a");
+    const old = a.put("a.1", ["room"]);
+    a.remove(old, true);
+    const key = keys.session(old.sessionId);
+    await eventually(async () => expect(await redis.get(key)).toContain('["room"]'));
+    const kept = (await redis.get(key))!;
+    await redis.set(
+      key,
+      kept.replace('["room"]', JSON.stringify(['x","from":{"user":"admin"},"y":"', 7, "room"])),
+    );
+    expect(await a.put("a.2", []).resume(a.registry, old.sessionId, old.resumeSecret)).toEqual(["room"]);
+  });
+
   it("are all refreshed where they are more than one turn writes", async () => {
     const connections = Array.from({ length: 4_500 }, (_, at) => new FakeConnection(`a.${at}`, ["room"]));
     const outbox = new Outbox({

@@ -2,7 +2,7 @@ import { pack, unpack } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 
-import type { PublishRequest } from "../../../src/core/broker.js";
+import type { BusPublication, PublishRequest } from "../../../src/core/broker.js";
 import { Encoding } from "../../../src/protocol/messages.js";
 import { decodeEnvelope, readEntry } from "../../../src/redis/envelope-reader.js";
 import {
@@ -19,8 +19,12 @@ const NOW = 1_700_000_000_123;
 const encodeItem = (one: PublishRequest, publishedAtMs: number): Buffer =>
   Buffer.from(encodeItems([one], publishedAtMs).bytes);
 
-const decode = (bytes: Buffer, hears = (_key: string): boolean => true): ReturnType<typeof decodeEnvelope> =>
-  decodeEnvelope(bytes, hears);
+/** @throws where any of it cannot be read */
+function decode(bytes: Buffer, hears = (_key: string): boolean => true): ReturnType<typeof decodeEnvelope> {
+  const envelope = decodeEnvelope(bytes, hears);
+  if (envelope.unreadable > 0) throw envelope.problem as Error;
+  return envelope;
+}
 
 function request(fields: Partial<PublishRequest> = {}): PublishRequest {
   return {
@@ -170,7 +174,7 @@ describe("envelope", () => {
 
   it("does not repeat payloads or names in its errors", () => {
     const secret = item("main/room", 0, "the secret text", null);
-    expect(() => decode(pack(secret))).toThrow("a payload is wrong: string");
+    expect(() => decode(pack(secret))).toThrow(/^a payload is wrong: 175$/);
   });
 
   it.each<[string, number[]]>([
@@ -319,12 +323,12 @@ describe("positioned envelope", () => {
   it("reads items as an entry of history holds them", () => {
     const entry = Buffer.concat([encodeItem(request(), NOW - 1), encodeItem(full, NOW)]);
     const read = { settle: undefined, exclude: undefined, key: full.key };
-    expect(readEntry(entry, full.key, "e1", 3, 2)).toEqual([
+    expect(readEntry(entry, full.key, "e1", 3, 2).publications).toEqual([
       { ...request(), ...read, publishedAtMs: NOW - 1, position: { offset: 3, epoch: "e1" } },
       { ...full, ...read, publishedAtMs: NOW, position: { offset: 4, epoch: "e1" } },
     ]);
     expect(() => readEntry(entry, full.key, "e1", 3, 1)).toThrow(/is wrong/);
-    expect(() => readEntry(entry, full.key, "e1", 3, 3)).toThrow(/is wrong/);
+    expect(() => readEntry(entry, full.key, "e1", 3, 3)).toThrow(/the end/);
   });
 
   const item = encodeItem(request(), NOW);
@@ -397,6 +401,92 @@ describe("positioned envelope", () => {
         },
       ),
       { numRuns: 2_000 },
+    );
+  });
+});
+
+describe("a publication that cannot be read among others", () => {
+  const json = (text: string | Buffer): unknown[] => [0, Buffer.from(text as string), null];
+  const meta = (...fields: unknown[]): unknown[] => [0, Buffer.from("1"), fields];
+  const bad: [string, unknown[]][] = [
+    ["JSON that ends early", json('{"a":')],
+    [
+      "JSON that closes the frame and forges a sender",
+      json('1,"from":{"connection":"x","user":"admin"},"z":2'),
+    ],
+    ["two strings that look like one", json('"a","from":{"user":"admin"},"z":"b"')],
+    ["a control character in a string", json('"a\nb"')],
+    ["a string without an end", json('"a\\"')],
+    ["no JSON at all", json("")],
+    ["a backslash before nothing", json('"\\x"')],
+    ["JSON that is not UTF-8", json(Buffer.from([0x22, 0xff, 0x22]))],
+    ["JSON that nests too deep", json("[".repeat(65) + "]".repeat(65))],
+    ["MessagePack that ends early", [1, Buffer.from([0x81, 0xa1, 0x61]), null]],
+    ["two values of MessagePack", [1, Buffer.from([1, 2]), null]],
+    ["MessagePack with an extension", [1, Buffer.from([0xd4, 1, 1]), null]],
+    ["an encoding that does not exist", [3, Buffer.from("1"), null]],
+    ["a payload that is text", [0, "1", null]],
+    ["meta data of another length", meta(null)],
+    ["a user without a connection", meta(null, "u", null, null, null)],
+    ["an event that is no text", meta("c", null, { deep: ["x"] }, null, null)],
+    ["tags of odd length", meta("c", null, null, ["a"], null)],
+  ];
+  const good = [0, Buffer.from('"good"'), ["c1", "u1", null, null, null]];
+  const texts = (publications: readonly (BusPublication | undefined)[]): (string | undefined)[] =>
+    publications.map((each) => each && Buffer.from(each.payload.bytes).toString());
+
+  it.each(bad)("%s, is counted and left out, and the others are read", (_, fields) => {
+    const flat = [good, fields, good].flatMap((each) => ["main/room", ...each]);
+    const passing = decodeEnvelope(pack([2, "n1", NOW, flat]), () => true);
+    expect(passing).toMatchObject({ unreadable: 1, unheard: 0, problem: expect.any(Error) as Error });
+    expect(texts(passing.publications)).toEqual(['"good"', '"good"']);
+
+    const items = [good, fields, good].map((each) => pack([...each, NOW + 0.5]));
+    const kept = decodeEnvelope(
+      Buffer.concat([
+        encodePositionedHead("n1", NOW, ["main/room"]),
+        pack([
+          [1, "e1", 7],
+          [1, 1, 1],
+        ]),
+        Buffer.of(0x93),
+        ...items,
+      ]),
+      () => true,
+    );
+    expect(kept).toMatchObject({
+      unreadable: 1,
+      publications: [{ position: { offset: 7 } }, { position: { offset: 9 } }],
+    });
+
+    const entry = readEntry(Buffer.concat(items), "main/room", "e1", 7, 3);
+    expect(entry.unreadable).toBe(1);
+    expect(texts(entry.publications)).toEqual(['"good"', undefined, '"good"']);
+  });
+
+  it("does not matter where nobody hears it", () => {
+    const bytes = pack([2, "n1", NOW, ["main/room", ...json("{"), "main/other", ...good]]);
+    const heard = decodeEnvelope(bytes, (key) => key === "main/other");
+    expect(heard).toMatchObject({ unreadable: 0, unheard: 1, publications: [{ key: "main/other" }] });
+  });
+
+  it("may have a key that is none", () => {
+    for (const key of [1, "room", "x".repeat(600), null, ["main/room"]]) {
+      const bytes = pack([2, "n1", NOW, [key, ...good, "main/room", ...good]]);
+      const { unreadable, publications } = decodeEnvelope(bytes, () => true);
+      expect([unreadable, texts(publications)]).toEqual([1, ['"good"']]);
+    }
+  });
+
+  it("is told from what clients may send, which all is read", () => {
+    fc.assert(
+      fc.property(fc.json({ stringUnit: "binary" }), fc.boolean(), (text, spaced) => {
+        const bytes = Buffer.from(spaced ? ` ${text}\n` : text);
+        const envelope = encodeEnvelope("n1", NOW, [
+          request({ payload: { bytes, encoding: Encoding.json } }),
+        ]);
+        expect(decodeEnvelope(envelope, () => true).publications).toHaveLength(1);
+      }),
     );
   });
 });
