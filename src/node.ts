@@ -36,7 +36,8 @@ import { createRedisRegistry } from "./redis/registry.js";
 import { waitForRedis } from "./redis/start-wait.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
-import { listenHttp, listenWebSocket, type HttpListener } from "./transport/uws.js";
+import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
+import { listenWebSocket } from "./transport/uws.js";
 
 export interface StarlingNode {
   readonly id: string;
@@ -56,8 +57,10 @@ export interface StarlingNode {
 export interface WorkerOptions {
   /** From 1. */
   readonly number: number;
-  /** Of the clients: the API's is shared always. */
+  /** Of the clients. */
   readonly sharePort: boolean;
+  /** Those of the API's port, which is listened on elsewhere. */
+  readonly apiConnections: ConnectionSource;
   /** In the Prometheus text format, each with its own number as label. */
   metricsOfOthers(): Promise<readonly string[]>;
 }
@@ -152,6 +155,8 @@ export async function startNode(
     apiKeys: config.apiKeys,
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
+    maxBodyBytes: MAX_API_BODY_BYTES,
+    errors: stats.apiErrors,
     version,
     log,
   });
@@ -163,9 +168,10 @@ export async function startNode(
     const opened = await listenHttp({
       host: config.apiHost,
       port: config.apiPort,
-      sharePort: worker !== undefined,
-      handler: api,
-      maxBodyBytes: MAX_API_BODY_BYTES,
+      connections: worker?.apiConnections,
+      service: api,
+      keepAliveMs: config.apiKeepAliveMs,
+      maxBodiesBytes: MAX_API_BODIES_BYTES,
       maxSockets: sockets.api,
       refused: () => stats.reject("api_sockets_full"),
     });
@@ -217,7 +223,7 @@ export async function startNode(
       // Sockets are closed with a code before the listener would cut them.
       await edge.stop();
       listener.close();
-      apiListener?.close();
+      await apiListener?.close();
       metrics.close();
     });
     return {
@@ -243,6 +249,8 @@ export async function startNode(
 
 /** publish-many takes many publications of the largest size, but not without bound. */
 const MAX_API_BODY_BYTES = 8 * 1024 * 1024;
+/** Of all requests that are under way: beyond it they are answered 503. */
+const MAX_API_BODIES_BYTES = 64 * 1024 * 1024;
 
 interface Shared {
   readonly broker: Broker;

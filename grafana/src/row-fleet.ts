@@ -114,7 +114,7 @@ export function lifeCycle(): Builder<Panel>[] {
       runbooks: ["StarlingUpgradesRefused"],
     }),
     graphPanel({
-      title: "Commands refused, by error code",
+      title: "Commands and API requests refused, by error code",
       description:
         "unavailable, unknown, overloaded and internal are ours; the others are a client's mistake, or its limit.",
       unit: units.CountsPerSecond,
@@ -125,6 +125,7 @@ export function lifeCycle(): Builder<Panel>[] {
           expr: `${sum(rate(own("starling_rejects_total", `reason!~"${UPGRADE_REASONS}"`)), "reason")} > 0`,
           legend: "{{reason}}",
         },
+        { expr: `${sum(rate(own("starling_api_errors_total")), "code")} > 0`, legend: "API: {{code}}" },
       ],
       runbooks: ["StarlingPublicationsFailing"],
     }),

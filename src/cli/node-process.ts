@@ -1,6 +1,7 @@
 /** A node in a child process: one of `starling cluster`, or a worker of `starling serve`. */
 
 import { spawn } from "node:child_process";
+import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { Config } from "../config/options.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
@@ -15,7 +16,8 @@ export interface NodeProcess {
   /** Asks it to drain; kills it after `killAfterMs`. */
   stop(killAfterMs: number): Promise<void>;
   kill(): void;
-  send(message: ToWorker): void;
+  /** @param socket  goes over to it */
+  send(message: ToWorker, socket?: Socket): void;
 }
 
 /** Longer than a drain, so that only a node that hangs is killed. */
@@ -90,9 +92,10 @@ export function startNodeProcess(
       clearTimeout(timer);
     },
     kill,
-    send(message) {
+    send(message, socket) {
       // One that is ending hears nothing any more, and its end is told.
-      if (child.connected) child.send(message, () => undefined);
+      if (child.connected) child.send(message, socket, () => undefined);
+      else socket?.destroy();
     },
   };
 }

@@ -57,6 +57,7 @@ export async function serveCommand({
             number: Number(worker),
             sharePort: !config.portPerWorker,
             metricsOfOthers: () => link.metricsOfOthers(),
+            apiConnections: (take) => link.apiConnections(take),
           },
         }),
     });

@@ -11,5 +11,7 @@ export type FromWorker =
   | { readonly kind: "metrics"; readonly id: number; readonly text: string };
 
 export type ToWorker =
+  /** Comes with a connection to the API's port. */
+  | { readonly kind: "connection" }
   | { readonly kind: "report"; readonly id: number }
   | { readonly kind: "answer"; readonly id: number; readonly texts: readonly string[] };

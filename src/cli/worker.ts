@@ -1,5 +1,6 @@
 /** A worker's side of `starling serve --workers`: what it tells the process that started it. */
 
+import type { Socket } from "node:net";
 import type { StarlingNode } from "../node.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
@@ -9,6 +10,8 @@ const ANSWER_TIMEOUT_MS = 2000;
 export interface WorkerLink {
   /** Metrics of the other workers; without those that did not answer in time. */
   metricsOfOthers(): Promise<readonly string[]>;
+  /** Calls `take` for each connection to the API's port that is this worker's. */
+  apiConnections(take: (socket: Socket) => void): void;
   ready(node: StarlingNode, urls: Urls): void;
 }
 
@@ -21,7 +24,13 @@ export function linkWorker(): WorkerLink {
     // A parent that is gone ends this process by "disconnect".
     if (process.connected) process.send?.(message);
   };
-  process.on("message", (message: ToWorker) => {
+  let takeConnection = (socket: Socket): unknown => socket.destroy();
+  process.on("message", (message: ToWorker, socket?: Socket) => {
+    if (message.kind === "connection") {
+      // It may have ended on the way.
+      if (socket !== undefined) takeConnection(socket);
+      return;
+    }
     if (message.kind === "answer") {
       waiting.get(message.id)?.(message.texts);
       return;
@@ -44,6 +53,9 @@ export function linkWorker(): WorkerLink {
       clearTimeout(timer);
       waiting.delete(id);
       return texts;
+    },
+    apiConnections(take) {
+      takeConnection = take;
     },
     ready(node, urls) {
       ownMetrics = () => node.metrics();

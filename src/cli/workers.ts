@@ -1,6 +1,6 @@
 /** `starling serve --workers N`: several nodes of a fleet on one machine, one process each. */
 
-import { createServer, type AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Server } from "node:net";
 import type { LoadedConfig } from "../config/load.js";
 import { envName } from "../config/options.js";
 import type { Log } from "../core/log.js";
@@ -37,11 +37,11 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
   const { config } = loaded;
   const { port, apiPort, portPerWorker } = config;
   const sharedPort = portPerWorker ? undefined : await claimPort(config.host, port);
-  const sharedApiPort = await claimPort(config.apiHost, apiPort);
   const workers: Worker[] = Array.from({ length: config.workers }, (_, index) => ({
     number: index + 1,
     ...{ process: undefined, ready: false, restarts: 0, startedAtMs: 0, restartDelayMs: RESTART_FIRST_MS },
   }));
+  const api = await listenForWorkers(config.apiHost, apiPort, () => workers.filter(({ ready }) => ready));
   let stopping: Promise<void> | undefined;
   let serving = false;
 
@@ -97,7 +97,7 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
         ...environmentOf(loaded, flags),
         [envName("nodeId")]: id,
         [envName("port")]: String(sharedPort ?? (port === 0 ? 0 : port + worker.number - 1)),
-        [envName("apiPort")]: String(sharedApiPort),
+        [envName("apiPort")]: String(api.port),
       },
       {
         args: ["--worker", String(worker.number)],
@@ -149,15 +149,39 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
  */
 async function claimPort(host: string, port: number): Promise<number> {
   const server = createServer();
+  const claimed = await listenAlone(server, host, port);
+  await new Promise((resolve) => server.close(resolve));
+  return claimed;
+}
+
+/**
+ * Takes the connections of the API's port and hands them to the workers in turn: before 23.1 Node.js's
+ * own servers cannot share a port by SO_REUSEPORT.
+ */
+async function listenForWorkers(
+  host: string,
+  port: number,
+  ready: () => readonly Worker[],
+): Promise<{ readonly port: number }> {
+  let turn = 0;
+  // Paused: what the client sends is for the worker to read.
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => undefined); // "close" follows
+    const takers = ready();
+    const taker = takers[turn++ % takers.length]?.process;
+    if (taker === undefined) socket.destroy();
+    else taker.send({ kind: "connection" }, socket);
+  });
+  return { port: await listenAlone(server, host, port) };
+}
+
+function listenAlone(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
       const message = `cannot start: cannot listen on ${host}:${port}: ${error.message}`;
       reject(new StartError(message, { cause: error }));
     });
-    server.listen({ host, port, exclusive: true }, () => {
-      const claimed = (server.address() as AddressInfo).port;
-      server.close(() => resolve(claimed));
-    });
+    server.listen({ host, port, exclusive: true }, () => resolve((server.address() as AddressInfo).port));
   });
 }
 

@@ -124,6 +124,15 @@ export const options = {
     description: "port of the server API, health and metrics; 0 takes any free one",
     reason: "a port of its own, so that a proxy for clients never shows the API",
   }),
+  apiKeepAliveMs: option({
+    kind: integer(1000, 3_600_000),
+    group: "Listening",
+    default: 75_000,
+    unit: "ms",
+    description: "how long a connection to the server API may be idle between requests",
+    reason:
+      "longer than the 60 s of common load balancers: a connection that the node ends first is a 502 there",
+  }),
   origins: option({
     kind: list("origins (scheme://host[:port] or scheme://*.host[:port])", wrongOrigin),
     group: "Listening",

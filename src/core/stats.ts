@@ -76,6 +76,8 @@ export class Stats {
   readonly disconnects = new Map<number, number>();
   /** By reason: error codes of answered frames, and why upgrades were refused. */
   readonly rejects = new Map<string, number>();
+  /** Requests of the server API that were refused or failed, by error code. */
+  readonly apiErrors = new Map<string, number>();
   /** In the order of CODECS. */
   readonly codecs: readonly CodecStats[] = CODECS.map(({ name }) => ({
     name,

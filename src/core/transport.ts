@@ -83,22 +83,40 @@ export interface UpgradeAcceptance {
 /** Decides on an upgrade in the same turn: nothing is awaited between a request and its socket. */
 export type UpgradeDecision = (request: UpgradeRequest) => UpgradeAcceptance | UpgradeRefusal;
 
-/** A plain HTTP request as a transport hands it on. */
+/** A plain HTTP request as a transport hands it on: its head is read, its body is not. */
 export interface HttpRequest {
-  /** Upper case. */
+  /** As the client wrote it. */
   readonly method: string;
   /** Without the query. */
   readonly path: string;
   /** Without `?`. */
   readonly query: string;
   header(lowerCaseName: string): string | undefined;
-  readonly body: Uint8Array;
+  /** Whether a body is announced. */
+  readonly hasBody: boolean;
+  /**
+   * The whole body; empty where there is none. Called at most once. Where it is not called the
+   * transport throws the body away, or closes the connection behind the answer.
+   * @throws StarlingError too_large beyond `maxBytes`, overloaded where too many bodies are being read
+   */
+  readBody(maxBytes: number): Promise<Uint8Array>;
 }
 
 export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** For HEAD as for GET: the transport leaves it out. */
   readonly body: string | Uint8Array;
 }
 
 export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
+
+/** What a transport finds wrong with a request before any handler sees it. */
+export type HttpFault = "bad_request" | "headers_too_large" | "request_timeout" | "expectation_failed";
+
+export interface HttpService {
+  /** Never rejects. */
+  readonly handle: HttpHandler;
+  /** The answer to what is no request. */
+  refuse(fault: HttpFault, message: string): HttpResponse;
+}

@@ -1,5 +1,5 @@
 import { silentLog, type Log } from "../core/log.js";
-import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.js";
+import type { HttpRequest, HttpResponse, HttpService } from "../core/transport.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import { suggest } from "../protocol/suggest.js";
 import { createKeyCheck } from "./api-key.js";
@@ -7,8 +7,8 @@ import { check } from "./check.js";
 import { COMMON_HEADERS, jsonResponse } from "./message.js";
 import { buildOpenApi, needsKey } from "./openapi.js";
 import type { NodeOperations } from "./operations.js";
-import { ApiError, errorResponse, isFault } from "./problem.js";
-import { decodeBody, readQuery } from "./request.js";
+import { API_ERROR_CODES, ApiError, errorDetail, errorResponse, isFault } from "./problem.js";
+import { checkMedia, decodeBody, readQuery } from "./request.js";
 import type { Route } from "./route.js";
 import { createRoutes } from "./routes.js";
 
@@ -20,18 +20,25 @@ export interface ApiOptions {
   readonly metricsPublic: boolean;
   /** Of one publication's content, in bytes. */
   readonly maxContentBytes: number;
+  /** Of a request's body. */
+  readonly maxBodyBytes: number;
+  /** Counts the requests that were refused or failed, by error code. */
+  readonly errors?: Map<string, number>;
   /** The package's, for the document. */
   readonly version: string;
   readonly log?: Log;
 }
 
 /**
- * The server API as a function. It never rejects: whatever goes wrong becomes a
- * response. HEAD is answered as GET without the body.
+ * The server API. Whatever goes wrong becomes a response. The key, the path and what the head says of
+ * the body are checked before any of the body is read.
  * @throws Error for an API key that no header could carry
  */
-export function createApi(options: ApiOptions): HttpHandler {
-  const { operations, apiKeys, metricsPublic, maxContentBytes, version, log = silentLog } = options;
+export function createApi(options: ApiOptions): HttpService {
+  const { operations, apiKeys, metricsPublic, maxContentBytes, maxBodyBytes, version } = options;
+  const { errors = new Map<string, number>(), log = silentLog } = options;
+  // A rate over a series that appears with 1 misses the 1.
+  for (const code of API_ERROR_CODES) errors.set(code, errors.get(code) ?? 0);
   const checkKey = createKeyCheck(apiKeys);
   const keyed = apiKeys.length > 0;
 
@@ -62,26 +69,41 @@ export function createApi(options: ApiOptions): HttpHandler {
     const params = route.params && check(route.params, readParams(route, segments), "path");
     // Health and metrics answer whatever a prober adds to their address.
     const query = route.access === "key" ? readQuery(route.query, request.query) : undefined;
-    const json = route.body && decodeBody(request, route.body.optional);
+    let bytes: Uint8Array = NO_BYTES;
+    if (route.body) {
+      checkMedia(request);
+      bytes = await request.readBody(maxBodyBytes);
+    }
+    const json = route.body && decodeBody(bytes, route.body.optional);
     const body = route.body && check(route.body.checked, json, "body");
-    const output = await route.handle({ params, query, body, json, bytes: request.body });
+    const output = await route.handle({ params, query, body, json, bytes });
     if ("json" in output) return jsonResponse(output.status, output.json);
     return { ...output, headers: { ...COMMON_HEADERS, ...output.headers } };
   }
 
-  return async (request) => {
-    let response: HttpResponse;
-    try {
-      response = await answer(request);
-    } catch (error) {
-      if (isFault(error)) {
-        log.error({ err: error, method: request.method, path: request.path }, "server API: a request failed");
+  function refused(error: unknown): HttpResponse {
+    const { code } = errorDetail(error);
+    errors.set(code, errors.get(code)! + 1);
+    return errorResponse(error);
+  }
+
+  return {
+    async handle(request) {
+      try {
+        return await answer(request);
+      } catch (error) {
+        if (isFault(error)) {
+          const { method, path } = request;
+          log.error({ err: error, method, path }, "server API: a request failed");
+        }
+        return refused(error);
       }
-      response = errorResponse(error);
-    }
-    return request.method === "HEAD" ? { ...response, body: "" } : response;
+    },
+    refuse: (fault, message) => refused(new ApiError(fault, message)),
   };
 }
+
+const NO_BYTES: Uint8Array = new Uint8Array();
 
 type Found =
   | { readonly route: Route; readonly segments: readonly string[] }
@@ -91,7 +113,7 @@ function createFinder(routes: readonly Route[]): (request: HttpRequest) => Found
   const templates = routes.map((route) => ({ route, pieces: route.path.split("/") }));
 
   return ({ method, path }) => {
-    const segments = path.split("/");
+    const segments = (path === "*" ? "/" : path).split("/");
     const here = templates.filter(({ pieces }) => matches(pieces, segments)).map(({ route }) => route);
     const wanted = method === "HEAD" ? "GET" : method;
     const route = here.find((candidate) => candidate.method === wanted);

@@ -18,10 +18,10 @@ const ERROR_DESCRIPTIONS: Readonly<Record<number, string>> = {
   403: "Not allowed, or a web page's request to a node without a key.",
   409: "The channel's rules do not have this.",
   413: "The content or the body is too large.",
-  415: "The body is not declared as JSON.",
+  415: "The body is compressed, or not declared as JSON.",
   429: "Too much at once: Retry-After says when to come back.",
   500: "A fault of the node's own: it is logged there.",
-  503: "The bus is away: nothing was sent. Retry-After says when to come back.",
+  503: "The bus is unreachable or the node has no room: nothing was sent. Retry-After says when to come back.",
   504: "It was sent and the answer is missing: it may have happened.",
 };
 
@@ -102,7 +102,7 @@ function errorStatuses(route: Route, guarded: boolean): number[] {
   const statuses = new Set([500, ...route.errors]);
   if (guarded) statuses.add(401);
   if (route.access === "key") statuses.add(400);
-  if (route.method === "POST") for (const status of [403, 413, 415]) statuses.add(status);
+  if (route.method === "POST") for (const status of [403, 413, 415, 503]) statuses.add(status);
   return [...statuses].filter((status) => !(status in route.responses)).sort((a, b) => a - b);
 }
 

@@ -5,7 +5,14 @@ import { ERROR_CODES, StarlingError, type ErrorCode } from "../protocol/errors.j
 import { jsonResponse } from "./message.js";
 
 /** What only HTTP can get wrong. None is temporary. */
-export const HTTP_ERROR_CODES = ["not_found", "method_not_allowed", "unsupported_media_type"] as const;
+export const HTTP_ERROR_CODES = [
+  "not_found",
+  "method_not_allowed",
+  "request_timeout",
+  "unsupported_media_type",
+  "expectation_failed",
+  "headers_too_large",
+] as const;
 export type ApiErrorCode = ErrorCode | (typeof HTTP_ERROR_CODES)[number];
 
 export const API_ERROR_CODES: readonly ApiErrorCode[] = [
@@ -25,13 +32,16 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   not_subscribed: 409,
   channel_limit: 409,
   // Not 400: the request is right, and would be answered after a change of the node's configuration.
   not_enabled: 409,
   too_large: 413,
   unsupported_media_type: 415,
+  expectation_failed: 417,
   rate_limited: 429,
+  headers_too_large: 431,
   internal: 500,
   overloaded: 503,
   unavailable: 503,
@@ -72,7 +82,6 @@ export function errorDetail(error: unknown): ErrorDetail {
   return { code: "internal", message: ERROR_CODES.internal.meaning, temporary: true };
 }
 
-/** Also for the server that reads requests: a body over its limit is `too_large`, and so on. */
 export function errorResponse(error: unknown): HttpResponse {
   const detail = errorDetail(error);
   const status = STATUS[detail.code];

@@ -7,14 +7,18 @@ import { ApiError } from "./problem.js";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The body as JSON.parse makes it.
- * @param optional no body counts as `{}`
- * @throws ApiError unsupported_media_type; StarlingError bad_request
+ * Checks by the head alone that the body, if one is announced, can be read as JSON.
+ * @throws ApiError unsupported_media_type
  */
-export function decodeBody(request: HttpRequest, optional: boolean): unknown {
-  if (request.body.length === 0) {
-    if (optional) return {};
-    throw new StarlingError("bad_request", "the body is empty: a JSON object is expected");
+export function checkMedia(request: HttpRequest): void {
+  if (!request.hasBody) return;
+  const coding = request.header("content-encoding");
+  if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
+    throw new ApiError(
+      "unsupported_media_type",
+      `content-encoding ${quote(coding)} is not supported: send the body uncompressed`,
+      { "accept-encoding": "identity" },
+    );
   }
   const type = request.header("content-type");
   // Browsers send text/plain and forms to anywhere unasked, JSON only where they were allowed to.
@@ -22,9 +26,21 @@ export function decodeBody(request: HttpRequest, optional: boolean): unknown {
     const found = type === undefined ? "it is missing" : `it is ${quote(type)}`;
     throw new ApiError("unsupported_media_type", `content-type must be application/json, ${found}`);
   }
+}
+
+/**
+ * The body as JSON.parse makes it.
+ * @param optional no body counts as `{}`
+ * @throws StarlingError bad_request
+ */
+export function decodeBody(body: Uint8Array, optional: boolean): unknown {
+  if (body.length === 0) {
+    if (optional) return {};
+    throw new StarlingError("bad_request", "the body is empty: a JSON object is expected");
+  }
   let text: string;
   try {
-    text = utf8.decode(request.body);
+    text = utf8.decode(body);
   } catch (cause) {
     throw new StarlingError("bad_request", "the body is not UTF-8", { cause });
   }

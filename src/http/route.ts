@@ -30,7 +30,7 @@ export const named = <T extends z.ZodType>(name: string, schema: T): NamedSchema
 export const BUS_ERRORS = [503, 504] as const;
 
 interface RouteDescription<P extends ObjectSchema, Q extends ObjectSchema, B extends ObjectSchema> {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "OPTIONS";
   /** `{name}` stands for one segment. */
   readonly path: string;
   readonly id: string;

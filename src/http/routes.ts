@@ -213,6 +213,20 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
 
 function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
   const readiness = named("Readiness", schemas.readiness);
+  const readinessRoute = (method: "GET" | "OPTIONS", path: string, id: string, summary: string): Route =>
+    route({
+      ...{ method, path, id, summary },
+      access: "open",
+      responses: {
+        200: { description: "It should.", json: readiness },
+        503: { description: "It should not, for these reasons.", json: readiness },
+      },
+      errors: [],
+      handle() {
+        const { ready, reasons } = operations.ready();
+        return { status: ready ? 200 : 503, json: { ready, reasons } };
+      },
+    });
   return [
     route({
       method: "GET",
@@ -224,22 +238,10 @@ function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
       errors: [],
       handle: () => ({ status: 200, json: { status: "ok" } }),
     }),
-    route({
-      method: "GET",
-      path: "/readyz",
-      id: "getReadiness",
-      summary: "Whether this node should get clients",
-      access: "open",
-      responses: {
-        200: { description: "It should.", json: readiness },
-        503: { description: "It should not, for these reasons.", json: readiness },
-      },
-      errors: [],
-      handle() {
-        const { ready, reasons } = operations.ready();
-        return { status: ready ? 200 : 503, json: { ready, reasons } };
-      },
-    }),
+    readinessRoute("GET", "/readyz", "getReadiness", "Whether this node should get clients"),
+    // What load balancers ask where nobody told them what to: HAProxy's httpchk the one, others the other.
+    readinessRoute("OPTIONS", "/", "checkReadiness", "As /readyz: HAProxy's default check"),
+    readinessRoute("GET", "/", "getRoot", "As /readyz: other load balancers' default check"),
     route({
       method: "GET",
       path: "/metrics",

@@ -98,6 +98,16 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
     },
     () => byReason(stats.rejects),
   );
+  labelledCounter(
+    registry,
+    {
+      name: name("api_errors_total"),
+      help: "Requests of the server API that were refused or failed, by error code",
+      label: "code",
+    },
+    // Only the API's own codes are counted.
+    () => stats.apiErrors,
+  );
   counter(
     registry,
     { name: name("heartbeat_timeouts_total"), help: "Connections closed because a ping was not answered" },

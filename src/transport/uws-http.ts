@@ -1,55 +1,33 @@
-/** Plain HTTP over uWebSockets.js: one request in, one response out. */
+/** Plain HTTP on the clients' port: small answers to requests without a body. The server API is http.ts's. */
 
 import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
 import type { HttpHandler, HttpResponse } from "../core/transport.js";
 
-export function serveHttp(
-  res: UwsResponse,
-  req: UwsRequest,
-  handler: HttpHandler,
-  maxBodyBytes: number,
-): void {
-  const head = readHead(req);
+export function serveHttp(res: UwsResponse, req: UwsRequest, handler: HttpHandler): void {
+  const { method, path, query, headers, fault } = readHead(req);
   let aborted = false;
   res.onAborted(() => {
     aborted = true;
   });
-  const answer = (response: HttpResponse, close = false): void => {
-    if (!aborted) write(res, head.method, response, close);
+  const answer = (response: HttpResponse, close: boolean): void => {
+    if (!aborted) write(res, method, response, close);
   };
-  if (head.ambiguousLength) {
-    // Two lengths mean two opinions on where the next request starts: request smuggling. Answered
-    // now, what follows in the same packet would be served behind it, closing or not. While an
-    // answer is owed uWebSockets.js closes the socket at the next request instead.
-    setImmediate(() =>
-      answer(plain(400, "more than one Content-Length, or both it and Transfer-Encoding"), true),
-    );
+  if (fault !== undefined) {
+    // Answered now, what follows in the same packet would be served behind it, closing or not. While
+    // an answer is owed uWebSockets.js closes the socket at the next request instead.
+    setImmediate(() => answer(fault, true));
     return;
   }
-  const chunks: Buffer[] = [];
-  let length = 0;
-  let refused = false;
-  res.onData((chunk, last) => {
-    if (refused) return;
-    length += chunk.byteLength;
-    if (length > maxBodyBytes) {
-      refused = true;
-      answer(plain(413, `the body is larger than ${maxBodyBytes} bytes`), true);
-      return;
-    }
-    // A chunk is only valid now.
-    if (chunk.byteLength > 0) chunks.push(Buffer.from(new Uint8Array(chunk)));
-    if (!last) return;
-    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
-    handler({
-      method: head.method,
-      path: head.path,
-      query: head.query,
-      header: (name) => head.headers.get(name),
-      body,
-    }).then(answer, () => answer(plain(500, "internal error")));
-  });
+  handler({
+    ...{ method, path, query },
+    header: (name) => headers.get(name),
+    hasBody: false,
+    readBody: () => Promise.resolve(new Uint8Array()),
+  }).then(
+    (response) => answer(response, false),
+    () => answer(plain(500, "internal error"), true),
+  );
 }
 
 interface Head {
@@ -57,24 +35,26 @@ interface Head {
   readonly path: string;
   readonly query: string;
   readonly headers: ReadonlyMap<string, string>;
-  readonly ambiguousLength: boolean;
+  readonly fault: HttpResponse | undefined;
 }
 
 /** uWebSockets.js frees req when the handler returns: all of it is read now. */
 function readHead(req: UwsRequest): Head {
+  const method = req.getCaseSensitiveMethod();
   const headers = new Map<string, string>();
-  let lengths = 0;
+  let fault: HttpResponse | undefined;
+  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "methods are written in capitals");
   req.forEach((name, value) => {
-    if (name === "content-length" || name === "transfer-encoding") lengths++;
+    // uWebSockets.js takes lengths that are empty, given twice or contradict each other: two opinions
+    // on where the next request starts are request smuggling, and nothing here takes a body.
+    if (name === "transfer-encoding" || (name === "content-length" && value !== "0")) {
+      fault = plain(400, `no body is taken here: ${name} is refused`);
+    } else if (headers.has(name) && (name === "host" || name === "content-length")) {
+      fault = plain(400, `the request has two ${name} headers`);
+    }
     headers.set(name, value);
   });
-  return {
-    method: req.getMethod().toUpperCase(),
-    path: req.getUrl(),
-    query: req.getQuery() ?? "",
-    headers,
-    ambiguousLength: lengths > 1,
-  };
+  return { method, path: req.getUrl(), query: req.getQuery() ?? "", headers, fault };
 }
 
 function plain(status: number, message: string): HttpResponse {

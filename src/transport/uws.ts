@@ -135,7 +135,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
   app.any("/*", (res, req) => {
     // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.
     if (req.getHeader("upgrade").toLowerCase() !== "websocket") {
-      serveHttp(res, req, options.http, 0);
+      serveHttp(res, req, options.http);
       return;
     }
     const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));
@@ -181,29 +181,6 @@ function refuse(res: HttpResponse, { status, message, headers = {} }: UpgradeRef
     for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
     res.end(`${message}\n`, true);
   });
-}
-
-export interface HttpListener {
-  readonly port: number;
-  close(): void;
-}
-
-export async function listenHttp(options: {
-  readonly host: string;
-  readonly port: number;
-  readonly sharePort: boolean;
-  readonly handler: HttpHandler;
-  readonly maxBodyBytes: number;
-  readonly maxSockets: number;
-  /** A socket was closed as it was accepted. */
-  readonly refused: () => void;
-}): Promise<HttpListener> {
-  const app = uWS.App();
-  const { maxSockets, refused } = options;
-  new AcceptGuard({ maxSockets, maxIdle: Infinity, sharePercent: 100 }, refused).watch(app);
-  app.any("/*", (res, req) => serveHttp(res, req, options.handler, options.maxBodyBytes));
-  const { port } = await listen(app, options);
-  return { port, close: () => void app.close() };
 }
 
 async function listen(

@@ -83,9 +83,13 @@ export function harness(options: Partial<ApiOptions> = {}, overrides: Partial<No
     apiKeys,
     metricsPublic: false,
     maxContentBytes: 65_536,
+    maxBodyBytes: 1_000_000,
     version: "1.2.3",
     ...options,
   });
+
+  /** Paths of the requests whose body was read. */
+  const bodiesRead: string[] = [];
 
   async function send(method: string, target: string, { headers = {}, body, key }: CallOptions = {}) {
     const [path, query] = target.split("?") as [string, string?];
@@ -100,7 +104,15 @@ export function harness(options: Partial<ApiOptions> = {}, overrides: Partial<No
       ...(key === null ? {} : { authorization: `Bearer ${key ?? KEY}` }),
       ...headers,
     };
-    return api({ method, path, query: query ?? "", header: (name) => all[name], body: bytes });
+    return api.handle({
+      ...{ method, path, query: query ?? "" },
+      header: (name) => all[name],
+      hasBody: bytes.length > 0,
+      readBody: () => {
+        bodiesRead.push(path);
+        return Promise.resolve(bytes);
+      },
+    });
   }
 
   let document: Promise<OpenApi> | undefined;
@@ -121,7 +133,7 @@ export function harness(options: Partial<ApiOptions> = {}, overrides: Partial<No
     return { ...response, json };
   }
 
-  return { call, openapi, ...fake };
+  return { call, openapi, bodiesRead, api, ...fake };
 }
 
 export interface OpenApi {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Log } from "../../../src/core/log.js";
 import { StarlingError } from "../../../src/protocol/errors.js";
-import { harness, KEY } from "./api-harness.js";
+import { harness, KEY, type CallOptions } from "./api-harness.js";
 
 const problem = (code: string, message: string, temporary = false) => ({
   error: { code, message, temporary },
@@ -101,6 +101,58 @@ describe("API key", () => {
   });
 });
 
+describe("a body", () => {
+  it.each<[string, number, string, CallOptions]>([
+    ["/v1/publish", 401, "POST", { key: null }],
+    ["/v1/nowhere", 404, "POST", {}],
+    ["/v1/totals", 405, "POST", {}],
+    ["/v1/publish", 415, "POST", { headers: { "content-type": "text/plain" } }],
+    ["/v1/publish", 415, "POST", { headers: { "content-encoding": "gzip" } }],
+    ["/v1/channels?limit=0", 400, "GET", {}],
+    ["/v1/users/%ff/disconnect", 400, "POST", {}],
+    ["/v1/totals", 200, "GET", {}],
+  ])("is not read for %s with %i", async (path, status, method, options) => {
+    const { call, bodiesRead } = harness();
+    const answer = await call(method, path, { body: { channel: "a", content: 1 }, ...options });
+    expect([answer.status, bodiesRead]).toEqual([status, []]);
+  });
+
+  it("that is compressed is refused, naming the coding; identity is none", async () => {
+    const { call } = harness();
+    const publish = (coding: string) =>
+      call("POST", "/v1/publish", {
+        headers: { "content-encoding": coding },
+        body: { channel: "a", content: 1 },
+      });
+    for (const coding of ["gzip", "br", "identity, gzip"]) {
+      expect(await publish(coding)).toMatchObject({
+        status: 415,
+        headers: { "accept-encoding": "identity" },
+        json: problem(
+          "unsupported_media_type",
+          `content-encoding "${coding}" is not supported: send the body uncompressed`,
+        ),
+      });
+    }
+    expect((await publish("Identity")).status).toBe(200);
+  });
+});
+
+describe("errors", () => {
+  it("are counted by code, all of which are shown from the start", async () => {
+    const errors = new Map<string, number>();
+    const { call, api } = harness({ errors });
+    expect([...new Set(errors.values())]).toEqual([0]);
+    await call("GET", "/v1/totals", { key: null });
+    await call("GET", "/v1/totals");
+    expect(api.refuse("headers_too_large", "too many")).toMatchObject({ status: 431 });
+    expect(Object.fromEntries([...errors].filter(([, count]) => count > 0))).toEqual({
+      unauthorized: 1,
+      headers_too_large: 1,
+    });
+  });
+});
+
 describe("content type", () => {
   it("must be JSON where there is a body", async () => {
     const { call } = harness();
@@ -129,7 +181,6 @@ describe("paths and methods", () => {
     ["/v1/user/42/connections", "did you mean /v1/users/{user}/connections?"],
     ["/v1/users/a-very-long-user-id/conections", "did you mean /v1/users/{user}/connections?"],
     ["/health", "did you mean /healthz?"],
-    ["/", "GET /openapi.json lists all"],
     ["/something/else/altogether", "GET /openapi.json lists all"],
     [`/v1/${"x".repeat(100_000)}`, "GET /openapi.json lists all"],
   ])("answers 404 to %.50s, naming the nearest", async (path, hint) => {
@@ -153,10 +204,10 @@ describe("paths and methods", () => {
     expect((await call("OPTIONS", "/v1/totals")).status).toBe(405);
   });
 
-  it("answers HEAD as GET without the body", async () => {
+  it("answers HEAD as GET: the transport leaves the body out", async () => {
     const { call } = harness();
     const head = await call("HEAD", "/v1/totals");
-    expect([head.status, head.body]).toEqual([200, ""]);
+    expect(head).toMatchObject({ status: 200, body: (await call("GET", "/v1/totals")).body });
     expect((await call("HEAD", "/v1/publish")).status).toBe(405);
   });
 
@@ -299,10 +350,16 @@ describe("the node", () => {
   it("says why it is not ready", async () => {
     const reasons = ["the bus is away"];
     const { call } = harness({}, { ready: () => ({ ready: false, reasons }) });
-    expect(await call("GET", "/readyz", { key: null })).toMatchObject({
-      status: 503,
-      json: { ready: false, reasons },
-    });
+    for (const [method, path] of [
+      ["GET", "/readyz"],
+      ["GET", "/"],
+      ["OPTIONS", "/"],
+    ] as const) {
+      expect(await call(method, path, { key: null })).toMatchObject({
+        status: 503,
+        json: { ready: false, reasons },
+      });
+    }
   });
 
   it("gives metrics in the type that their maker names", async () => {

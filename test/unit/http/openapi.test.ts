@@ -125,8 +125,9 @@ describe("the OpenAPI document", () => {
         return document.paths[path]![method.toLowerCase()]!.security?.length === 0;
       });
     };
-    expect(await open({})).toEqual(["GET /healthz", "GET /readyz"]);
-    expect(await open({ metricsPublic: true })).toEqual(["GET /healthz", "GET /readyz", "GET /metrics"]);
+    const health = ["GET /healthz", "GET /readyz", "OPTIONS /", "GET /"];
+    expect(await open({})).toEqual(health);
+    expect(await open({ metricsPublic: true })).toEqual([...health, "GET /metrics"]);
     expect(await open({ apiKeys: [] })).toHaveLength(routes.length);
   });
 
