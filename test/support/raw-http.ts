@@ -101,11 +101,16 @@ export class RawHttp {
     );
     this.#received = this.#received.subarray(end);
     if (method === "HEAD" || status < 200) return { status, headers, body: "" };
-    const length = Number(headers["content-length"]);
+    const length = Number(headers["content-length"] ?? 0);
     await this.#until(`${length} bytes of body`, () => this.#received.length >= length || undefined);
     const body = this.#received.toString("utf8", 0, length);
     this.#received = this.#received.subarray(length);
     return { status, headers, body };
+  }
+
+  /** Resolves when this text is among what came and was not read as a response. */
+  async received(text: string): Promise<void> {
+    await this.#until(text, () => this.#received.includes(text) || undefined);
   }
 
   /** Resolves with true when the other side has ended. */
