@@ -111,8 +111,15 @@ type Found =
 
 function createFinder(routes: readonly Route[]): (request: HttpRequest) => Found {
   const templates = routes.map((route) => ({ route, pieces: route.path.split("/") }));
+  // No template with parameters matches the path of one without.
+  const fixed = new Map<string, Route>();
+  for (const route of routes) {
+    if (!route.path.includes("{")) fixed.set(`${route.method} ${route.path}`, route);
+  }
 
   return ({ method, path }) => {
+    const exact = fixed.get(`${method} ${path}`);
+    if (exact !== undefined) return { route: exact, segments: NO_SEGMENTS };
     const segments = (path === "*" ? "/" : path).split("/");
     const here = templates.filter(({ pieces }) => matches(pieces, segments)).map(({ route }) => route);
     const wanted = method === "HEAD" ? "GET" : method;
@@ -123,6 +130,7 @@ function createFinder(routes: readonly Route[]): (request: HttpRequest) => Found
   };
 }
 
+const NO_SEGMENTS: readonly string[] = [];
 const isParameter = (piece: string): boolean => piece.startsWith("{");
 
 function matches(pieces: readonly string[], segments: readonly string[]): boolean {

@@ -1,10 +1,8 @@
+import { isUtf8 } from "node:buffer";
 import type { HttpRequest } from "../core/transport.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import { check, type ObjectSchema } from "./check.js";
 import { ApiError } from "./problem.js";
-
-// A byte order mark is no JSON either: spans are found in the bytes as they are.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * Checks by the head alone that the body, if one is announced, can be read as JSON.
@@ -38,12 +36,8 @@ export function decodeBody(body: Uint8Array, optional: boolean): unknown {
     if (optional) return {};
     throw new StarlingError("bad_request", "the body is empty: a JSON object is expected");
   }
-  let text: string;
-  try {
-    text = utf8.decode(body);
-  } catch (cause) {
-    throw new StarlingError("bad_request", "the body is not UTF-8", { cause });
-  }
+  if (!isUtf8(body)) throw new StarlingError("bad_request", "the body is not UTF-8");
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -55,6 +49,7 @@ export function decodeBody(body: Uint8Array, optional: boolean): unknown {
 
 /** @throws StarlingError bad_request */
 export function readQuery(schema: ObjectSchema | undefined, query: string): unknown {
+  if (query === "" && schema === undefined) return undefined;
   const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of new URLSearchParams(query)) {
     if (name in given)

@@ -1,7 +1,7 @@
 /** Reading of request bodies, within a bound for one and a bound for all of them together. */
 
-import type { IncomingMessage } from "node:http";
 import { StarlingError } from "../protocol/errors.js";
+import type { Exchange } from "./http-connection.js";
 
 /** The bytes that all bodies of a listener may hold at one time. */
 export class BodyBudget {
@@ -35,30 +35,32 @@ export interface BodyReading {
   readonly declaredBytes: number | undefined;
   readonly maxBytes: number;
   readonly budget: BodyBudget;
-  /** Called once it is clear that the body is wanted. */
-  readonly accepted: () => void;
-  /** Called with what the body holds of the budget, each time that it grows; the caller gives it back. */
-  readonly held: (bytes: number) => void;
+  /** Whether the client waits for 100 Continue before it sends the body. */
+  readonly expects100: boolean;
 }
 
-/** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
-export function readBody(req: IncomingMessage, reading: BodyReading): Promise<Uint8Array> {
-  const { declaredBytes, maxBytes, budget } = reading;
+/**
+ * Counts what the body holds of the budget in `exchange`, whose end gives it back.
+ * @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did
+ */
+export function readBody(
+  exchange: Exchange,
+  { declaredBytes, maxBytes, budget, expects100 }: BodyReading,
+): Promise<Uint8Array> {
   if (declaredBytes === 0) return Promise.resolve(EMPTY);
+  const { req, res } = exchange;
   return new Promise((resolve, reject) => {
-    let taken = 0;
     const take = (bytes: number): void => {
-      if (taken + bytes > maxBytes) {
+      if (exchange.heldBytes + bytes > maxBytes) {
         const size = declaredBytes === undefined ? `more than ${maxBytes}` : String(declaredBytes);
         throw new StarlingError("too_large", `the body has ${size} bytes, at most ${maxBytes} are allowed`);
       }
       budget.take(bytes);
-      taken += bytes;
-      reading.held(bytes);
+      exchange.heldBytes += bytes;
     };
     // A throw here rejects.
     if (declaredBytes !== undefined) take(declaredBytes);
-    reading.accepted();
+    if (expects100) res.writeContinue();
 
     const chunks: Buffer[] = [];
     const onData = (chunk: Buffer): void => {
@@ -72,12 +74,12 @@ export function readBody(req: IncomingMessage, reading: BodyReading): Promise<Ui
         reject(error);
       }
     };
-    const cut = (): void =>
+    exchange.cut = () =>
       reject(new StarlingError("bad_request", "the connection ended before the request's body did"));
     req.on("data", onData);
-    req.once("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
-    req.once("error", cut);
-    // Follows "end" too, where it changes nothing.
-    req.once("close", cut);
+    req.on("end", () => {
+      exchange.cut = undefined;
+      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+    });
   });
 }

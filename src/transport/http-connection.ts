@@ -8,8 +8,12 @@ import type { HttpResponse } from "../core/transport.js";
 export interface Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  /** What its body holds of the budget for all bodies. */
+  heldBytes: number;
+  /** Ends the reading of its body, where that is under way. */
+  cut: (() => void) | undefined;
   /** Called once, when it is over. */
-  readonly over: () => void;
+  readonly over: (exchange: Exchange) => void;
 }
 
 /** Most clients read the answer once they have sent all: so much is thrown away before the connection is cut. */
@@ -27,7 +31,10 @@ export class HttpConnection {
     this.#socket = socket;
     // A response that waits behind another is not told that its connection ended.
     socket.once("close", () => {
-      for (const { over } of this.#open.splice(0)) over();
+      for (const exchange of this.#open.splice(0)) {
+        exchange.cut?.();
+        exchange.over(exchange);
+      }
     });
   }
 
@@ -47,7 +54,7 @@ export class HttpConnection {
       const index = this.#open.indexOf(exchange);
       if (index === -1) return;
       this.#open.splice(index, 1);
-      exchange.over();
+      exchange.over(exchange);
     });
   }
 

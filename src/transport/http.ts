@@ -82,26 +82,23 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
   let owed = 0;
   let idle: (() => void) | undefined;
 
-  function open(req: IncomingMessage, res: ServerResponse, over = (): void => undefined): Opened | undefined {
+  const over = ({ heldBytes }: Exchange): void => {
+    budget.release(heldBytes);
+    if (--owed === 0) idle?.();
+  };
+
+  function open(req: IncomingMessage, res: ServerResponse): Opened | undefined {
     const connection = connectionOf(req.socket);
     // Nothing is served behind an answer that says "connection: close".
     if (connection.closing) return undefined;
     owed++;
-    const exchange: Exchange = {
-      req,
-      res,
-      over() {
-        over();
-        if (--owed === 0) idle?.();
-      },
-    };
+    const exchange: Exchange = { req, res, heldBytes: 0, cut: undefined, over };
     connection.opened(exchange);
     return { connection, exchange };
   }
 
   function serve(req: IncomingMessage, res: ServerResponse, expects100: boolean): void {
-    let heldBytes = 0;
-    const opened = open(req, res, () => budget.release(heldBytes));
+    const opened = open(req, res);
     if (opened === undefined) return;
     const { connection, exchange } = opened;
     const fault = faultOf(req);
@@ -113,7 +110,6 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
     const chunked = req.headers["transfer-encoding"] !== undefined;
     const declaredBytes = chunked ? undefined : Number(length ?? 0);
     const { path, query } = splitTarget(req.url!);
-    let bodyRead = false;
     service
       .handle({
         method: req.method!,
@@ -124,26 +120,14 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
           return typeof value === "string" || value === undefined ? value : value.join(", ");
         },
         hasBody: declaredBytes !== 0,
-        readBody(maxBytes) {
-          const body = readBody(req, {
-            ...{ declaredBytes, maxBytes, budget },
-            accepted: () => {
-              if (expects100) res.writeContinue();
-            },
-            held: (bytes) => (heldBytes += bytes),
-          });
-          return body.then((bytes) => {
-            bodyRead = true;
-            return bytes;
-          });
-        },
+        readBody: (maxBytes) => readBody(exchange, { declaredBytes, maxBytes, budget, expects100 }),
       })
       .then(
         (response) => {
           // The client is gone, or was told what is wrong with its body.
           if (!connection.owes(exchange)) return;
           const discards = !expects100 && declaredBytes !== undefined && declaredBytes <= DISCARD_BYTES;
-          if (bodyRead || discards) write(res, response, idle !== undefined);
+          if (req.complete || discards) write(res, response, idle !== undefined);
           else connection.closeWith(response, exchange);
         },
         (error: unknown) => req.socket.destroy(error as Error),
