@@ -4,6 +4,8 @@
 export type Urls = Readonly<Record<string, string>>;
 
 export type FromWorker =
+  /** It takes connections to the API's port, be it ready or not. */
+  | { readonly kind: "api" }
   | { readonly kind: "ready"; readonly urls: Urls }
   /** Metrics of all other workers are wanted. */
   | { readonly kind: "ask"; readonly id: number }

@@ -56,6 +56,7 @@ export function linkWorker(): WorkerLink {
     },
     apiConnections(take) {
       takeConnection = take;
+      tell({ kind: "api" });
     },
     ready(node, urls) {
       ownMetrics = () => node.metrics();

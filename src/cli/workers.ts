@@ -19,6 +19,8 @@ const STABLE_MS = 60_000;
 interface Worker {
   readonly number: number;
   process: NodeProcess | undefined;
+  /** It answers the API, and serves clients once it is ready: in between it waits for Redis. */
+  answers: boolean;
   ready: boolean;
   restarts: number;
   startedAtMs: number;
@@ -39,9 +41,13 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
   const sharedPort = portPerWorker ? undefined : await claimPort(config.host, port);
   const workers: Worker[] = Array.from({ length: config.workers }, (_, index) => ({
     number: index + 1,
-    ...{ process: undefined, ready: false, restarts: 0, startedAtMs: 0, restartDelayMs: RESTART_FIRST_MS },
+    ...{ process: undefined, answers: false, ready: false },
+    ...{ restarts: 0, startedAtMs: 0, restartDelayMs: RESTART_FIRST_MS },
   }));
-  const api = await listenForWorkers(config.apiHost, apiPort, () => workers.filter(({ ready }) => ready));
+  const api = await listenForWorkers(config.apiHost, apiPort, () => {
+    const serving = workers.filter(({ ready }) => ready);
+    return serving.length > 0 ? serving : workers.filter(({ answers }) => answers);
+  });
   let stopping: Promise<void> | undefined;
   let serving = false;
 
@@ -70,6 +76,8 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
       if (--question.missing === 0) question.answer();
     } else if (message.kind === "ask") {
       gather(from, message.id);
+    } else if (message.kind === "api") {
+      from.answers = true;
     }
   }
 
@@ -113,6 +121,7 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
   }
 
   function ended(worker: Worker, id: string, how: string): void {
+    worker.answers = false;
     worker.ready = false;
     worker.process = undefined;
     if (!serving || stopping !== undefined) return;
@@ -161,13 +170,13 @@ async function claimPort(host: string, port: number): Promise<number> {
 async function listenForWorkers(
   host: string,
   port: number,
-  ready: () => readonly Worker[],
+  takersNow: () => readonly Worker[],
 ): Promise<{ readonly port: number }> {
   let turn = 0;
   // Paused: what the client sends is for the worker to read.
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     socket.on("error", () => undefined); // "close" follows
-    const takers = ready();
+    const takers = takersNow();
     const taker = takers[turn++ % takers.length]?.process;
     if (taker === undefined) socket.destroy();
     else taker.send({ kind: "connection" }, socket);
