@@ -161,8 +161,16 @@ function checkRoom(edge: EdgeContext, connection: Connection): void {
   }
 }
 
+/**
+ * Channels whose unsubscribe is yet to be answered: who subscribes again is answered after it. Not in the connection:
+ * few have any.
+ */
+const leaving = new WeakMap<Connection, Map<string, Promise<void>>>();
+
 function subscribe(edge: EdgeContext, connection: Connection, command: Command): Promise<void> | undefined {
   const channel = channelOf(command);
+  const answered = leaving.get(connection)?.get(channel);
+  if (answered !== undefined) return answered.then(() => subscribe(edge, connection, command));
   checkMaySubscribe(identityOf(connection), channel);
   if (isSubscribed(edge, connection, channel)) {
     reply(connection, command.id, { channel });
@@ -193,5 +201,23 @@ function unsubscribe(edge: EdgeContext, connection: Connection, command: Command
     throw new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
   }
   edge.registry.put(connection);
-  reply(connection, command.id, { channel });
+  const { id } = command;
+  if (id === undefined) return undefined;
+  // A node killed before this is recorded would leave the channel to whoever resumes the session.
+  const recorded = edge.registry.recorded();
+  if (recorded === undefined) {
+    reply(connection, id, { channel });
+    return undefined;
+  }
+  const answered = recorded.then(
+    () => reply(connection, id, { channel }),
+    (error: unknown) => connection.fail(error, id),
+  );
+  const channels = leaving.get(connection) ?? new Map<string, Promise<void>>();
+  leaving.set(connection, channels.set(channel, answered));
+  void answered.then(() => {
+    channels.delete(channel);
+    if (channels.size === 0) leaving.delete(connection);
+  });
+  return undefined;
 }

@@ -36,18 +36,22 @@ export type ControlCommand =
 export type ControlQuestion =
   | { readonly kind: "channels"; readonly app: string; readonly prefix: string; readonly limit: number }
   | { readonly kind: "connections"; readonly app: string; readonly user: string }
-  | { readonly kind: "readiness" };
+  | { readonly kind: "readiness" }
+  /** Answered once what earlier commands changed is in the registry's shared record. */
+  | { readonly kind: "recorded" };
 
 /** Subscribers by channel name, the connections of a user, or whether newcomers are taken. */
 export type ControlAnswer =
   | { readonly kind: "channels"; readonly counts: Readonly<Record<string, number>> }
   | { readonly kind: "connections"; readonly connections: readonly ConnectionRecord[] }
   /** `upgradeRate`: newcomers a second; 0: no limit. */
-  | { readonly kind: "readiness"; readonly ready: boolean; readonly upgradeRate: number };
+  | { readonly kind: "readiness"; readonly ready: boolean; readonly upgradeRate: number }
+  | { readonly kind: "recorded" };
 
 export interface ControlHandlers {
   command(command: ControlCommand): void;
-  answer(question: ControlQuestion): ControlAnswer;
+  /** Rejected: the question stays without an answer. */
+  answer(question: ControlQuestion): ControlAnswer | Promise<ControlAnswer>;
 }
 
 export interface NodeAnswer {

@@ -301,7 +301,8 @@ export class Edge implements EdgeContext {
     }
   }
 
-  #answer(question: ControlQuestion): ControlAnswer {
+  #answer(question: ControlQuestion): ControlAnswer | Promise<ControlAnswer> {
+    if (question.kind === "recorded") return this.#recorded();
     if (question.kind === "readiness") {
       const ready = this.notReadyReasons().length === 0;
       return { kind: "readiness", ready, upgradeRate: this.options.upgradeRate };
@@ -314,6 +315,12 @@ export class Edge implements EdgeContext {
     }
     const connections = this.hub.users.connections(question.app, question.user);
     return { kind: "connections", connections: connections.map((connection) => connection.record()) };
+  }
+
+  /** @throws StarlingError unknown */
+  async #recorded(): Promise<ControlAnswer> {
+    await this.registry.recorded();
+    return { kind: "recorded" };
   }
 
   /** Refuses new clients and sends those there are to other nodes, as drain.ts says. */

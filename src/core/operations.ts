@@ -1,11 +1,11 @@
 /** What an application may do to the fleet from outside: the server API's side of core. */
 
-import { CLOSE_CODES, type StarlingError } from "../protocol/errors.js";
+import { CLOSE_CODES, StarlingError } from "../protocol/errors.js";
 import type { Payload, Position, Tags } from "../protocol/messages.js";
 import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
 import { channelKey } from "./channel.js";
 import { holeError, notEnabled, scopedMessageId } from "./command-checks.js";
-import type { ControlAnswer, Target } from "./control.js";
+import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
 import type { PresenceCounts, PresencePage } from "./presence.js";
 import type { ConnectionRecord, Totals } from "./registry.js";
@@ -24,6 +24,11 @@ export interface PublishInput {
 
 /** What of a channel's history is asked for; HistoryQuery says how it is read. */
 export type HistoryRange = Omit<HistoryQuery, "rule">;
+
+/** `missing`: nodes that did not say in time that it is done and recorded. */
+export interface Told {
+  readonly missing: readonly string[];
+}
 
 export class Operations {
   readonly #edge: Edge;
@@ -119,8 +124,8 @@ export class Operations {
     app: string,
     user: string,
     options: { code?: number | undefined; reason?: string | undefined },
-  ): Promise<void> {
-    return this.#edge.control.command({
+  ): Promise<Told> {
+    return this.#tell({
       kind: "disconnect",
       app,
       target: { user },
@@ -129,16 +134,33 @@ export class Operations {
     });
   }
 
-  unsubscribe(app: string, target: Target, channel: string): Promise<void> {
-    return this.#edge.control.command({ kind: "unsubscribe", app, target, channel });
+  unsubscribe(app: string, target: Target, channel: string): Promise<Told> {
+    return this.#tell({ kind: "unsubscribe", app, target, channel });
   }
 
   permit(
     app: string,
     target: Target,
     rights: { channels?: readonly string[] | undefined; publish?: readonly string[] | undefined },
-  ): Promise<void> {
-    return this.#edge.control.command({ kind: "permit", app, target, ...rights });
+  ): Promise<Told> {
+    return this.#tell({ kind: "permit", app, target, ...rights });
+  }
+
+  /**
+   * To every node. Until its effect is recorded a node that is killed would leave what was taken away to whoever
+   * resumes the session.
+   * @throws StarlingError unavailable, unknown
+   */
+  async #tell(command: ControlCommand): Promise<Told> {
+    const { control } = this.#edge;
+    await control.command(command);
+    try {
+      const { missing } = await control.ask({ kind: "recorded" });
+      return { missing };
+    } catch (error) {
+      const message = "the nodes were told, and could not be asked whether it is done: tell them again";
+      throw new StarlingError("unknown", message, { cause: error });
+    }
   }
 
   totals(): Promise<Totals> {

@@ -99,6 +99,11 @@ export interface ConnectionRegistry {
   start(handlers: RegistryHandlers): Promise<void>;
   /** New, or its record changed. */
   put(connection: RegisteredConnection): void;
+  /**
+   * Resolves once what was put and removed before this call is in the shared record; undefined: it is already.
+   * @throws StarlingError unknown where that did not succeed in a command's time: it is still tried
+   */
+  recorded(): Promise<void> | undefined;
   /** `resumable`: keep the session for its time-to-live; else it ends now. */
   remove(connection: RegisteredConnection, resumable: boolean): void;
   /**

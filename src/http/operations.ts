@@ -1,6 +1,6 @@
 import type { HistoryPage } from "../core/broker.js";
 import type { Target } from "../core/control.js";
-import type { HistoryRange, PublishInput } from "../core/operations.js";
+import type { HistoryRange, PublishInput, Told } from "../core/operations.js";
 import type { PresenceCounts, PresencePage } from "../core/presence.js";
 import type { ConnectionRecord, Totals } from "../core/registry.js";
 import type { Position } from "../protocol/messages.js";
@@ -38,13 +38,13 @@ export interface NodeOperations {
     readonly connections: readonly (ConnectionRecord & { readonly node: string })[];
     readonly missing: readonly string[];
   }>;
-  /** Resolves once every node was told. So do the next two. */
+  /** Resolves once the nodes did and recorded it, but for those `missing`. So do the next two. */
   disconnectUser(
     app: string,
     user: string,
     options: { readonly code?: number | undefined; readonly reason?: string | undefined },
-  ): Promise<void>;
-  unsubscribe(app: string, target: Target, channel: string): Promise<void>;
+  ): Promise<Told>;
+  unsubscribe(app: string, target: Target, channel: string): Promise<Told>;
   permit(
     app: string,
     target: Target,
@@ -52,7 +52,7 @@ export interface NodeOperations {
       readonly channels?: readonly string[] | undefined;
       readonly publish?: readonly string[] | undefined;
     },
-  ): Promise<void>;
+  ): Promise<Told>;
   totals(): Promise<Totals>;
   ready(): { readonly ready: boolean; readonly reasons: readonly string[] };
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;

@@ -19,7 +19,10 @@ export interface RoutesOptions {
 }
 
 const ACCEPTED = {
-  202: { description: "Every node was told.", json: named("Accepted", schemas.accepted) },
+  202: {
+    description: "Every node was told, and did it unless it is missing.",
+    json: named("Accepted", schemas.accepted),
+  },
 } as const;
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
@@ -169,8 +172,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       responses: ACCEPTED,
       errors: BUS_ERRORS,
       async handle({ params: { user }, body: { reason } }) {
-        await operations.disconnectUser(DEFAULT_APP, user, { reason });
-        return { status: 202, json: { user } };
+        const { missing } = await operations.disconnectUser(DEFAULT_APP, user, { reason });
+        return { status: 202, json: { user, missing } };
       },
     }),
     route({
@@ -188,8 +191,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       responses: ACCEPTED,
       errors: BUS_ERRORS,
       async handle({ params: { user }, body: { channel } }) {
-        await operations.unsubscribe(DEFAULT_APP, { user }, channel);
-        return { status: 202, json: { user } };
+        const { missing } = await operations.unsubscribe(DEFAULT_APP, { user }, channel);
+        return { status: 202, json: { user, missing } };
       },
     }),
     route({
@@ -204,8 +207,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       responses: ACCEPTED,
       errors: BUS_ERRORS,
       async handle({ params: { user }, body: { channels, publish } }) {
-        await operations.permit(DEFAULT_APP, { user }, { channels, publish });
-        return { status: 202, json: { user } };
+        const { missing } = await operations.permit(DEFAULT_APP, { user }, { channels, publish });
+        return { status: 202, json: { user, missing } };
       },
     }),
   ];

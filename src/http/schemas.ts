@@ -266,7 +266,13 @@ export const connectionList = z.strictObject({
 });
 
 /** A command that every node was told. */
-export const accepted = z.strictObject({ user: z.string() });
+export const accepted = z.strictObject({
+  user: z.string(),
+  missing: z.array(z.string()).meta({
+    description:
+      "Ids of nodes that did not say in time that it is done and recorded. None: whoever resumes a session does not get back what was taken away.",
+  }),
+});
 
 export const totals = z.strictObject({ nodes: count, connections: count });
 export const health = z.strictObject({ status: z.literal("ok") });

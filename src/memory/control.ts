@@ -31,7 +31,7 @@ export function createMemoryControl({ nodeId }: MemoryControlOptions): ControlBu
       (await running()).command(command);
     },
     async ask(question: ControlQuestion) {
-      const answer: ControlAnswer = (await running()).answer(question);
+      const answer: ControlAnswer = await (await running()).answer(question);
       return { answers: [{ node: nodeId, answer }], missing: [] };
     },
     stop(): Promise<void> {

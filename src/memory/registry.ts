@@ -162,6 +162,7 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
       return Promise.resolve();
     },
     put: (connection) => void put(connection),
+    recorded: () => undefined,
     remove(connection, resumable) {
       const held = live.get(connection.id);
       if (held === undefined) return;

@@ -59,6 +59,7 @@ const question = z.discriminatedUnion("kind", [
   }),
   z.object({ kind: z.literal("connections"), app: text, user: text }),
   z.object({ kind: z.literal("readiness") }),
+  z.object({ kind: z.literal("recorded") }),
 ]);
 
 const answer = z.discriminatedUnion("kind", [
@@ -76,6 +77,7 @@ const answer = z.discriminatedUnion("kind", [
     ),
   }),
   z.object({ kind: z.literal("readiness"), ready: z.boolean(), upgradeRate: count }),
+  z.object({ kind: z.literal("recorded") }),
 ]);
 
 const version = z.literal(CONTROL_VERSION);

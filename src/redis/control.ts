@@ -110,24 +110,25 @@ class RedisControl implements ControlBus {
       return;
     }
     if (message.kind === "command") this.#handlers?.command(message.command);
-    else if (message.kind === "ask") this.#answer(message.id, message.node, message.question);
+    else if (message.kind === "ask") void this.#answer(message.id, message.node, message.question);
     else this.#answered(message);
   }
 
-  #answer(id: string, node: string, question: ControlQuestion): void {
+  async #answer(id: string, node: string, question: ControlQuestion): Promise<void> {
     if (this.#handlers === undefined) return;
-    const answer = this.#handlers.answer(question);
-    const inbox = this.#link.keys.inbox(node);
-    const message: ControlMessage = { kind: "answer", id, node: this.#link.nodeId, answer };
-    void this.#publish(inbox, message).catch((error: unknown) => {
+    try {
+      const answer = await this.#handlers.answer(question);
+      const message: ControlMessage = { kind: "answer", id, node: this.#link.nodeId, answer };
+      await this.#publish(this.#link.keys.inbox(node), message);
+    } catch (error) {
       // A node that stops is no longer asked: who did so knows that it left.
       if (this.#open) {
         this.#options.log.warn(
           { err: error, asker: node, question: question.kind },
-          "an answer could not be sent",
+          "a question was not answered",
         );
       }
-    });
+    }
   }
 
   #answered({ id, node, answer }: Extract<ControlMessage, { kind: "answer" }>): void {

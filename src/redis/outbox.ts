@@ -2,6 +2,7 @@
 
 import type { Log } from "../core/log.js";
 import { UNREGISTERED, type RegisteredConnection, type SessionRecord } from "../core/registry.js";
+import { StarlingError } from "../protocol/errors.js";
 import {
   emptyBatch,
   owned,
@@ -60,6 +61,8 @@ export class Outbox {
   readonly #reportDropped: () => void;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<boolean> | undefined;
+  /** Who waits until what there is now is written. */
+  readonly #waiting = new Set<() => void>();
   #closed = false;
   #touching: Iterator<RegisteredConnection> | undefined;
   #size = 0;
@@ -163,6 +166,33 @@ export class Outbox {
     return this.#run();
   }
 
+  /**
+   * Resolves when what was put before this call is written, with the next batch: a batch for it alone would part a
+   * connect from its subscriptions. undefined: nothing is to be written.
+   * @throws StarlingError unknown after `timeoutMs`
+   */
+  written(timeoutMs: number): Promise<void> | undefined {
+    if (!this.pending && this.#running === undefined) return undefined;
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(done);
+        reject(
+          new StarlingError(
+            "unknown",
+            `done here, but not recorded in Redis within ${timeoutMs} ms: a resumed session may not know of it`,
+          ),
+        );
+      }, timeoutMs);
+      this.#waiting.add(done);
+      this.#schedule(this.#options.flushIntervalMs);
+    });
+  }
+
   /** Extends a share of the live sessions; called often enough, that reaches each of them in time. */
   async touch(share: number): Promise<void> {
     for (let left = Math.ceil(this.#size * share); left > 0; left -= SLICE) {
@@ -252,7 +282,8 @@ export class Outbox {
       })
       .then((written) => {
         this.#running = undefined;
-        if (this.pending) this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
+        if (this.pending || this.#waiting.size > 0)
+          this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
         return written;
       });
     return this.#running;
@@ -260,6 +291,14 @@ export class Outbox {
 
   /** What is put meanwhile is left to the next run, or batches would shrink to a round trip's worth. */
   async #drain(): Promise<boolean> {
+    // Who comes later may wait for what is put meanwhile.
+    const waiting = [...this.#waiting];
+    const written = await this.#writeAll();
+    if (written) for (const done of waiting) done();
+    return written;
+  }
+
+  async #writeAll(): Promise<boolean> {
     const most = Math.max(this.#dirty.size, this.#removed.size, this.#endings.size);
     for (let done = 0; done < most; done += SLICE) {
       if (!this.#options.canWrite() || !(await this.#writeSlice())) return false;

@@ -222,6 +222,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       outbox.remove(connection, resumable);
       stats.registrySize = outbox.size;
     },
+    recorded: () => outbox.written(options.redis.commandTimeoutMs),
     take,
     nodes: () => answered(() => reaper.living()),
     totals: (): Promise<Totals> =>

@@ -18,6 +18,7 @@ export function recordingHandlers(): RecordingHandlers {
     command: (command) => void commands.push(command),
     answer(question) {
       questions.push(question);
+      if (question.kind === "recorded") return Promise.resolve({ kind: "recorded" });
       if (question.kind === "channels") return { kind: "channels", counts: { room: 2, "#user:1": 1 } };
       const connection = {
         connection: "c1",
@@ -74,6 +75,13 @@ export function describeControlContract(name: string, create: () => ControlBus):
       expect(answers).toEqual([
         { node: "n1", answer: recordingHandlers().answer({ kind: "connections", app: "main", user: "42" }) },
       ]);
+    });
+
+    it("waits for an answer that takes its time", async () => {
+      expect(await bus.ask({ kind: "recorded" })).toEqual({
+        answers: [{ node: "n1", answer: { kind: "recorded" } }],
+        missing: [],
+      });
     });
 
     it("refuses with unavailable after stop, and stops twice", async () => {

@@ -61,6 +61,18 @@ export function registryContract(name: string, setup: ContractSetup): void {
       await eventually(async () => expect(await registry.totals()).toEqual({ nodes: 1, connections: 15 }));
     });
 
+    it("has told everything that was recorded", async () => {
+      const old = put("a.1", ["room", "left"]);
+      await registry.recorded();
+      expect(await registry.totals()).toEqual({ nodes: 1, connections: 1 });
+      old.channels = ["room"];
+      registry.put(old);
+      remove(put("a.2"), false);
+      await registry.recorded();
+      expect(await registry.totals()).toEqual({ nodes: 1, connections: 1 });
+      expect(registry.recorded()).toBeUndefined();
+    });
+
     it("keeps nothing of a connection that came and went in one turn", async () => {
       remove(put("a.1"), false);
       put("a.2");

@@ -21,17 +21,21 @@ async function subscribed(client: Client, ...channels: string[]): Promise<Client
 const sessionOf = (client: Client): string => client.welcome["session"] as string;
 const resumeOf = (client: Client): string => client.welcome["resume"] as string;
 
+/** Of its session as Redis has it now; undefined: it has none. */
+async function channelsInRedis(client: Client): Promise<string[] | undefined> {
+  const look = redis.client();
+  const [key] = await look.keys(`*session:*${sessionOf(client)}`);
+  const value = key === undefined ? null : await look.get(key);
+  if (value === null) return undefined;
+  return (JSON.parse(value.slice(value.indexOf("{"))) as { channels: string[] }).channels;
+}
+
 /** Its session is in Redis with these channels, as it is some 20 ms after they were subscribed. */
 async function saved(client: Client, ...channels: string[]): Promise<void> {
-  const look = redis.client();
-  await until("the session in Redis", async () => {
-    for (const key of await look.keys(`*session:*${sessionOf(client)}`)) {
-      const value = (await look.get(key)) ?? "{}";
-      const record = JSON.parse(value.slice(value.indexOf("{"))) as { channels?: string[] };
-      if (record.channels?.join() === channels.join()) return true;
-    }
-    return false;
-  });
+  await until(
+    "the session in Redis",
+    async () => (await channelsInRedis(client))?.join() === channels.join(),
+  );
 }
 
 describe("a session whose socket was lost", () => {
@@ -58,6 +62,35 @@ describe("a session whose socket was lost", () => {
     expect(client.messages("a")).toHaveLength(1);
     expect(client.messages("b")).toHaveLength(0);
     expect(await there.metric("starling_sessions_resumed_total")).toBe(1);
+  });
+
+  it("does not have a channel any more once leaving it was acknowledged, and never lost the others", async () => {
+    const [node] = await startFleet(1, redis);
+    const client = await subscribed(await node!.client(), "a", "b", "c");
+    await client.do("unsubscribe", { channel: "b" });
+    // What a node killed now would leave behind.
+    expect(await channelsInRedis(client)).toEqual(["a", "c"]);
+    const replies = [
+      client.do("unsubscribe", { channel: "a" }),
+      client.do("subscribe", { channel: "a" }),
+      client.do("ping"),
+    ];
+    await Promise.all(replies);
+    const order = client.frames.filter(({ type }) => type === "reply").slice(-3);
+    expect(order.map(({ channel }) => channel as unknown)).toEqual(["a", "a", undefined]);
+    await saved(client, "c", "a");
+  });
+
+  it("does not have what the application took away, once that was acknowledged", async () => {
+    const nodes = await startFleet(2, redis, { jwtSecret: JWT_SECRET });
+    const client = await nodes[0]!.client();
+    await client.do("connect", { token: await token({ sub: "ann" }) });
+    await subscribed(client, "a", "b");
+    const answer = await nodes[1]!.post("/v1/users/ann/unsubscribe", { channel: "a" });
+    expect(answer).toEqual({ status: 202, body: { user: "ann", missing: [] } });
+    expect(await channelsInRedis(client)).toEqual(["b"]);
+    await nodes[1]!.post("/v1/users/ann/disconnect");
+    expect(await channelsInRedis(client)).toBeUndefined();
   });
 
   it("can be resumed again and again, each time with the token of the last reply", async () => {

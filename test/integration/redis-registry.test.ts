@@ -486,6 +486,23 @@ describe("a lapse", () => {
     expect(a.core.registrations).toEqual([true]);
   });
 
+  it("does not say that it recorded what Redis has not taken, and says so once it has", async () => {
+    const a = await startNode("a", { leaseTtlMs: 10_000 });
+    const old = a.put("a.1", ["room", "left"]);
+    await a.registry.recorded();
+    expect(await redis.get(keys.session("s-a.1"))).toContain('["room","left"]');
+    server.pause();
+    old.channels = ["room"];
+    a.registry.put(old);
+    await expect(a.registry.recorded()).rejects.toMatchObject({
+      code: "unknown",
+      message: `done here, but not recorded in Redis within ${COMMAND_TIMEOUT_MS} ms: a resumed session may not know of it`,
+    });
+    server.resume();
+    await eventually(() => a.registry.recorded());
+    expect(await redis.get(keys.session("s-a.1"))).toContain('["room"]');
+  });
+
   it("keeps what Redis refused, and writes it once Redis takes it", async () => {
     const a = await startNode("a", { leaseTtlMs: 10_000 });
     const released = a.put("a.1");

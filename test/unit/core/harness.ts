@@ -224,6 +224,12 @@ export class FakeRegistry implements ConnectionRegistry {
     this.held.add(connection);
   }
 
+  recording: Promise<void> | undefined;
+
+  recorded(): Promise<void> | undefined {
+    return this.recording;
+  }
+
   remove(connection: RegisteredConnection, resumable: boolean): void {
     this.held.delete(connection);
     this.removed.push({ id: connection.id, resumable });

@@ -55,9 +55,9 @@ export function fakeOperations(overrides: Partial<NodeOperations> = {}) {
     metrics: () => Promise.resolve({ contentType: "text/plain; version=0.0.4", text: "up 1\n" }),
     ...overrides,
   };
-  function record(name: string, args: unknown[]): Promise<void> {
+  function record(name: string, args: unknown[]): Promise<{ missing: string[] }> {
     calls.push([name, ...args]);
-    return Promise.resolve();
+    return Promise.resolve({ missing: ["n2"] });
   }
   return { operations, calls, published };
 }

@@ -297,7 +297,7 @@ describe("users", () => {
     const { call, calls } = harness();
     expect(await call("POST", "/v1/users/42/disconnect")).toMatchObject({
       status: 202,
-      json: { user: "42" },
+      json: { user: "42", missing: ["n2"] },
     });
     await call("POST", "/v1/users/42/disconnect", { body: { reason: "banned" } });
     expect(calls).toEqual([
