@@ -108,7 +108,7 @@ export class RedisHistory {
     const { requests } = batch;
     try {
       const call = this.#laid(batch);
-      const reply = await this.#link.run((redis) => call.run(redis, APPEND));
+      const reply = await this.#link.runInTime((redis) => call.run(redis, APPEND));
       const [answers, trouble, unpublished] = reply as [Buffer, Buffer, Buffer];
       return this.#answers(
         requests.length,
@@ -160,6 +160,7 @@ export class RedisHistory {
     call.add(freshEpoch());
     call.add(this.#options.messageIdWindowMs);
     call.add(this.#link.publishCommand);
+    call.add(this.#link.deadlineMs);
     return call;
   }
 
@@ -232,9 +233,10 @@ export class RedisHistory {
       reverse ? "1" : "0",
       limit,
       maxBytes,
+      this.#link.deadlineMs,
     ];
     const names = [keys.history(shard, key), keys.meta(shard, key)];
-    const reply = await this.#link.run((redis) => runForBytes(redis, READ, names, args));
+    const reply = await this.#link.runInTime((redis) => runForBytes(redis, READ, names, args));
     const [epochBytes, top, cut, ...entries] = reply as [Buffer, number, number, ...(number | Buffer)[]];
     const epoch = epochBytes.toString();
     // As the script reckons: its first and its last entry may hold more than was asked for.
@@ -297,8 +299,12 @@ export class RedisHistory {
           keys.history(shard, channels[i]!.key),
           keys.meta(shard, channels[i]!.key),
         ]);
-        const args = [freshEpoch(), ...part.map((i) => channels[i]!.rule.ttlMs + STANDING_MS)];
-        const call = this.#link.run((redis) => runScript(redis, TOPS, names, args));
+        const args = [
+          freshEpoch(),
+          this.#link.deadlineMs,
+          ...part.map((i) => channels[i]!.rule.ttlMs + STANDING_MS),
+        ];
+        const call = this.#link.runInTime((redis) => runScript(redis, TOPS, names, args));
         calls.push(
           call.then((reply) => {
             const flat = reply as (number | string)[];

@@ -25,6 +25,7 @@ import {
   type RedisOptions,
 } from "./client.js";
 import { createClusterSubscriber } from "./cluster-subscriber.js";
+import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";
 import { Probe } from "./probe.js";
 import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
@@ -49,6 +50,8 @@ export interface RedisLink {
   readonly commandTimeoutMs: number;
   /** Why nothing can be sent now; undefined: the link is up. */
   readonly down: StarlingError | undefined;
+  /** For a script that runInTime is to call now. */
+  readonly deadlineMs: number;
   /** What scripts publish with: on a Cluster all channels but those of hearPlain are sharded. */
   readonly publishCommand: "PUBLISH" | "SPUBLISH";
   /** Before open(). What the handler throws is logged. The bytes are valid during the call. */
@@ -75,6 +78,8 @@ export interface RedisLink {
    * @throws StarlingError unavailable, unknown
    */
   run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
+  /** As run, for scripts that do nothing after `deadlineMs`. */
+  runInTime<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -102,6 +107,7 @@ class Link implements RedisLink {
   /** The publisher, where it is one. */
   readonly #cluster: Cluster | undefined;
   readonly #subscriber: Subscriber;
+  readonly #deadlines: Deadlines;
   readonly #channels = new Map<string, Channel>();
   /** By slot; one elsewhere. */
   readonly #probes = new Map<number, Probe>();
@@ -133,6 +139,11 @@ class Link implements RedisLink {
     this.#publisher = createRedisClient(options.redis, "publish", options.log);
     this.#cluster = this.#publisher instanceof Cluster ? this.#publisher : undefined;
     this.keys = createKeys(options.redis.prefix, this.#cluster !== undefined);
+    this.#deadlines = new Deadlines({
+      commandTimeoutMs: this.commandTimeoutMs,
+      masters: () => mastersOf(this.#publisher),
+      log: options.log,
+    });
     const subscriberOptions: SubscriberOptions = {
       redis: options.redis,
       log: options.log,
@@ -154,6 +165,10 @@ class Link implements RedisLink {
 
   get down(): StarlingError | undefined {
     return this.#down;
+  }
+
+  get deadlineMs(): number {
+    return this.#deadlines.nextMs;
   }
 
   get publishCommand(): "PUBLISH" | "SPUBLISH" {
@@ -219,7 +234,10 @@ class Link implements RedisLink {
     await this.#firstSteps();
     this.#prepared = true;
     this.#watch();
-    this.#ticks = setInterval(() => this.#advance(), probeIntervalMs);
+    this.#ticks = setInterval(() => {
+      this.#advance();
+      if (this.#prepared) this.#deadlines.learnAgain();
+    }, probeIntervalMs);
     const patienceMs = redis.commandTimeoutMs + probeTimeoutMs;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -254,6 +272,7 @@ class Link implements RedisLink {
 
   async #runSteps(): Promise<void> {
     if (this.#cluster !== undefined) await connectMasters(this.#cluster);
+    await this.#deadlines.learn();
     for (const step of this.#steps) await step(this.#publisher);
   }
 
@@ -409,6 +428,10 @@ class Link implements RedisLink {
     } catch (error) {
       throw this.#failure(error);
     }
+  }
+
+  runInTime<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T> {
+    return this.run((publisher) => this.#deadlines.run(() => send(publisher)));
   }
 
   #failure(error: unknown): StarlingError {

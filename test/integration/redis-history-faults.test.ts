@@ -307,7 +307,16 @@ describe("an item that Redis refuses", () => {
     const mute = new Redis(redis.port, "127.0.0.1", { username: "mute", password: "pass" });
     onTestFinished(() => mute.disconnect());
     const names = ["stream", "meta"].map((name) => `${prefix}${name}`);
-    const args = [`${prefix}bus:0`, "", "x", pack([[10, 1_000, 1_000], [1, 1], []]), "e", 1_000];
+    const args = [
+      `${prefix}bus:0`,
+      "",
+      "x",
+      pack([[10, 1_000, 1_000], [1, 1], []]),
+      "e",
+      1_000,
+      "PUBLISH",
+      Date.now() + 60_000,
+    ];
     await expect(runScript(mute, APPEND, names, args)).rejects.toThrow(`NOPERM this user may not PUBLISH`);
     expect(await admin.exists(...names)).toBe(0);
   });
@@ -324,6 +333,32 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
     await redis.restart();
     await isUp(node);
     expect(await keep(node.broker, "x")).toMatchObject({ offset: 1 });
+  });
+
+  it("stopped: what waited in it for too long does nothing when it wakes, and says so", async () => {
+    const patient = { commandTimeoutMs: 5_000, link: { probeIntervalMs: 60_000, probeTimeoutMs: 60_000 } };
+    const node = await startNode("a", patient);
+    const before = (await keep(node.broker, "before")) as Position;
+    redis.pause();
+    const late = keep(node.broker, "late");
+    const lateRead = read(node.broker).catch((error: { code: string }) => error.code);
+    // By Redis's clock, which goes on while it is stopped.
+    await new Promise((resolve) => setTimeout(resolve, 2_800));
+    const recent = keep(node.broker, "recent");
+    // Sent with the end of this turn.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    redis.resume();
+    expect(await late).toBe("unavailable");
+    expect(await lateRead).toBe("unavailable");
+    // It ran, but by then another server might have had the channel.
+    expect(await recent).toBe("unknown");
+    expect(await keep(node.broker, "at once")).toBe("unavailable");
+    await eventually(async () => expect(await keep(node.broker, "after")).toMatchObject({ offset: 3 }));
+    expect(await read(node.broker)).toMatchObject({
+      texts: ["before", "recent", "after"],
+      top: { offset: 3, epoch: before.epoch },
+    });
+    expect(node.recorder.links).toEqual([true]);
   });
 
   it("stopped: reads and publications under way fail with unknown, those that wait with unavailable", async () => {

@@ -9,14 +9,19 @@
 --         {items that have a message id}}
 -- ARGV[5] fresh epoch
 -- ARGV[6] ms for which a message id is remembered
--- ARGV[7] SPUBLISH on a Cluster, else PUBLISH or absent
+-- ARGV[7] SPUBLISH on a Cluster, else PUBLISH
+-- ARGV[8] deadline, ms
 -- Returns {MessagePack: places of all items, of a repetition that of the first, or with -1 and an error;
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
 -- An entry is "d" and an item, or "n", how many, "d" and the items. Redis hashes every byte of every text that Lua
 -- makes, which costs a third of all: the items are copied into their entry and into the envelope, nowhere else.
 local bus, head, blob, fresh, windowMs = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
-local publish = ARGV[7] or "PUBLISH"
+local publish = ARGV[7]
+local late = expired(ARGV[8])
+if late then
+  return late
+end
 local rules, layout, identified = unpack(cmsgpack.unpack(ARGV[4]))
 local channels = #rules / 3
 

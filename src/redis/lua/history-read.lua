@@ -10,9 +10,14 @@
 -- ARGV[6] "1": newest first, what stands before the position; else oldest first, what follows it
 -- ARGV[7] most publications
 -- ARGV[8] bytes after which to stop
+-- ARGV[9] deadline, ms
 -- Returns {epoch, top, 1 if it stopped by bytes, then of each entry its last offset, count, and items, one after the
 -- other}. The first and the last entry may hold more than was asked for.
 local STEP = 32
+local late = expired(ARGV[9])
+if late then
+  return late
+end
 local channel = standing(KEYS[1], KEYS[2], ARGV[1])
 local err = channel.err or keep(channel, tonumber(ARGV[2]))
 if err then

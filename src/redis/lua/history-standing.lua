@@ -6,6 +6,14 @@
 -- holds, when meta is missing or was written under another incarnation: a server that restarted
 -- or took over may have lost what it had acknowledged, and master_replid changes with each
 -- of these (run_id recurs after failover and failback).
+-- A server that was stopped for a while runs on waking what waited in its sockets, perhaps after another has taken over:
+-- what is done then is lost. So a call has a deadline, by this server's own clock in ms, and does nothing after it.
+local function expired(deadlineMs)
+  local time = redis.call("TIME")
+  local lateMs = time[1] * 1000 + math.floor(time[2] / 1000) - deadlineMs
+  return lateMs > 0 and redis.error_reply("EXPIRED " .. lateMs .. " ms late: nothing was done") or nil
+end
+
 local replid = string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
 
 local function failure(reply)

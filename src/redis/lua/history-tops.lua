@@ -1,12 +1,17 @@
 -- Where many channels stand. Preceded by history-standing.lua. All keys are in one slot.
 -- KEYS     stream and meta of each channel
 -- ARGV[1]  fresh epoch
--- ARGV[2 ..] meta ttl of each channel, ms
+-- ARGV[2]  deadline, ms
+-- ARGV[3 ..] meta ttl of each channel, ms
 -- Returns top and epoch of each channel, flat.
+local late = expired(ARGV[2])
+if late then
+  return late
+end
 local tops = {}
 for at = 1, #KEYS, 2 do
   local channel = standing(KEYS[at], KEYS[at + 1], ARGV[1])
-  local err = channel.err or keep(channel, tonumber(ARGV[2 + (at - 1) / 2]))
+  local err = channel.err or keep(channel, tonumber(ARGV[3 + (at - 1) / 2]))
   if err then
     return redis.error_reply(err)
   end
