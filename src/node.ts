@@ -266,6 +266,7 @@ function alone(config: Config, stats: Stats, log: Log): Shared {
       maxQueuedItems: MAX_QUEUED_ITEMS,
       maxQueuedBytes: MAX_QUEUED_BYTES,
       messageIdWindowMs,
+      emptyMs: emptyMsOf(config),
       stats,
       log,
     }),
@@ -273,6 +274,11 @@ function alone(config: Config, stats: Stats, log: Log): Shared {
     registry: createMemoryRegistry({ nodeId, sessionTtlMs, stats }),
     presence: createMemoryPresence({ graceMs: presenceGraceMs, stats, log }),
   };
+}
+
+/** Longer than a client may be away and still recover, and than two looks at the positions of its channels. */
+function emptyMsOf({ sessionTtlMs, positionCheckIntervalMs }: Config): number {
+  return sessionTtlMs + 5 * positionCheckIntervalMs;
 }
 
 function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
@@ -294,6 +300,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     maxQueuedItems: MAX_QUEUED_ITEMS,
     maxQueuedBytes: MAX_QUEUED_BYTES,
     messageIdWindowMs: config.messageIdWindowMs,
+    emptyMs: emptyMsOf(config),
     envelopeVersion: config.busEnvelopeVersion,
     ingest:
       config.ingestChannel === undefined

@@ -10,7 +10,7 @@ export interface Rule<S extends z.ZodType = z.ZodType> {
   readonly kind: Kind<S>;
   /** Where the namespace does not say, and of channels in no namespace. */
   readonly default: z.output<S>;
-  readonly unit?: "publications" | "ms";
+  readonly unit?: "publications" | "ms" | "bytes";
   readonly description: string;
   /** Why this default. */
   readonly reason: string;
@@ -32,6 +32,13 @@ export const rules = {
     unit: "ms",
     description: "how long after its last publication a channel's history is kept",
     reason: "longer than most clients are away, and an abandoned channel is soon gone",
+  }),
+  historyBytes: rule({
+    kind: integer(1024, 2 ** 30),
+    default: 8 * 1024 * 1024,
+    unit: "bytes",
+    description: "about how many bytes of publications a channel keeps at most, whatever historySize says",
+    reason: "100 publications of the largest size fit, and one client cannot fill Redis through one channel",
   }),
   recovery: rule({
     kind: flag(),
@@ -77,8 +84,9 @@ export const ruleNames = Object.keys(rules) as RuleName[];
 type RuleValues = { readonly [Name in RuleName]: z.output<(typeof rules)[Name]["kind"]["schema"]> };
 
 /** The rules of a namespace as core takes them: its ChannelRules. */
-export interface NamespaceRules extends Omit<RuleValues, "historySize" | "historyTtlMs"> {
-  readonly history: { readonly size: number; readonly ttlMs: number } | undefined;
+export interface NamespaceRules extends Omit<RuleValues, "historySize" | "historyTtlMs" | "historyBytes"> {
+  readonly history:
+    { readonly size: number; readonly ttlMs: number; readonly bytes?: number | undefined } | undefined;
 }
 export type Namespaces = Readonly<Record<string, NamespaceRules>>;
 
@@ -122,7 +130,7 @@ function readRules(name: string, given: unknown, problem: Problem): NamespaceRul
   const read = Object.fromEntries(
     ruleNames.map((key) => [key, values[key] ?? rules[key].default]),
   ) as RuleValues;
-  const { historySize, historyTtlMs, ...others } = read;
+  const { historySize, historyTtlMs, historyBytes, ...others } = read;
   if (historySize === 0) {
     const needsHistory = `it needs history: set ${name}.historySize`;
     if (read.recovery) refuse(["recovery"], needsHistory);
@@ -133,7 +141,8 @@ function readRules(name: string, given: unknown, problem: Problem): NamespaceRul
     refuse(["joinLeave"], `it needs presence: set ${name}.presence to true`);
   }
   if (!sound) return undefined;
-  const history = historySize === 0 ? undefined : { size: historySize, ttlMs: historyTtlMs };
+  const history =
+    historySize === 0 ? undefined : { size: historySize, ttlMs: historyTtlMs, bytes: historyBytes };
   return { history, ...others };
 }
 
@@ -142,8 +151,14 @@ function flat(given: Readonly<Record<string, unknown>>): Readonly<Record<string,
   if (!Object.hasOwn(given, "history")) return given;
   const { history, ...others } = given;
   if (history === undefined) return others;
-  if (!isObject(history) || Object.keys(history).sort().join() !== "size,ttlMs") return given;
-  return { historySize: history["size"], historyTtlMs: history["ttlMs"], ...others };
+  if (!isObject(history) || !/^(bytes,)?size,ttlMs$/.test(Object.keys(history).sort().join())) return given;
+  const { size, ttlMs, bytes } = history;
+  return {
+    historySize: size,
+    historyTtlMs: ttlMs,
+    ...(bytes === undefined ? {} : { historyBytes: bytes }),
+    ...others,
+  };
 }
 
 const schema = z.unknown().transform((given, context): Namespaces => {

@@ -78,7 +78,7 @@ const DEFAULT_MAX_CONNECTIONS = 100_000;
 /** What the demo page's rooms do. */
 const DEMO_NAMESPACES: Namespaces = {
   chat: {
-    history: { size: 100, ttlMs: 600_000 },
+    history: { size: 100, ttlMs: 600_000, bytes: 8 * 1024 * 1024 },
     recovery: true,
     presence: true,
     joinLeave: true,
@@ -490,6 +490,14 @@ export const options = {
     unit: "channels",
     description: "most channels that one connection may be subscribed to",
     reason: "bounds what one client costs to restore and to list",
+  }),
+  maxChannelNameBytes: option({
+    kind: integer(255, 10_000_000),
+    group: "Limits",
+    default: 8192,
+    unit: "bytes",
+    description: "most bytes that the names of one connection's channels may have together",
+    reason: "bounds what a session costs in Redis, live or waiting to be resumed: 100 names of 80 characters",
   }),
   messagesPerSecond: option({
     kind: integer(1, 1_000_000),

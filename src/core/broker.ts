@@ -15,6 +15,8 @@ export interface HistoryRule {
   /** Publications. */
   readonly size: number;
   readonly ttlMs: number;
+  /** Payloads and what goes with them, about: the oldest are dropped. undefined: as many as `size` publications have. */
+  readonly bytes?: number | undefined;
 }
 
 /** A publication on its way to the bus. */
@@ -77,6 +79,8 @@ export interface HistoryQuery {
   readonly reverse: boolean;
   /** The page ends with the publication that brings its payloads to so many bytes, or soon after; absent: the store's own limit. */
   readonly maxBytes?: number | undefined;
+  /** Nothing is stored for a channel that nobody used: it has another epoch each time that it is asked for. */
+  readonly peek?: boolean | undefined;
 }
 
 export interface BrokerHandlers {

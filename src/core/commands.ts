@@ -1,6 +1,6 @@
 /** What each action of a client does. A promise returned holds back the client's later frames. */
 
-import { isServerChannel } from "../protocol/channel-name.js";
+import { CHANNEL_NAME_MAX, isServerChannel } from "../protocol/channel-name.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import {
   ACTIONS,
@@ -154,11 +154,24 @@ function publishers(rule: "server" | "subscribers"): string {
 }
 
 /** @throws StarlingError channel_limit */
-function checkRoom(edge: EdgeContext, connection: Connection): void {
-  const limit = edge.options.maxChannelsPerConnection;
-  if (few.size(connection.channels) >= limit) {
-    throw new StarlingError("channel_limit", `this connection holds ${limit} channels, as many as it may`);
+function checkRoom(edge: EdgeContext, connection: Connection, channel: string): void {
+  const { maxChannelsPerConnection, maxChannelNameBytes } = edge.options;
+  const count = few.size(connection.channels);
+  if (count >= maxChannelsPerConnection) {
+    throw new StarlingError(
+      "channel_limit",
+      `this connection holds ${maxChannelsPerConnection} channels, as many as it may`,
+    );
   }
+  // Few can have so many: names are not added up for each subscription.
+  if ((count + 1) * CHANNEL_NAME_MAX <= maxChannelNameBytes) return;
+  let bytes = channel.length;
+  for (const { name } of few.items(connection.channels)) bytes += name.length;
+  if (bytes <= maxChannelNameBytes) return;
+  throw new StarlingError(
+    "channel_limit",
+    `the names of this connection's channels would have ${bytes} bytes together (limit ${maxChannelNameBytes}): leave some`,
+  );
 }
 
 /**
@@ -176,7 +189,7 @@ function subscribe(edge: EdgeContext, connection: Connection, command: Command):
     reply(connection, command.id, { channel });
     return undefined;
   }
-  checkRoom(edge, connection);
+  checkRoom(edge, connection, channel);
   const joining = edge.hub.join(connection, channel, {
     since: command.since,
     answer: (outcome) => {

@@ -23,7 +23,7 @@ export interface PublishInput {
 }
 
 /** What of a channel's history is asked for; HistoryQuery says how it is read. */
-export type HistoryRange = Omit<HistoryQuery, "rule">;
+export type HistoryRange = Omit<HistoryQuery, "rule" | "peek">;
 
 /** `missing`: nodes that did not say in time that it is done and recorded. */
 export interface Told {
@@ -90,7 +90,7 @@ export class Operations {
   async history(app: string, channel: string, range: HistoryRange): Promise<HistoryPage> {
     const rule = this.#edge.rulesOf(channel).history;
     if (rule === undefined) throw notEnabled(channel, "history");
-    return this.#edge.broker.history(channelKey(app, channel), { rule, ...range });
+    return this.#edge.broker.history(channelKey(app, channel), { rule, ...range, peek: true });
   }
 
   /** @throws StarlingError not_enabled, unavailable, unknown */

@@ -18,6 +18,8 @@ export interface EdgeOptions extends DrainOptions {
   readonly sharePerIpPercent: number;
   readonly maxFrameBytes: number;
   readonly maxChannelsPerConnection: number;
+  /** Of the names of one connection's channels together. */
+  readonly maxChannelNameBytes: number;
   readonly rate: RateLimits;
   /** Frames and bytes of one connection that may wait while a command of it does. */
   readonly maxPendingFrames: number;

@@ -43,6 +43,7 @@ export async function readHistory(
     limit: limitOf(command),
     reverse: command.reverse ?? false,
     maxBytes,
+    peek: true,
   });
   connection.charge(costOf(publications));
   if (command.id === undefined) return;

@@ -23,6 +23,8 @@ export interface MemoryBrokerOptions {
   readonly maxQueuedBytes: number;
   /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
   readonly messageIdWindowMs?: number | undefined;
+  /** How long a channel's epoch is kept that was only looked at; 150 s by default. */
+  readonly emptyMs?: number | undefined;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -46,7 +48,7 @@ class MemoryBroker implements Broker {
 
   constructor(options: MemoryBrokerOptions) {
     this.#options = options;
-    this.#history = new MemoryHistory(options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS);
+    this.#history = new MemoryHistory(options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS, options.emptyMs);
     const { maxQueuedItems, maxQueuedBytes } = options;
     this.#full = new StarlingError(
       "unavailable",

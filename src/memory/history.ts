@@ -10,6 +10,8 @@ import type { Position } from "../protocol/messages.js";
  * published to or looked at. Then it starts anew with another epoch.
  */
 const STANDING_MS = 600_000;
+/** Of a channel that was subscribed to and never published to. */
+const EMPTY_MS = 150_000;
 /** Of payloads in all channels together. */
 const BYTES_MAX = 256 * 1024 * 1024;
 /** Channels with a standing, at about 300 bytes each. */
@@ -41,6 +43,7 @@ interface Once {
 
 export class MemoryHistory {
   readonly #windowMs: number;
+  readonly #emptyMs: number;
   /** Least recently published first. */
   readonly #channels = new Map<ChannelKey, Channel>();
   /** By key and message id, oldest first. */
@@ -50,8 +53,9 @@ export class MemoryHistory {
   #bytes = 0;
   #sweeping: MapIterator<[ChannelKey, Channel]> | undefined;
 
-  constructor(windowMs: number) {
+  constructor(windowMs: number, emptyMs = EMPTY_MS) {
     this.#windowMs = windowMs;
+    this.#emptyMs = emptyMs;
   }
 
   /** The position of the publication that had this id within the window. */
@@ -68,7 +72,10 @@ export class MemoryHistory {
     channel.kept.push(kept);
     channel.bytes += payload.bytes.length;
     this.#bytes += payload.bytes.length;
-    while (channel.kept.length > rule.size) this.#dropOldest(channel);
+    const most = rule.bytes ?? Infinity;
+    while (channel.kept.length > rule.size || (channel.bytes > most && channel.kept.length > 1)) {
+      this.#dropOldest(channel);
+    }
     channel.expiresAtMs = nowMs + rule.ttlMs;
     channel.endsAtMs = channel.expiresAtMs + STANDING_MS;
     this.#channels.delete(key);
@@ -78,7 +85,13 @@ export class MemoryHistory {
     return kept;
   }
 
-  read(key: ChannelKey, { rule, since, limit, reverse, maxBytes = Infinity }: HistoryQuery): HistoryPage {
+  read(
+    key: ChannelKey,
+    { rule, since, limit, reverse, maxBytes = Infinity, peek }: HistoryQuery,
+  ): HistoryPage {
+    if (peek === true && this.#held(key, Date.now()) === undefined) {
+      return { publications: [], top: { offset: 0, epoch: this.#freshEpoch() } };
+    }
     const channel = this.#standing(key, rule, Date.now());
     const top = { offset: channel.top, epoch: channel.epoch };
     if (since !== undefined && since.epoch !== channel.epoch) return { publications: [], top };
@@ -105,20 +118,27 @@ export class MemoryHistory {
   }
 
   #standing(key: ChannelKey, rule: HistoryRule, nowMs: number): Channel {
-    let channel = this.#channels.get(key);
-    if (channel !== undefined && channel.endsAtMs <= nowMs) {
-      this.#forget(key, channel);
-      channel = undefined;
-    }
+    let channel = this.#held(key, nowMs);
     if (channel === undefined) {
-      const epoch = `${this.#started}.${++this.#epochs}`;
-      channel = { epoch, top: 0, kept: [], bytes: 0, expiresAtMs: 0, endsAtMs: 0 };
+      channel = { epoch: this.#freshEpoch(), top: 0, kept: [], bytes: 0, expiresAtMs: 0, endsAtMs: 0 };
       this.#channels.set(key, channel);
       this.#bound(nowMs);
     }
     if (channel.expiresAtMs <= nowMs) this.#empty(channel);
-    channel.endsAtMs = Math.max(channel.endsAtMs, nowMs + rule.ttlMs + STANDING_MS);
+    const keptMs = channel.top === 0 ? this.#emptyMs : rule.ttlMs + STANDING_MS;
+    channel.endsAtMs = Math.max(channel.endsAtMs, nowMs + keptMs);
     return channel;
+  }
+
+  #held(key: ChannelKey, nowMs: number): Channel | undefined {
+    const channel = this.#channels.get(key);
+    if (channel === undefined || channel.endsAtMs > nowMs) return channel;
+    this.#forget(key, channel);
+    return undefined;
+  }
+
+  #freshEpoch(): string {
+    return `${this.#started}.${++this.#epochs}`;
   }
 
   #remember(name: string, position: Position, nowMs: number): void {

@@ -20,6 +20,7 @@ import { StarlingError } from "../protocol/errors.js";
 import type { Position } from "../protocol/messages.js";
 import { decodeEnvelope } from "./envelope-reader.js";
 import { encodeEnvelope, sizeOf, type EnvelopeVersion } from "./envelope.js";
+import { warnOfEviction } from "./eviction.js";
 import { agreeOnShards } from "./fleet.js";
 import { RedisHistory, type Answer } from "./history.js";
 import { knowHistoryScripts } from "./history-scripts.js";
@@ -44,6 +45,8 @@ export interface RedisBrokerOptions {
   readonly ingest?: IngestOptions | undefined;
   /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
   readonly messageIdWindowMs?: number | undefined;
+  /** How long a channel's epoch is kept that was only looked at; 150 s by default. */
+  readonly emptyMs?: number | undefined;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -62,6 +65,7 @@ const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
 const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 const MESSAGE_ID_WINDOW_MS = 120_000;
+const EMPTY_MS = 150_000;
 
 /**
  * A batch with history waits for its script, a millisecond for 500: with several smaller ones on their way
@@ -118,6 +122,7 @@ class RedisBroker implements Broker {
       link: options.link,
       shards: options.shards,
       messageIdWindowMs: options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS,
+      emptyMs: options.emptyMs ?? EMPTY_MS,
       stats: options.stats,
       log: options.log,
     });
@@ -141,6 +146,7 @@ class RedisBroker implements Broker {
     this.#handlers = handlers;
     this.#link.prepare((publisher) => agreeOnShards(publisher, keys, shards));
     this.#link.prepare(knowHistoryScripts);
+    this.#link.prepare(warnOfEviction(this.#options.log));
     for (let shard = 0; shard < shards; shard++) {
       this.#link.hear(keys.bus(shard), (bytes) => this.#envelopeCame(bytes));
     }

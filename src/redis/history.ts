@@ -38,6 +38,8 @@ export interface HistoryOptions {
   readonly shards: number;
   /** For how long a repetition of a messageId is known as one. */
   readonly messageIdWindowMs: number;
+  /** How long a channel's epoch is kept that was only looked at. */
+  readonly emptyMs: number;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -144,7 +146,7 @@ export class RedisHistory {
         number = numbers.size + 1;
         numbers.set(key, number);
         call.addKeys(this.#names.get(key) ?? this.#keepNames(shard, key), 2);
-        rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS);
+        rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS, history!.bytes ?? 0);
       }
       layout.push(number, items.lengths[i]!);
       if (messageId !== undefined) {
@@ -217,7 +219,7 @@ export class RedisHistory {
 
   async #readOnce(
     key: ChannelKey,
-    { rule, reverse }: HistoryQuery,
+    { rule, reverse, peek }: HistoryQuery,
     since: Position | undefined,
     { limit, maxBytes }: { limit: number; maxBytes: number },
     into: BusPublication[],
@@ -234,6 +236,8 @@ export class RedisHistory {
       limit,
       maxBytes,
       this.#link.deadlineMs,
+      this.#options.emptyMs,
+      peek === true ? "1" : "0",
     ];
     const names = [keys.history(shard, key), keys.meta(shard, key)];
     const reply = await this.#link.runInTime((redis) => runForBytes(redis, READ, names, args));
@@ -302,6 +306,7 @@ export class RedisHistory {
         const args = [
           freshEpoch(),
           this.#link.deadlineMs,
+          this.#options.emptyMs,
           ...part.map((i) => channels[i]!.rule.ttlMs + STANDING_MS),
         ];
         const call = this.#link.runInTime((redis) => runScript(redis, TOPS, names, args));

@@ -8,6 +8,7 @@ import { createRecorder, type Recorder, type RequestFields } from "../support/pu
 
 export interface HistoryBrokerOptions {
   readonly messageIdWindowMs?: number;
+  readonly emptyMs?: number;
 }
 
 export interface HistorySubject {
@@ -227,6 +228,46 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       expect((await read(broker, { rule, reverse: true, since: { offset: 100, epoch } })).offsets).toEqual(
         [],
       );
+    });
+
+    it("keeps about as many bytes as it may, whatever its size is, and always the newest", async () => {
+      const rule = { size: 1_000, ttlMs: 60_000, bytes: 80_000 };
+      for (const key of ["main/small", "main/large", "main/huge"]) {
+        const bytes = { "main/small": 1_000, "main/large": 15_000, "main/huge": 200_000 }[key]!;
+        const texts = numbered(key === "main/small" ? 1_500 : 60).map((n) => n.padEnd(bytes, "x"));
+        for (const text of texts) await keep(broker, text, { key, history: rule });
+        const page = await read(broker, { rule }, key);
+        expect(page.texts.at(-1)).toBe(texts.at(-1));
+        expect(page.top.offset).toBe(texts.length);
+        const kept = page.texts.length * bytes;
+        expect(kept).toBeGreaterThanOrEqual(Math.min(rule.bytes * 0.75, bytes));
+        // Redis drops whole nodes of a stream, of 4 kB or an entry.
+        expect(kept).toBeLessThanOrEqual(rule.bytes * 1.25 + bytes * 2);
+        expect(page.offsets).toEqual(range(texts.length - page.texts.length + 1, texts.length));
+      }
+    });
+
+    it("keeps nothing of a channel that was only read, and an epoch of one that was looked at", async () => {
+      const peek = await read(broker, { peek: true });
+      expect(peek).toMatchObject({ texts: [], top: { offset: 0 } });
+      expect((await read(broker, { peek: true })).top.epoch).not.toBe(peek.top.epoch);
+      const looked = await top();
+      expect((await read(broker, { peek: true })).top).toEqual(looked);
+      const first = await keep(broker, "first");
+      expect(first).toEqual({ offset: 1, epoch: looked.epoch });
+      expect(await read(broker, { peek: true })).toMatchObject({ texts: ["first"], top: first });
+    });
+
+    it("forgets the epoch of a channel that nobody published to before that of others", async () => {
+      bus = `${bus}empty`;
+      const [quick] = await start({ emptyMs: 100 });
+      const look = async (): Promise<Position> => (await quick.tops([{ key: KEY, rule: RULE }]))[0]!;
+      const empty = await look();
+      const used = (await keep(quick, "x", { key: "main/used" })) as Position;
+      // Each look keeps it for another 100 ms.
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      expect((await look()).epoch).not.toBe(empty.epoch);
+      expect((await read(quick, {}, "main/used")).top).toEqual(used);
     });
 
     it("forgets what is older than its time, and goes on from where it stood", async () => {

@@ -147,6 +147,15 @@ describe("a frame that cannot be served is answered, and the connection lives", 
   });
 
   it("the channel after the last that a connection may hold", async () => {
+    const named = await connect({ maxChannelsPerConnection: 100, maxChannelNameBytes: 600 });
+    for (const name of ["a", "b"]) await named.do("subscribe", { channel: name.repeat(250) });
+    expect(await named.ask("subscribe", { channel: "c".repeat(101) })).toMatchObject({
+      type: "error",
+      code: "channel_limit",
+      message:
+        "the names of this connection's channels would have 601 bytes together (limit 600): leave some",
+    });
+    await named.do("subscribe", { channel: "c".repeat(100) });
     const client = await connect({ maxChannelsPerConnection: 2 });
     for (const channel of ["a", "b", "a"]) await client.do("subscribe", { channel });
     expect(await client.ask("subscribe", { channel: "c" })).toMatchObject({

@@ -322,6 +322,29 @@ describe("an item that Redis refuses", () => {
   });
 });
 
+describe("a server that may evict keys", { timeout: 40_000 }, () => {
+  it("is warned of at the start, and what an evicted message id costs is a second message", async () => {
+    await admin.config("SET", "maxmemory-policy", "volatile-lru");
+    onTestFinished(async () => void (await admin.config("SET", "maxmemory-policy", "noeviction")));
+    const node = await startNode("a");
+    expect(node.lines.filter(({ level }) => level === "warn")).toEqual([
+      {
+        level: "warn",
+        fields: { redis: `127.0.0.1:${redis.port}`, policy: "volatile-lru" },
+        message:
+          "Redis may evict keys: messages may be made twice, sessions and history lost; set maxmemory-policy to noeviction",
+      },
+    ]);
+    const first = (await keep(node.broker, "x", { messageId: "m" })) as Position;
+    expect(await keep(node.broker, "x", { messageId: "m" })).toEqual(first);
+    await admin.unlink(`${prefix}once:{h0}:${KEY}:m`);
+    expect(await keep(node.broker, "x", { messageId: "m" })).toMatchObject({ offset: first.offset + 1 });
+    await admin.config("SET", "maxmemory-policy", "noeviction");
+    const quiet = await startNode("b");
+    expect(quiet.lines.filter(({ level }) => level === "warn")).toEqual([]);
+  });
+});
+
 describe("history while the link fails", { timeout: 40_000 }, () => {
   it("killed: reads fail with unavailable at once", async () => {
     const node = await startNode("a");

@@ -5,7 +5,7 @@
 -- ARGV[1] bus channel
 -- ARGV[2] the envelope up to its places
 -- ARGV[3] the items, one after the other; what an entry holds and an envelope carries
--- ARGV[4] MessagePack: {{size, ttl ms, meta ttl ms of each channel}, {channel (from 1) and bytes of each item},
+-- ARGV[4] MessagePack: {{size, ttl ms, meta ttl ms, bytes or 0 of each channel}, {channel (from 1) and bytes of each item},
 --         {items that have a message id}}
 -- ARGV[5] fresh epoch
 -- ARGV[6] ms for which a message id is remembered
@@ -23,7 +23,7 @@ if late then
   return late
 end
 local rules, layout, identified = unpack(cmsgpack.unpack(ARGV[4]))
-local channels = #rules / 3
+local channels = #rules / 4
 
 if redis.acl_check_cmd and not redis.acl_check_cmd(publish, bus, "") then
   return redis.error_reply("NOPERM this user may not " .. publish .. " to " .. bus)
@@ -63,12 +63,39 @@ local made = {}
 local function add(channel, bytes)
   local items = #channel.items
   local last = channel.top + items
-  local oldest = math.max(1, last - channel.size + 1)
+  local oldest = math.max(1, last - channel.size + 1, channel.oldest)
   local minId, id = "0-" .. oldest, "0-" .. last
   if items == 1 then
     return failure(redis.pcall("XADD", channel.stream, "MINID", "~", minId, id, "d", bytes))
   end
   return failure(redis.pcall("XADD", channel.stream, "MINID", "~", minId, id, "n", items, "d", bytes))
+end
+
+-- Bounds a channel in bytes without looking at its entries: a mark is the offset after each eighth of the bytes, and
+-- up to the eighth last mark nothing is kept. So seven eighths are, and at most an entry more than nine.
+local MARKS = 8
+local EIGHTH_LAST = "^(%d+)" .. string.rep(" %d+", MARKS - 1) .. " "
+local function oldestOf(channel)
+  local mark = channel.mostBytes > 0 and string.match(channel.marks, EIGHTH_LAST)
+  return mark and tonumber(mark) + 1 or 1
+end
+
+local function mark(channel, bytes)
+  if channel.mostBytes == 0 then
+    return
+  end
+  local eighth = channel.mostBytes / MARKS
+  local crossed = math.floor((channel.bytesMarked + bytes) / eighth)
+  channel.bytesMarked = (channel.bytesMarked + bytes) % eighth
+  if crossed == 0 then
+    return
+  end
+  channel.marks = channel.marks .. string.rep(channel.top .. " ", math.min(crossed, MARKS))
+  local _, count = string.gsub(channel.marks, " ", " ")
+  if count > MARKS then
+    channel.marks = string.gsub(channel.marks, "^" .. string.rep("%d+ ", count - MARKS), "", 1)
+  end
+  channel.oldest = oldestOf(channel)
 end
 
 -- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
@@ -84,6 +111,7 @@ local function write(channel)
     if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
       -- The stream is ahead of its meta: they are not of one piece.
       renew(channel, fresh)
+      channel.oldest = 1
       err = channel.err or add(channel, bytes)
     end
   end
@@ -97,6 +125,7 @@ local function write(channel)
   if not err then
     channel.top = channel.top + #items
     channel.appended = true
+    mark(channel, #bytes)
   end
   channel.items, channel.parts, channel.from, channel.bytes = {}, {}, nil, 0
 end
@@ -148,8 +177,9 @@ for item = 1, count do
     local channel = standings[number]
     if not channel then
       channel = standing(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
-      channel.number, channel.size = number, rules[number * 3 - 2]
+      channel.number, channel.size, channel.mostBytes = number, rules[number * 4 - 3], rules[number * 4]
       channel.items, channel.parts, channel.bytes = {}, {}, 0
+      channel.oldest = oldestOf(channel)
       standings[number] = channel
       opened[#opened + 1] = channel
     end
@@ -163,11 +193,15 @@ for _, channel in ipairs(opened) do
   write(channel)
   local number = channel.number
   if channel.appended then
-    try("HSET", channel.meta, "top", channel.top)
-    try("PEXPIRE", channel.stream, rules[number * 3 - 1])
+    if channel.mostBytes == 0 then
+      try("HSET", channel.meta, "top", channel.top)
+    else
+      try("HSET", channel.meta, "top", channel.top, "marks", channel.marks, "bytes", channel.bytesMarked)
+    end
+    try("PEXPIRE", channel.stream, rules[number * 4 - 2])
   end
   if not channel.err then
-    note(keep(channel, rules[number * 3]))
+    note(keep(channel, rules[number * 4 - 1]))
   end
 end
 

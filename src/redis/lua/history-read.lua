@@ -11,6 +11,8 @@
 -- ARGV[7] most publications
 -- ARGV[8] bytes after which to stop
 -- ARGV[9] deadline, ms
+-- ARGV[10] meta ttl of a channel that was never published to, ms
+-- ARGV[11] "1": nothing is stored of a channel that has no meta
 -- Returns {epoch, top, 1 if it stopped by bytes, then of each entry its last offset, count, and items, one after the
 -- other}. The first and the last entry may hold more than was asked for.
 local STEP = 32
@@ -18,8 +20,8 @@ local late = expired(ARGV[9])
 if late then
   return late
 end
-local channel = standing(KEYS[1], KEYS[2], ARGV[1])
-local err = channel.err or keep(channel, tonumber(ARGV[2]))
+local channel = standing(KEYS[1], KEYS[2], ARGV[1], ARGV[11] == "1")
+local err = channel.err or keep(channel, tonumber(ARGV[2]), ARGV[10])
 if err then
   return redis.error_reply(err)
 end

@@ -1,7 +1,7 @@
 -- Where a channel with history stands; the scripts that follow this text begin with it.
 --
 -- meta is a hash: epoch, replid (the server's incarnation under which the epoch was given), top (the last
--- offset). It is written in the script that appends, and outlives the stream, so offsets go on where
+-- offset), marks and bytes (history-append.lua: what bounds the stream in bytes). It is written in the script that appends, and outlives the stream, so offsets go on where
 -- they were when history has expired or was evicted. The epoch ends, and with it what the stream
 -- holds, when meta is missing or was written under another incarnation: a server that restarted
 -- or took over may have lost what it had acknowledged, and master_replid changes with each
@@ -23,37 +23,52 @@ end
 -- Gives the channel a new epoch. fresh: one that no channel had before, from the caller: math.random repeats itself.
 local function renew(channel, fresh)
   -- First what a server without memory refuses, while nothing has changed yet.
-  channel.err = failure(redis.pcall("HSET", channel.meta, "epoch", fresh, "replid", replid, "top", 0))
+  channel.err = failure(redis.pcall("HSET", channel.meta, "epoch", fresh, "replid", replid, "top", 0, "marks", "", "bytes", 0))
     or failure(redis.pcall("UNLINK", channel.stream))
   channel.epoch, channel.top, channel.renewed = fresh, 0, true
+  channel.marks, channel.bytesMarked = "", 0
   return channel
 end
 
--- Returns {stream, meta, epoch, top, renewed}, or with err if it could not be told.
-local function standing(stream, meta, fresh)
-  local channel = { stream = stream, meta = meta }
-  local held = redis.pcall("HMGET", meta, "epoch", "replid", "top")
+-- Returns {stream, meta, epoch, top, renewed, marks, bytesMarked}, or with err if it could not be told. peek: nothing is
+-- stored of a channel that has no meta.
+local function standing(stream, meta, fresh, peek)
+  local channel = { stream = stream, meta = meta, marks = "", bytesMarked = 0 }
+  local held = redis.pcall("HMGET", meta, "epoch", "replid", "top", "marks", "bytes")
   channel.err = failure(held)
   if channel.err then
     return channel
   end
   channel.epoch, channel.top = held[1], tonumber(held[3] or nil)
+  if peek and not channel.epoch then
+    channel.epoch, channel.top, channel.peeked = fresh, 0, true
+    return channel
+  end
   if not channel.epoch or not channel.top or held[2] ~= replid then
     return renew(channel, fresh)
   end
+  channel.marks, channel.bytesMarked = held[4] or "", tonumber(held[5] or nil) or 0
   return channel
 end
 
 -- A channel that is used or looked at keeps its standing. Not by a write each time: asking costs a
 -- third of that and is not replicated. Returns an error or nil. SLACK_MS is half of STANDING_MS in history.ts, by which
--- ttlMs is longer than the history's own.
+-- ttlMs is longer than the history's own. emptyMs: for a channel that was never published to, as there is nothing but
+-- its epoch to lose, and anybody may look at any number of names.
 local SLACK_MS = 300000
-local function keep(channel, ttlMs)
+local function keep(channel, ttlMs, emptyMs)
+  if channel.peeked then
+    return nil
+  end
+  local slackMs = SLACK_MS
+  if channel.top == 0 and emptyMs then
+    ttlMs, slackMs = tonumber(emptyMs), emptyMs / 2
+  end
   local leftMs = channel.renewed and -1 or redis.pcall("PTTL", channel.meta)
   if failure(leftMs) then
     return leftMs.err
   end
-  if leftMs < ttlMs - SLACK_MS then
+  if leftMs < ttlMs - slackMs then
     return failure(redis.pcall("PEXPIRE", channel.meta, ttlMs))
   end
 end

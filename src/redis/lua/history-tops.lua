@@ -2,7 +2,8 @@
 -- KEYS     stream and meta of each channel
 -- ARGV[1]  fresh epoch
 -- ARGV[2]  deadline, ms
--- ARGV[3 ..] meta ttl of each channel, ms
+-- ARGV[3]  meta ttl of a channel that was never published to, ms
+-- ARGV[4 ..] meta ttl of each channel, ms
 -- Returns top and epoch of each channel, flat.
 local late = expired(ARGV[2])
 if late then
@@ -11,7 +12,7 @@ end
 local tops = {}
 for at = 1, #KEYS, 2 do
   local channel = standing(KEYS[at], KEYS[at + 1], ARGV[1])
-  local err = channel.err or keep(channel, tonumber(ARGV[3 + (at - 1) / 2]))
+  local err = channel.err or keep(channel, tonumber(ARGV[4 + (at - 1) / 2]), ARGV[3])
   if err then
     return redis.error_reply(err)
   end

@@ -36,7 +36,7 @@ describe("namespaces", () => {
     expectTypeOf<Config["namespaces"]>().toExtend<Readonly<Record<string, ChannelRules>>>();
     expectTypeOf<ChannelRules>().toExtend<Config["namespaces"][string]>();
     const rulesOf = rulesByNamespace(load({ chat: CHAT }));
-    expect(rulesOf("chat:lobby").history).toEqual({ size: 100, ttlMs: 600_000 });
+    expect(rulesOf("chat:lobby").history).toEqual({ size: 100, ttlMs: 600_000, bytes: 8_388_608 });
     expect(rulesOf("room")).toEqual(DEFAULT_RULES);
   });
 
@@ -47,7 +47,7 @@ describe("namespaces", () => {
   it("come as JSON from a flag or a variable, and as they are from a file", () => {
     const wanted = {
       chat: {
-        history: { size: 100, ttlMs: 600_000 },
+        history: { size: 100, ttlMs: 600_000, bytes: 8_388_608 },
         recovery: true,
         presence: true,
         joinLeave: true,
@@ -79,7 +79,11 @@ describe("namespaces", () => {
   });
 
   it("keep history for ten minutes where only its size is given, and none where that is 0", () => {
-    expect(load({ a: { historySize: 5 } })["a"]!.history).toEqual({ size: 5, ttlMs: 600_000 });
+    expect(load({ a: { historySize: 5 } })["a"]!.history).toEqual({
+      size: 5,
+      ttlMs: 600_000,
+      bytes: 8_388_608,
+    });
     expect(load({ a: { historySize: 0, historyTtlMs: 5000 } })["a"]!.history).toBeUndefined();
   });
 

@@ -311,6 +311,7 @@ export const OPTIONS: EdgeOptions = {
   sessionTtlMs: 120_000,
   maxFrameBytes: 1000,
   maxChannelsPerConnection: 3,
+  maxChannelNameBytes: 8192,
   rate: { messagesPerSecond: 1000, messagesBurst: 1000, bytesPerSecond: 1_000_000, bytesBurst: 1_000_000 },
   maxPendingFrames: 4,
   maxPendingBytes: 2000,
