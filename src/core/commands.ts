@@ -185,11 +185,7 @@ function subscribe(edge: EdgeContext, connection: Connection, command: Command):
   const answered = leaving.get(connection)?.get(channel);
   if (answered !== undefined) return answered.then(() => subscribe(edge, connection, command));
   checkMaySubscribe(identityOf(connection), channel);
-  if (isSubscribed(edge, connection, channel)) {
-    reply(connection, command.id, { channel });
-    return undefined;
-  }
-  checkRoom(edge, connection, channel);
+  if (!isSubscribed(edge, connection, channel)) checkRoom(edge, connection, channel);
   const joining = edge.hub.join(connection, channel, {
     since: command.since,
     answer: (outcome) => {

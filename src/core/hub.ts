@@ -87,7 +87,7 @@ export class Hub {
   }
 
   /**
-   * Subscribes a connection. undefined: done in this turn; else the connection
+   * Subscribes a connection; one that is subscribed already is answered alike. undefined: done in this turn; else the connection
    * is a subscriber once it resolves, unless it closed meanwhile.
    * @throws StarlingError unavailable, unknown, by the promise
    */
@@ -157,6 +157,11 @@ export class Hub {
     if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
+    if (few.has(connection.channels, channel)) {
+      // A reader that is skipped, too, has all up to here.
+      if (connection.skipped?.has(channel) === true) connection.skipped.set(channel, outcome?.position);
+      return;
+    }
     connection.channels = few.add(connection.channels, channel);
     this.#noteChannels(connection);
     this.#stats.subscriptions++;

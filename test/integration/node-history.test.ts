@@ -84,6 +84,33 @@ describe.each([
     expect(await reader.contents("chat:1", 6)).toEqual([2, 3, 4, 5, 6, 7]);
   });
 
+  it("answers who subscribes again as who subscribes: with a position, a verdict, and what follows it once more", async () => {
+    await nodes();
+    const [sender, reader] = [await here.client(), await there.client()];
+    await reader.do("subscribe", { channel: "chat:1" });
+    const [first, , last] = await publish(sender, "chat:1", 3);
+    await reader.contents("chat:1", 3);
+    const standing = { channel: "chat:1", ...positionOf(last!) };
+    const plain = await reader.do("subscribe", { channel: "chat:1" });
+    expect(plain).toMatchObject(standing);
+    expect(plain).not.toHaveProperty("recovered");
+    const again = await reader.do("subscribe", { channel: "chat:1", since: positionOf(first!) });
+    expect(again).toMatchObject({ ...standing, recovered: true, missed: 2 });
+    const whole = await reader.do("subscribe", { channel: "chat:1", since: positionOf(last!) });
+    expect(whole).toMatchObject({ ...standing, recovered: true, missed: 0 });
+    const since = { offset: 1, epoch: "another" };
+    expect(await reader.do("subscribe", { channel: "chat:1", since })).toMatchObject({
+      ...standing,
+      recovered: false,
+    });
+    await publish(sender, "chat:1", 1, 4);
+    // Subscribed once, whatever it asked for: the next comes once.
+    expect(await reader.contents("chat:1", 6)).toEqual([1, 2, 3, 2, 3, 4]);
+    await reader.do("unsubscribe", { channel: "chat:1" });
+    expect(await reader.ask("unsubscribe", { channel: "chat:1" })).toMatchObject({ code: "not_subscribed" });
+    expect(await there.metric("starling_subscriptions")).toBe(0);
+  });
+
   it("fault 11: says recovered false where history does not reach back, or the epoch is another", async () => {
     await nodes();
     const [sender, reader] = [await here.client(), await there.client()];
