@@ -12,6 +12,7 @@ import { Checker, type Evidence, type Position, type Verdict } from "./checker.j
 import { startClients, sumOf, until, type Clients, type StatusNumber } from "./clients.js";
 import { startFleet, type Fleet, type FleetNode } from "./fleet.js";
 import { publishByApi } from "./publisher.js";
+import { RegistryChecker, type RegistryRecord, type RegistryVerdict } from "./registry-checker.js";
 import { createRandom } from "./random.js";
 import { tokenOf } from "./token.js";
 import { FAULTS, type Fault, type FaultName } from "./repertoire.js";
@@ -52,6 +53,7 @@ export interface ChaosOptions {
 
 export interface ChaosResult {
   readonly verdict: Verdict;
+  readonly registry: RegistryVerdict;
   /** What went wrong with the run itself: it counts as failed. */
   readonly troubles: readonly string[];
   /** How often each fault was done. */
@@ -67,6 +69,10 @@ const READY_MS = 60_000;
 const SETTLE_MS = 40_000;
 /** A member of a killed node is gone once its time-to-live is over, by default a minute, and a reaper passed. */
 const PRESENCE_MS = 90_000;
+/** Where the nodes keep who is connected to each. */
+const HASHES = "ws:connections:";
+/** A dead node's hash is gone once its lease is over, by default 10 s, and a reaper passed. */
+const REAPED_MS = 30_000;
 const STATUS_LINE_MS = 10_000;
 const FLOOD = { publications: 120, fillerBytes: 60_000 } as const;
 /** What a node counts that says what it went through; printed at the end. */
@@ -106,11 +112,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   try {
     const run = new Run(options, fleet, processes, directory, trouble);
     const faults = await run.go();
-    const verdict = await judgeFiles([...processes.map(({ file }) => file), run.file], {
+    const { verdict, registry } = await judgeFiles([...processes.map(({ file }) => file), run.file], {
       historySize,
       historyTtlMs,
     });
-    return { verdict, troubles, faults, ok: verdict.ok && troubles.length === 0 };
+    print(`registry: ${registry.connections} connections in the hashes, ${registry.claims} sessions resumed`);
+    for (const detail of registry.details) print(`registry: ${detail}`);
+    return { verdict, registry, troubles, faults, ok: verdict.ok && registry.ok && troubles.length === 0 };
   } finally {
     await Promise.all(processes.map((process) => process.stop()));
     await fleet.stop();
@@ -123,14 +131,25 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 export async function judgeFiles(
   files: readonly string[],
   options: { historySize: number; historyTtlMs: number },
-): Promise<Verdict> {
+): Promise<{ verdict: Verdict; registry: RegistryVerdict }> {
   const checker = new Checker(options);
+  const registry = new RegistryChecker();
   for (const file of files) {
     for await (const line of createInterface({ input: createReadStream(file) })) {
-      checker.add(JSON.parse(line) as Evidence);
+      const evidence = JSON.parse(line) as Evidence | RegistryRecord;
+      switch (evidence.kind) {
+        case "claim":
+        case "hash":
+        case "living":
+          registry.add(evidence);
+          break;
+        default:
+          checker.add(evidence);
+          if (evidence.kind === "end" || evidence.kind === "fault") registry.add(evidence);
+      }
     }
   }
-  return checker.verdict();
+  return { verdict: checker.verdict(), registry: registry.verdict() };
 }
 
 class Run {
@@ -194,6 +213,7 @@ class Run {
     }
     for (const process of this.processes) process.send({ kind: "quiet" });
     await this.#settle();
+    await this.#listHashes();
     await this.#listPresence();
     await Promise.all(this.processes.map((process) => process.finish()));
     await this.#printMetrics();
@@ -201,7 +221,7 @@ class Run {
     return this.#faultCounts;
   }
 
-  #record(evidence: Evidence): void {
+  #record(evidence: Evidence | RegistryRecord): void {
     this.#evidence.write(`${JSON.stringify(evidence)}\n`);
   }
 
@@ -337,6 +357,26 @@ class Run {
       await delay(250);
     }
     return undefined;
+  }
+
+  /** What the registry has, once the dead are reaped or the time in which they must be is over. */
+  async #listHashes(): Promise<void> {
+    const nodes = this.fleet.nodes.map(({ id }) => id);
+    let hashes: { node: string; connections: string[] }[] = [];
+    const read = async (key: string): Promise<{ node: string; connections: string[] }> => ({
+      node: key.slice(HASHES.length),
+      connections: await this.#look.hkeys(key),
+    });
+    const complete = await until(async () => {
+      hashes = await Promise.all((await this.#look.keys(`${HASHES}*`)).map(read));
+      const count = hashes.reduce((sum, { connections }) => sum + connections.length, 0);
+      return count === this.options.clients && hashes.every(({ node }) => nodes.includes(node));
+    }, REAPED_MS);
+    this.options.print(
+      `${this.#seconds()}  the registry ${complete ? "agrees" : "does not agree"} in number`,
+    );
+    this.#record({ kind: "living", nodes });
+    for (const hash of hashes) this.#record({ kind: "hash", ...hash });
   }
 
   /** Until every node says what is so, or the time in which it must is over; the last answer is judged. */

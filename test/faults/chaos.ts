@@ -87,12 +87,13 @@ async function main(): Promise<number> {
   const history = { historySize: number("history-size", 2_000), historyTtlMs: 600_000 };
   if (values.judge !== undefined) {
     const names = (await readdir(values.judge)).filter((name) => name.endsWith(".jsonl")).sort();
-    const verdict = await judgeFiles(
+    const { verdict, registry } = await judgeFiles(
       names.map((name) => join(values.judge!, name)),
       history,
     );
     for (const line of describeVerdict(verdict)) print(line);
-    return verdict.ok ? 0 : 1;
+    for (const detail of registry.details) print(`registry: ${detail}`);
+    return verdict.ok && registry.ok ? 0 : 1;
   }
   const seed = number("seed", Math.floor(Math.random() * 1_000_000));
   const seconds =

@@ -2,6 +2,7 @@
 
 import { createWriteStream } from "node:fs";
 import type { Evidence, Position } from "./checker.js";
+import type { ClaimRecord } from "./registry-checker.js";
 import { createRandom } from "./random.js";
 import type { RecordingClient, RecordingClientOptions } from "./recording-client.js";
 import { RecoveringClient } from "./recovering-client.js";
@@ -68,7 +69,7 @@ async function start(options: ClientsOptions): Promise<void> {
   const create = (number: number, own: RecordingClientOptions): RecordingClient =>
     sdk === undefined || number % 2 === 0 ? new RecoveringClient(own) : sdk(own);
   const file = createWriteStream(options.file);
-  const record = (evidence: Evidence): void => {
+  const record = (evidence: Evidence | ClaimRecord): void => {
     if (evidence.kind === "message") received++;
     file.write(`${JSON.stringify(evidence)}\n`);
   };

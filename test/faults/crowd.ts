@@ -50,7 +50,9 @@ export class Crowd {
           urls,
           channels,
           random: this.#random,
-          record: (evidence) => this.evidence.push(evidence),
+          record: (evidence) => {
+            if (evidence.kind !== "claim") this.evidence.push(evidence);
+          },
           trouble: (what) => this.troubles.push(what),
         }),
     );

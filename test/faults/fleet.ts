@@ -22,6 +22,8 @@ export interface FleetOptions {
 /** A place for a node: its ports and its link stay, its process and its id may change. */
 export interface FleetNode {
   readonly name: string;
+  /** Of the node that is in this place now. */
+  readonly id: string;
   readonly wsUrl: string;
   readonly apiUrl: string;
   readonly proxy: TcpProxy;
@@ -154,6 +156,9 @@ function place(
     proxy,
     apiUrl,
     wsUrl: `ws://127.0.0.1:${port}`,
+    get id() {
+      return `${name}-${incarnation}`;
+    },
     get running() {
       return child !== undefined;
     },

@@ -1,6 +1,7 @@
 /** What a run asks of its clients, however they are made. */
 
 import type { Evidence, Position, PublicationRecord } from "./checker.js";
+import type { ClaimRecord } from "./registry-checker.js";
 import type { Random } from "./random.js";
 
 export interface RecordingClientOptions {
@@ -12,7 +13,7 @@ export interface RecordingClientOptions {
   /** Whether it keeps rosters of its channels and records them. */
   readonly rosters?: boolean | undefined;
   readonly random: Random;
-  readonly record: (evidence: Evidence) => void;
+  readonly record: (evidence: Evidence | ClaimRecord) => void;
   /** Told of what must not happen and is in no record. */
   readonly trouble: (what: string) => void;
 }

@@ -264,8 +264,10 @@ export class RecoveringClient implements RecordingClient {
         return this.#socket?.terminate();
       }
       if (answer["resumed"] !== true) return fresh();
+      const session = String(answer["session"]);
+      this.#options.record({ kind: "claim", client: this.name, session, token: resume, atMs: Date.now() });
       this.#connection = connection;
-      this.#session = String(answer["session"]);
+      this.#session = session;
       this.#resume = String(answer["resume"]);
       const restored = new Set(listOf(answer["channels"]));
       const recovering = new Set(listOf(answer["recovering"]));

@@ -107,7 +107,7 @@ export async function runRollingRestart(options: RollingRestartOptions): Promise
     const restarts = await run.go();
     const answers = await run.answers();
     const files = [...processes.map(({ file }) => file), run.file];
-    const verdict = await judgeFiles(files, { historySize, historyTtlMs });
+    const { verdict } = await judgeFiles(files, { historySize, historyTtlMs });
     const peakConnectsPerSecond = Math.max(0, ...restarts.map(({ connectsPerSecond }) => connectsPerSecond));
     const ok = verdict.ok && verdict.notRecovered === 0 && troubles.length === 0;
     return { verdict, restarts, peakConnectsPerSecond, answers, troubles, ok };
