@@ -37,7 +37,8 @@ export const rules = {
     kind: integer(1024, 2 ** 30),
     default: 8 * 1024 * 1024,
     unit: "bytes",
-    description: "about how many bytes of publications a channel keeps at most, whatever historySize says",
+    description:
+      "bytes of publications that a channel keeps, at most about twice as many, whatever historySize says",
     reason: "100 publications of the largest size fit, and one client cannot fill Redis through one channel",
   }),
   recovery: rule({

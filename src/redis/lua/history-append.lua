@@ -72,30 +72,36 @@ local function add(channel, bytes)
 end
 
 -- Bounds a channel in bytes without looking at its entries: a mark is the offset after each eighth of the bytes, and
--- up to the eighth last mark nothing is kept. So seven eighths are, and at most an entry more than nine.
+-- up to the eighth last mark nothing is kept. Items of at most their share, bytes by size, are not counted, as `size`
+-- bounds them: what has such items alone, as nearly all have, is not slowed down. So at most twice the bytes are kept.
 local MARKS = 8
-local EIGHTH_LAST = "^(%d+)" .. string.rep(" %d+", MARKS - 1) .. " "
-local function oldestOf(channel)
-  local mark = channel.mostBytes > 0 and string.match(channel.marks, EIGHTH_LAST)
+local function oldestOf(marks)
+  local mark = string.match(marks, "^(%d+) %d+ %d+ %d+ %d+ %d+ %d+ %d+ ")
   return mark and tonumber(mark) + 1 or 1
 end
 
-local function mark(channel, bytes)
-  if channel.mostBytes == 0 then
-    return
+local function readMarks(channel)
+  local held = redis.pcall("HMGET", channel.meta, "marks", "bytes")
+  if failure(held) then
+    held = {}
   end
+  channel.marks, channel.counted = held[1] or "", tonumber(held[2] or nil) or 0
+  channel.oldest = oldestOf(channel.marks)
+end
+
+local function mark(channel, bytes)
   local eighth = channel.mostBytes / MARKS
-  local crossed = math.floor((channel.bytesMarked + bytes) / eighth)
-  channel.bytesMarked = (channel.bytesMarked + bytes) % eighth
+  local crossed = math.floor((channel.counted + bytes) / eighth)
+  channel.counted = (channel.counted + bytes) % eighth
   if crossed == 0 then
     return
   end
-  channel.marks = channel.marks .. string.rep(channel.top .. " ", math.min(crossed, MARKS))
-  local _, count = string.gsub(channel.marks, " ", " ")
+  local marks = channel.marks .. string.rep(channel.top .. " ", math.min(crossed, MARKS))
+  local _, count = string.gsub(marks, " ", " ")
   if count > MARKS then
-    channel.marks = string.gsub(channel.marks, "^" .. string.rep("%d+ ", count - MARKS), "", 1)
+    marks = string.gsub(marks, "^" .. string.rep("%d+ ", count - MARKS), "", 1)
   end
-  channel.oldest = oldestOf(channel)
+  channel.marks, channel.oldest = marks, oldestOf(marks)
 end
 
 -- Writes what a channel has gathered as one entry, whose id is the offset of its last publication.
@@ -106,12 +112,16 @@ local function write(channel)
   end
   local bytes = channel.from and string.sub(blob, channel.from, channel.to) or table.concat(channel.parts)
   local err = channel.err
+  local counts = channel.mostBytes > 0 and #bytes > #items * channel.mostBytes / channel.size
+  if counts and not err and not channel.marks then
+    readMarks(channel)
+  end
   if not err then
     err = add(channel, bytes)
     if err and string.find(err, "equal or smaller", 1, true) and not channel.renewed then
       -- The stream is ahead of its meta: they are not of one piece.
       renew(channel, fresh)
-      channel.oldest = 1
+      channel.marks, channel.counted, channel.oldest = counts and "" or nil, 0, 1
       err = channel.err or add(channel, bytes)
     end
   end
@@ -125,7 +135,9 @@ local function write(channel)
   if not err then
     channel.top = channel.top + #items
     channel.appended = true
-    mark(channel, #bytes)
+    if counts then
+      mark(channel, #bytes)
+    end
   end
   channel.items, channel.parts, channel.from, channel.bytes = {}, {}, nil, 0
 end
@@ -179,7 +191,7 @@ for item = 1, count do
       channel = standing(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
       channel.number, channel.size, channel.mostBytes = number, rules[number * 4 - 3], rules[number * 4]
       channel.items, channel.parts, channel.bytes = {}, {}, 0
-      channel.oldest = oldestOf(channel)
+      channel.oldest = 1
       standings[number] = channel
       opened[#opened + 1] = channel
     end
@@ -193,10 +205,10 @@ for _, channel in ipairs(opened) do
   write(channel)
   local number = channel.number
   if channel.appended then
-    if channel.mostBytes == 0 then
-      try("HSET", channel.meta, "top", channel.top)
+    if channel.marks then
+      try("HSET", channel.meta, "top", channel.top, "marks", channel.marks, "bytes", channel.counted)
     else
-      try("HSET", channel.meta, "top", channel.top, "marks", channel.marks, "bytes", channel.bytesMarked)
+      try("HSET", channel.meta, "top", channel.top)
     end
     try("PEXPIRE", channel.stream, rules[number * 4 - 2])
   end

@@ -23,18 +23,18 @@ end
 -- Gives the channel a new epoch. fresh: one that no channel had before, from the caller: math.random repeats itself.
 local function renew(channel, fresh)
   -- First what a server without memory refuses, while nothing has changed yet.
-  channel.err = failure(redis.pcall("HSET", channel.meta, "epoch", fresh, "replid", replid, "top", 0, "marks", "", "bytes", 0))
+  channel.err = failure(redis.pcall("HSET", channel.meta, "epoch", fresh, "replid", replid, "top", 0))
     or failure(redis.pcall("UNLINK", channel.stream))
+    or failure(redis.pcall("HDEL", channel.meta, "marks", "bytes"))
   channel.epoch, channel.top, channel.renewed = fresh, 0, true
-  channel.marks, channel.bytesMarked = "", 0
   return channel
 end
 
--- Returns {stream, meta, epoch, top, renewed, marks, bytesMarked}, or with err if it could not be told. peek: nothing is
+-- Returns {stream, meta, epoch, top, renewed}, or with err if it could not be told. peek: nothing is
 -- stored of a channel that has no meta.
 local function standing(stream, meta, fresh, peek)
-  local channel = { stream = stream, meta = meta, marks = "", bytesMarked = 0 }
-  local held = redis.pcall("HMGET", meta, "epoch", "replid", "top", "marks", "bytes")
+  local channel = { stream = stream, meta = meta }
+  local held = redis.pcall("HMGET", meta, "epoch", "replid", "top")
   channel.err = failure(held)
   if channel.err then
     return channel
@@ -47,7 +47,6 @@ local function standing(stream, meta, fresh, peek)
   if not channel.epoch or not channel.top or held[2] ~= replid then
     return renew(channel, fresh)
   end
-  channel.marks, channel.bytesMarked = held[4] or "", tonumber(held[5] or nil) or 0
   return channel
 end
 
