@@ -223,7 +223,7 @@ describe("commanding by the API", () => {
     const bob = await known(there, "bob");
     expect(await here.post("/v1/users/ann/disconnect", { reason: "banned" })).toEqual({
       status: 202,
-      body: { user: "ann" },
+      body: { user: "ann", missing: [] },
     });
     for (const client of users) {
       expect(await client.closed()).toEqual({ code: 4502, reason: "banned" });
