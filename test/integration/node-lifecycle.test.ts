@@ -42,7 +42,7 @@ describe("SIGTERM", () => {
       (key) => key !== `${fleet.redisPrefix}fleet`,
     );
     for (const key of left) {
-      expect(key).toMatch(/:session:|:presence:\{p0\}:epoch$/);
+      expect(key).toMatch(/:session:|:presence:\{p0\}:2:epoch$/);
       expect(await look.pttl(key), key).toBeGreaterThan(0);
     }
   });

@@ -183,10 +183,10 @@ describe("going over to upstream", () => {
       JSON.stringify({ private: true, type: "module", dependencies: { "uWebSockets.js": source } }),
     );
     run(app, "npm", "install", "--no-audit", "--no-fund");
-    const [importLine] = /^import uWS, .*"uWebSockets\.js";$/m.exec(read("src/transport/uws.ts"))!;
+    const [importLine] = /^import uWS, [^;]*"uWebSockets\.js";$/m.exec(read("src/transport/uws.ts"))!;
     writeFileSync(
       join(app, "main.js"),
-      `${importLine.replace(/, \{.*\}/, "")}
+      `${importLine.replace(/, \{.*\}/s, "")}
       uWS.App().get("/*", (res) => res.end("upstream")).listen("127.0.0.1", 0, (socket) => {
         console.log(uWS.us_socket_local_port(socket));
       });`,
