@@ -1,9 +1,10 @@
 /** What every Broker promises: src/core/broker.ts. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { Broker } from "../../src/core/broker.js";
 import { Encoding } from "../../src/protocol/messages.js";
+import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 
 export interface BrokerBounds {
@@ -23,10 +24,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
     }
 
     const received = (count: number): Promise<void> =>
-      vi.waitFor(() => expect(recorder.publications.length).toBeGreaterThanOrEqual(count), {
-        timeout: 10_000,
-        interval: 5,
-      });
+      eventually(() => expect(recorder.publications.length).toBeGreaterThanOrEqual(count));
 
     beforeEach(() => start());
     afterEach(() => broker.stop());
@@ -38,7 +36,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
     it("delivers a publication to its own publisher, and settles it once", async () => {
       const outcomes = publish(broker, "hello");
       await received(1);
-      await vi.waitFor(() => expect(outcomes).toEqual(["sent"]));
+      await eventually(() => expect(outcomes).toEqual(["sent"]));
       // Another round trip: time for a second settle or delivery to show.
       publish(broker, "next");
       await received(2);
@@ -71,7 +69,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
       const sent = Array.from({ length: 10_000 }, (_, i) => `message ${i}`);
       const outcomes = sent.map((text) => publish(broker, text));
       await received(sent.length);
-      await vi.waitFor(() => expect(outcomes.every(([outcome]) => outcome === "sent")).toBe(true));
+      await eventually(() => expect(outcomes.every(([outcome]) => outcome === "sent")).toBe(true));
       expect(recorder.texts).toEqual(sent);
     });
 
@@ -138,7 +136,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
       const outcomes = ["a", "bad", "b"].map((text) => publish(broker, text));
       await received(3);
       expect(recorder.texts).toEqual(["a", "bad", "b"]);
-      await vi.waitFor(() => expect(outcomes.flat()).toEqual(["sent", "sent", "sent"]));
+      await eventually(() => expect(outcomes.flat()).toEqual(["sent", "sent", "sent"]));
     });
 
     it("settles the rest when a publisher throws", async () => {
@@ -154,7 +152,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
         },
       });
       const outcomes = publish(broker, "next");
-      await vi.waitFor(() => expect(outcomes).toEqual(["sent"]));
+      await eventually(() => expect(outcomes).toEqual(["sent"]));
     });
 
     it("refuses with unavailable what is over its bound, and goes on after", async () => {
@@ -162,7 +160,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
       await start({ maxQueuedItems: 100 });
       const outcomes = Array.from({ length: 150 }, (_, i) => publish(broker, `${i}`));
       await received(100);
-      await vi.waitFor(() => expect(outcomes.filter(([outcome]) => outcome === "sent")).toHaveLength(100));
+      await eventually(() => expect(outcomes.filter(([outcome]) => outcome === "sent")).toHaveLength(100));
       expect(outcomes.slice(100).flat()).toEqual(Array<string>(50).fill("unavailable"));
       publish(broker, "after");
       await received(101);
@@ -179,7 +177,7 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
     it("refuses with unavailable after stop, and stops twice", async () => {
       await broker.stop();
       const outcomes = publish(broker, "late");
-      await vi.waitFor(() => expect(outcomes).toEqual(["unavailable"]));
+      await eventually(() => expect(outcomes).toEqual(["unavailable"]));
       await broker.stop();
     });
 

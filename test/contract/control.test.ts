@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { pack } from "msgpackr";
 
 import { createMemoryControl } from "../../src/memory/control.js";
 import { createRedisControl } from "../../src/redis/control.js";
+import { eventually } from "../support/eventually.js";
 import { createRedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { COMMANDS, describeControlContract, recordingHandlers } from "./control.js";
@@ -43,8 +44,8 @@ describe("control on Redis", () => {
   it("brings a command to every node", async () => {
     const [a, b] = await startTwo(["n1", "n2"]);
     for (const command of COMMANDS) await a.bus.command(command);
-    await vi.waitFor(() => expect(b.handlers.commands).toEqual(COMMANDS));
-    await vi.waitFor(() => expect(a.handlers.commands).toEqual(COMMANDS));
+    await eventually(() => expect(b.handlers.commands).toEqual(COMMANDS));
+    await eventually(() => expect(a.handlers.commands).toEqual(COMMANDS));
   });
 
   it("refuses a command that no node would obey, instead of losing it", async () => {
@@ -75,7 +76,7 @@ describe("control on Redis", () => {
   it("stop ends a question that still waits", async () => {
     const [a] = await startTwo(["n1", "dead"], 60_000);
     const asked = a.bus.ask(QUESTION);
-    await vi.waitFor(() => expect(a.handlers.questions).toHaveLength(1));
+    await eventually(() => expect(a.handlers.questions).toHaveLength(1));
     await a.bus.stop();
     expect((await asked).missing).toContain("dead");
   });
@@ -102,9 +103,9 @@ describe("control on Redis", () => {
   ])("counts and skips %s", async (_, bytes) => {
     const [a] = await startTwo(["n1", "n2"]);
     await redis.client().publish(a.keys.control, bytes);
-    await vi.waitFor(() => expect(a.stats.envelopesSkipped).toBe(1));
+    await eventually(() => expect(a.stats.envelopesSkipped).toBe(1));
     await a.bus.command(COMMANDS[0]!);
-    await vi.waitFor(() => expect(a.handlers.commands).toEqual([COMMANDS[0]]));
+    await eventually(() => expect(a.handlers.commands).toEqual([COMMANDS[0]]));
     expect(a.lines.filter(({ level }) => level === "error")).toEqual([]);
   });
 

@@ -1,8 +1,9 @@
 /** What every ControlBus promises: src/core/control.ts. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { ControlBus, ControlCommand, ControlHandlers, ControlQuestion } from "../../src/core/control.js";
+import { eventually } from "../support/eventually.js";
 
 export interface RecordingHandlers extends ControlHandlers {
   readonly commands: ControlCommand[];
@@ -55,7 +56,7 @@ export function describeControlContract(name: string, create: () => ControlBus):
 
     it("brings every kind of command to this node too, in order", async () => {
       for (const command of COMMANDS) await bus.command(command);
-      await vi.waitFor(() => expect(handlers.commands).toEqual(COMMANDS));
+      await eventually(() => expect(handlers.commands).toEqual(COMMANDS));
     });
 
     it("never runs a command inside the call that gives it", async () => {

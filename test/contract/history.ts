@@ -1,9 +1,10 @@
 /** What every Broker promises about channels that keep history: src/core/broker.ts. */
 
-import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Broker, HistoryQuery, HistoryRule } from "../../src/core/broker.js";
 import { Encoding, type Position } from "../../src/protocol/messages.js";
+import { eventually } from "../support/eventually.js";
 import { createRecorder, type Recorder, type RequestFields } from "../support/publications.js";
 
 export interface HistoryBrokerOptions {
@@ -58,8 +59,6 @@ export const numbered = (count: number, from = 1): string[] =>
   Array.from({ length: count }, (_, i) => `${from + i}`);
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
-const eventually = (check: () => void | Promise<void>): Promise<void> =>
-  vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
 let buses = 0;
 

@@ -1,13 +1,10 @@
 /** What every PresenceStore promises: run on memory and on a real Redis. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { PresenceEvent, PresenceMember, PresenceStore } from "../../src/core/presence.js";
 import { Stats } from "../../src/core/stats.js";
-
-/** For what happens in time: looks again until it is so, or says what it is instead. */
-const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 10_000, interval: 15 });
+import { eventually } from "../support/eventually.js";
 
 export interface PresenceSetup {
   create(options: { graceMs: number; maxMembers?: number; stats: Stats }): PresenceStore;

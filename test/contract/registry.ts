@@ -1,14 +1,11 @@
 /** What every ConnectionRegistry promises: run on memory and on a real Redis. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { ConnectionRegistry } from "../../src/core/registry.js";
 import { Stats } from "../../src/core/stats.js";
+import { eventually } from "../support/eventually.js";
 import { FakeConnection, FakeCore } from "../support/fake-connection.js";
-
-/** For what happens in time: looks again until it is so, or says what it is instead. */
-const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 10_000, interval: 15 });
 
 export interface ContractSetup {
   create(options: {

@@ -3,13 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 
 import { peerByName } from "../../bench/peers/index.js";
 import { STATE } from "../../bench/peers/servers/process.js";
 import { protocolByName } from "../../bench/protocols/index.js";
 import { PEER_NAMES, type PeerName, type ProtocolName, type RunningPeer } from "../../bench/types.js";
+import { eventually } from "../support/eventually.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
 // Starling itself is the other tests' matter, and needs a built dist/.
@@ -17,8 +18,6 @@ const names = PEER_NAMES.filter((name) => name !== "starling");
 const peers = await Promise.all(names.map(async (name) => ({ name, peer: await peerByName(name) })));
 const bridged = peers.filter(({ peer }) => peer.maxNodes > 1);
 const alone = peers.filter(({ peer }) => peer.maxNodes === 1);
-
-const DEADLINE = { timeout: 10_000 };
 
 let redis: RedisServer;
 const running = new Set<RunningPeer>();
@@ -72,7 +71,7 @@ async function connect(url: string, protocolName: ProtocolName) {
         frames.push(text);
     }
   });
-  await vi.waitFor(() => expect(count.ready).toBe(1), DEADLINE);
+  await eventually(() => expect(count.ready).toBe(1));
   return {
     frames,
     count,
@@ -80,12 +79,12 @@ async function connect(url: string, protocolName: ProtocolName) {
     subscribe: async (channel: string): Promise<void> => {
       const replies = count.replies;
       socket.send(protocol.subscribe(channel).toString());
-      await vi.waitFor(() => expect(count.replies).toBe(replies + 1), DEADLINE);
+      await eventually(() => expect(count.replies).toBe(replies + 1));
     },
     publish: (channel: string, content: string, acknowledged = false) =>
       socket.send(protocol.publish(channel, content, acknowledged).toString()),
     heard: (content: string) =>
-      vi.waitFor(() => expect(frames.filter((frame) => frame.includes(content))).toHaveLength(1), DEADLINE),
+      eventually(() => expect(frames.filter((frame) => frame.includes(content))).toHaveLength(1)),
   };
 }
 
@@ -103,7 +102,7 @@ describe.each(peers)("peer $name as one node", ({ name, peer }) => {
     publisher.publish("news", "one");
     publisher.publish("news", "two", true);
     await subscriber.heard("two");
-    await vi.waitFor(() => expect(publisher.count.replies).toBe(1), DEADLINE);
+    await eventually(() => expect(publisher.count.replies).toBe(1));
     publisher.publish("sport", "end");
     await other.heard("end");
 
@@ -149,7 +148,7 @@ describe.each(bridged)("peer $name as two nodes", ({ name, peer }) => {
 
     publisher.publish("news", "hello-1", true);
     await Promise.all([near.heard("hello-1"), far.heard("hello-1")]);
-    await vi.waitFor(() => expect(publisher.count.replies).toBe(1), DEADLINE);
+    await eventually(() => expect(publisher.count.replies).toBe(1));
     // Behind it on every path: a second copy of the first would have come before.
     publisher.publish("news", "hello-2");
     await Promise.all([near.heard("hello-2"), far.heard("hello-2")]);
@@ -174,11 +173,11 @@ test("ws-state keeps in Redis who is connected and what each hears, and forgets 
     };
     const one = await connect(nodes[0]!.url, "starling-json");
     await one.subscribe("news");
-    await vi.waitFor(async () => expect(await channels()).toEqual(["news"]), DEADLINE);
+    await eventually(async () => expect(await channels()).toEqual(["news"]));
     const other = await connect(nodes[0]!.url, "starling-json");
     await other.subscribe("sport");
     one.socket.close();
-    await vi.waitFor(async () => expect(await channels()).toEqual(["sport"]), DEADLINE);
+    await eventually(async () => expect(await channels()).toEqual(["sport"]));
   } finally {
     state.disconnect();
   }
@@ -215,6 +214,6 @@ describe("frames of the peers that imitate Starling", () => {
     const { nodes } = await start(name, 1);
     const { socket, count } = await connect(nodes[0]!.url, "starling-json");
     socket.send('{"action":"dance","id":1}');
-    await vi.waitFor(() => expect(count.errors).toBe(1), DEADLINE);
+    await eventually(() => expect(count.errors).toBe(1));
   });
 });

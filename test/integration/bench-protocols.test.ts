@@ -5,10 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { LoadShare } from "../../bench/load/load-share.js";
 import type { LoadPlan, OpenedReport, SettledReport, Traffic } from "../../bench/load/messages.js";
 import type { BenchResult } from "../../bench/types.js";
+import { eventually } from "../support/eventually.js";
 import { root } from "../support/program.js";
 import {
   startStrictCentrifugo,
@@ -23,7 +24,6 @@ import {
 } from "../support/strict-pusher.js";
 
 const run = promisify(execFile);
-const DEADLINE = { timeout: 10_000, interval: 20 };
 const MESSAGES = 200;
 const CLEAN = { lost: 0, late: 0, duplicated: 0, reordered: 0, misdelivered: 0, closed: 0, errors: [] };
 
@@ -91,7 +91,7 @@ async function load(url: string, shape: Partial<LoadPlan>, traffic: Traffic): Pr
   const share = shareOf(url, shape);
   const opened = await share.open();
   share.start(traffic);
-  await vi.waitFor(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES), DEADLINE);
+  await eventually(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES));
   const { sentByStream } = share.stop();
   const settled = await share.settle(new Map(sentByStream), 1000, 10_000);
   return { opened, settled, ...share.counters(), sent: total(sentByStream) };
@@ -119,9 +119,9 @@ describe("the generator on Centrifugo", () => {
     const share = shareOf(server.url, { ...shape, acknowledged: true });
     await share.open();
     share.start(acknowledged);
-    await vi.waitFor(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES), DEADLINE);
+    await eventually(() => expect(share.counters().sent).toBeGreaterThanOrEqual(MESSAGES));
     const sent = total(share.stop().sentByStream);
-    await vi.waitFor(() => expect(share.counters().replies).toBe(sent), DEADLINE);
+    await eventually(() => expect(share.counters().replies).toBe(sent));
     expect(server.published).toBe(sent);
     expect(server.closed).toEqual([]);
   });
@@ -131,8 +131,8 @@ describe("the generator on Centrifugo", () => {
       const server = await centrifugo({ pong });
       const share = shareOf(server.url, { protocol: "centrifugo", subscribersPerChannel: 5, publishers: 0 });
       await share.open();
-      await vi.waitFor(() => expect(server.pings).toBeGreaterThan(10), DEADLINE);
-      if (pong) await vi.waitFor(() => expect(server.pongs).toBeGreaterThan(10), DEADLINE);
+      await eventually(() => expect(server.pings).toBeGreaterThan(10));
+      if (pong) await eventually(() => expect(server.pongs).toBeGreaterThan(10));
       else expect(server.pongs).toBe(0);
       expect(server.closed).toEqual([]);
       expect(share.counters().live).toBe(5);
@@ -146,7 +146,7 @@ describe("the generator on Centrifugo", () => {
     const other = shareOf(server.url, { protocol: "centrifugo", publishers: 3 });
     await other.open();
     other.start({ kind: "rate", messagesPerSecond: 1000 });
-    await vi.waitFor(() => expect(share.counters().deliveries).toBeGreaterThan(30), DEADLINE);
+    await eventually(() => expect(share.counters().deliveries).toBeGreaterThan(30));
     const { misdelivered, errors } = await share.settle(new Map(), 1000, 10_000);
     expect(misdelivered).toBeGreaterThanOrEqual(20);
     expect(errors).toEqual([]);
@@ -214,7 +214,7 @@ describe("the generator on a Pusher server", () => {
   it("answers pings", async () => {
     const server = await pusher();
     await shareOf(server.url, { ...shape, publishers: 0 }).open();
-    await vi.waitFor(() => expect(server.pongs).toBeGreaterThan(12), DEADLINE);
+    await eventually(() => expect(server.pongs).toBeGreaterThan(12));
   });
 
   it("tells of a wrong secret, of a key that no app has, and of refused events what the server said", async () => {

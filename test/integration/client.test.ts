@@ -1,7 +1,7 @@
 /** The SDK against real nodes: what its unit tests script, a node does here. */
 
 import { SignJWT } from "jose";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import {
   connect,
@@ -18,6 +18,7 @@ import { defaultConfig, type Config } from "../../src/config.js";
 import type { NamespaceRules } from "../../src/config/namespaces.js";
 import { silentLog } from "../../src/core/log.js";
 import { startNode, type StarlingNode } from "../../src/node.js";
+import { eventually, until as named } from "../support/eventually.js";
 import { startRedis } from "../support/redis-server.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
@@ -54,14 +55,7 @@ function open(urls: Urls, options: ConnectOptions = {}): Watched {
   return { client, changes, errors };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  await vi.waitFor(
-    () => {
-      if (!condition()) throw new Error(`not within the deadline: ${condition.toString()}`);
-    },
-    { timeout: 10_000, interval: 5 },
-  );
-}
+const until = (condition: () => boolean): Promise<boolean> => named(condition.toString(), condition);
 
 const key = "a-key-for-tests-of-at-least-32-bytes";
 
@@ -313,7 +307,7 @@ describe("the SDK on two nodes", () => {
     const writer = open(here.wsUrl).client;
     await writer.publish("chat:1", 0);
     // It is in Redis: a session without subscriptions is not kept.
-    await vi.waitFor(async () => expect(await redis.client().keys("*session:*")).toHaveLength(1), 5_000);
+    await eventually(async () => expect(await redis.client().keys("*session:*")).toHaveLength(1));
     const copy = new WebSocket(here.wsUrl);
     cleanups.push(() => copy.terminate());
     const replies: { resumed?: boolean }[] = [];

@@ -1,6 +1,6 @@
 /** Starling as a Redis user that may do what docs/redis.md says, and nothing else. */
 
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
@@ -13,6 +13,7 @@ import { describeControlContract } from "../contract/control.js";
 import { describeHistoryContract } from "../contract/history.js";
 import { presenceContract } from "../contract/presence.js";
 import { registryContract } from "../contract/registry.js";
+import { eventually } from "../support/eventually.js";
 import { cleanUp, startTestNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import { FakeCore } from "../support/fake-connection.js";
@@ -114,7 +115,7 @@ it("clears up after a dead node with it", async () => {
   });
   await registry.start(new FakeCore());
   onTestFinished(() => registry.stop());
-  await vi.waitFor(async () => expect(await admin.zrange(`${prefix}nodes`, "0", "-1")).toEqual(["a"]), 5_000);
+  await eventually(async () => expect(await admin.zrange(`${prefix}nodes`, "0", "-1")).toEqual(["a"]));
 });
 
 /** After the contracts: it looks at what they did. */
@@ -217,11 +218,11 @@ describe("a right that is taken from a running node", () => {
     const admin = redis.client();
     await admin.acl("SETUSER", "rich", "-publish");
     const outcomes = publish(node.broker, "lost");
-    await vi.waitFor(() => expect(outcomes).toEqual(["unavailable"]));
-    await vi.waitFor(() => expect(recorder.links.at(-1)).toBe(false), { timeout: 10_000 });
+    await eventually(() => expect(outcomes).toEqual(["unavailable"]));
+    await eventually(() => expect(recorder.links.at(-1)).toBe(false));
     await admin.acl("SETUSER", "rich", "+publish");
-    await vi.waitFor(() => expect(recorder.links.at(-1)).toBe(true), { timeout: 10_000 });
+    await eventually(() => expect(recorder.links.at(-1)).toBe(true));
     publish(node.broker, "heard");
-    await vi.waitFor(() => expect(recorder.texts).toEqual(["heard"]));
+    await eventually(() => expect(recorder.texts).toEqual(["heard"]));
   });
 });

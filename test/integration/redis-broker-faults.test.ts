@@ -1,13 +1,12 @@
 /** What the broker says and does when Redis or the way to it fails. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
+import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
-
-const DEADLINE_MS = 15_000;
 
 let redis: RedisServer;
 let prefix = "";
@@ -39,9 +38,6 @@ async function startProxied(nodeId: string): Promise<Node & { proxy: TcpProxy }>
   const node = await startNode(nodeId, { url: `redis://127.0.0.1:${proxy.port}` });
   return { ...node, proxy };
 }
-
-const eventually = (check: () => void): Promise<void> =>
-  vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 });
 
 /** Publishes until one was sent, then sees that it is delivered. */
 async function worksAgain(node: Node, text: string): Promise<void> {

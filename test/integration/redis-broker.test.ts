@@ -1,11 +1,12 @@
 /** Brokers of several nodes on one real Redis that works. */
 
 import { pack } from "msgpackr";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { PublishRequest } from "../../src/core/broker.js";
 import { Encoding } from "../../src/protocol/messages.js";
 import { encodeEnvelope } from "../../src/redis/envelope.js";
+import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -32,8 +33,6 @@ async function startNode(
   onTestFinished(() => node.broker.stop());
   return { ...node, recorder };
 }
-
-const eventually = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
 describe("two nodes on one Redis", () => {
   it("see each other's publications, all in the same order", async () => {

@@ -1,18 +1,18 @@
 /** What becomes of a fleet on a Cluster when a master, a way to it or a slot goes. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Config } from "../../src/config.js";
 import type { Position } from "../../src/protocol/messages.js";
 import { shardOf } from "../../src/redis/shard.js";
 import { slotOf } from "../../src/redis/slots.js";
 import { RULE, keep } from "../contract/history.js";
+import { eventually } from "../support/eventually.js";
 import { CHAT_RULES, cleanUp, startTestNode, until } from "../support/nodes.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { startCluster, type Member, type RedisCluster } from "../support/redis-cluster.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
 
-const DEADLINE_MS = 20_000;
 const SHARDS = 4;
 
 let cluster: RedisCluster;
@@ -45,8 +45,6 @@ async function startNode(nodeId: string, options: Partial<RedisNodeOptions> = {}
   return { ...node, recorder };
 }
 
-const eventually = (check: () => void | Promise<void>): Promise<void> =>
-  vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 });
 const isUp = (node: Node): Promise<void> => eventually(() => expect(node.recorder.links.at(-1)).toBe(true));
 const isDown = (node: Node): Promise<void> =>
   eventually(() => expect(node.recorder.links.at(-1)).toBe(false));
@@ -215,7 +213,7 @@ describe("a master that goes", { timeout: 60_000 }, () => {
     await until("not ready", async () => (await nodes[0]!.reasons()).length > 0);
     await second!.restart();
     for (const node of nodes) {
-      await until("ready", async () => (await node.reasons()).length === 0, DEADLINE_MS);
+      await until("ready", async () => (await node.reasons()).length === 0);
     }
     for (const channel of rooms) {
       await until("readable", async () => (await writer.ask("history", { channel })).type !== "error");

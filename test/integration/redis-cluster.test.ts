@@ -1,6 +1,6 @@
 /** The contract suites on a real Cluster of three masters, and what is particular to one. */
 
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
 import { createRedisControl } from "../../src/redis/control.js";
@@ -13,6 +13,7 @@ import { describeControlContract } from "../contract/control.js";
 import { describeHistoryContract, keep } from "../contract/history.js";
 import { presenceContract } from "../contract/presence.js";
 import { registryContract } from "../contract/registry.js";
+import { eventually } from "../support/eventually.js";
 import { startTestNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import { RULE, refusals, setUser, withUser } from "../support/redis-acl.js";
@@ -167,7 +168,7 @@ describe("traffic on a Cluster", () => {
     };
     const before = [await calls("publish"), await calls("spublish")] as const;
     publish(node.broker, "x");
-    await vi.waitFor(() => expect(recorder.texts).toEqual(["x"]));
+    await eventually(() => expect(recorder.texts).toEqual(["x"]));
     expect(await calls("publish")).toBe(before[0]);
     expect(await calls("spublish")).toBeGreaterThan(before[1]);
   });
@@ -187,7 +188,7 @@ describe("traffic on a Cluster", () => {
     for (const [at, master] of cluster.masters.entries()) {
       await master.client().publish(channel, JSON.stringify({ channel: "room", content: at }));
     }
-    await vi.waitFor(() => expect([...recorder.texts].sort()).toEqual(["0", "1", "2"]));
+    await eventually(() => expect([...recorder.texts].sort()).toEqual(["0", "1", "2"]));
   });
 });
 

@@ -2,18 +2,18 @@
 
 import { Redis } from "ioredis";
 import { pack } from "msgpackr";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Position } from "../../src/protocol/messages.js";
 import { APPEND } from "../../src/redis/history-scripts.js";
 import { runScript } from "../../src/redis/scripts.js";
 import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";
+import { eventually } from "../support/eventually.js";
 import { createRecorder, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
-const DEADLINE_MS = 15_000;
 const KEY = "main/room";
 const QUICK_SYNC = ["--repl-diskless-sync-delay", "0"];
 
@@ -49,8 +49,6 @@ async function startProxied(nodeId: string): Promise<Node & { proxy: TcpProxy }>
   return { ...node, proxy };
 }
 
-const eventually = (check: () => void | Promise<void>): Promise<void> =>
-  vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 });
 const isUp = (node: Node): Promise<void> => eventually(() => expect(node.recorder.links.at(-1)).toBe(true));
 const isDown = (node: Node): Promise<void> =>
   eventually(() => expect(node.recorder.links.at(-1)).toBe(false));

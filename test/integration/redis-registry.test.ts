@@ -4,7 +4,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 
 import type { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import type { Log } from "../../src/core/log.js";
 import type { ConnectionRegistry } from "../../src/core/registry.js";
@@ -14,6 +14,7 @@ import { Outbox } from "../../src/redis/outbox.js";
 import { createRedisRegistry } from "../../src/redis/registry.js";
 import { loadScript, runScript } from "../../src/redis/scripts.js";
 import { createSessionStore } from "../../src/redis/sessions.js";
+import { eventually } from "../support/eventually.js";
 import { FakeConnection, FakeCore } from "../support/fake-connection.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
@@ -113,9 +114,6 @@ async function startChild(nodeId: string, count: number): Promise<ChildNode> {
   await eventually(async () => expect(await sessionKeys()).toHaveLength(count));
   return { process: child, events };
 }
-
-const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 15_000, interval: 15 });
 
 const held = (nodeId: string): Promise<string[]> =>
   redis.hkeys(keys.connections(nodeId)).then((ids) => ids.sort());

@@ -1,10 +1,11 @@
 /** A fleet whose Redis is what three Sentinels say, on real servers. */
 
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Config } from "../../src/config.js";
 import { describeBrokerContract } from "../contract/broker.js";
 import { describeHistoryContract, keep } from "../contract/history.js";
+import { eventually } from "../support/eventually.js";
 import { CHAT_RULES, cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import type { Frame } from "../support/raw-client.js";
@@ -180,18 +181,15 @@ describe("Sentinels with a password, and a Redis with an ACL user", () => {
     const links = recorder.links.length;
     await setup.failover();
     await setup.promoted(setup.servers[1]);
-    await vi.waitFor(
-      () => {
-        expect(recorder.links.length).toBeGreaterThan(links + 1);
-        expect(recorder.links.at(-1)).toBe(true);
-      },
-      { timeout: DEADLINE_MS },
-    );
+    await eventually(() => {
+      expect(recorder.links.length).toBeGreaterThan(links + 1);
+      expect(recorder.links.at(-1)).toBe(true);
+    }, DEADLINE_MS);
     const after = await keep(node.broker, "after");
     expect(after).toMatchObject({ offset: 1 });
     expect(after).not.toMatchObject({ epoch: (before as { epoch: string }).epoch });
     publish(node.broker, "passing");
-    await vi.waitFor(() => expect(recorder.texts).toEqual(["before", "after", "passing"]));
+    await eventually(() => expect(recorder.texts).toEqual(["before", "after", "passing"]));
     for (const server of setup.servers) expect(await refusals(server)).toEqual([]);
   }, 60_000);
 

@@ -4,9 +4,10 @@ import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import type { Config } from "../../src/config.js";
+import { eventually } from "../support/eventually.js";
 import { cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
 import { NAME, createCertificates, tlsArgs, type Certificates } from "../support/redis-certificates.js";
 import { startCluster } from "../support/redis-cluster.js";
@@ -194,13 +195,10 @@ describe("TLS beyond one server", { timeout: 60_000 }, () => {
     const client = await node.client();
     await setup.failover();
     await setup.promoted(setup.servers[1]);
-    await vi.waitFor(
-      async () => {
-        expect(await node.metric("starling_bridge_reconnects_total")).toBeGreaterThanOrEqual(1);
-        expect(await node.reasons()).toEqual([]);
-      },
-      { timeout: 30_000 },
-    );
+    await eventually(async () => {
+      expect(await node.metric("starling_bridge_reconnects_total")).toBeGreaterThanOrEqual(1);
+      expect(await node.reasons()).toEqual([]);
+    }, 30_000);
     await client.do("subscribe", { channel: "room" });
     await client.do("send", { channel: "room", content: "over" });
     expect(await client.contents("room", 1)).toEqual(["over"]);

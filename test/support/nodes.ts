@@ -11,6 +11,8 @@ import { startNode } from "../../src/node.js";
 import { closeClients, RawClient, type Frame, type RawClientOptions } from "./raw-client.js";
 import type { RedisServer } from "./redis-server.js";
 
+export { until } from "./eventually.js";
+
 export interface Answer<Body = unknown> {
   readonly status: number;
   readonly body: Body;
@@ -48,21 +50,6 @@ const stops: (() => Promise<void>)[] = [];
 export async function cleanUp(): Promise<void> {
   closeClients();
   await Promise.all(stops.splice(0).map((stop) => stop()));
-}
-
-/** Checks until it gives something true. @throws Error naming what was waited for */
-export async function until<T>(
-  what: string,
-  check: () => T | Promise<T>,
-  deadlineMs = 10_000,
-): Promise<NonNullable<T>> {
-  const deadline = performance.now() + deadlineMs;
-  for (;;) {
-    const result = await check();
-    if (result !== undefined && result !== null && result !== false) return result;
-    if (performance.now() > deadline) throw new Error(`after ${deadlineMs} ms: not ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 let count = 0;

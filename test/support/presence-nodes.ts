@@ -2,7 +2,7 @@
 
 import { fork, type ChildProcess } from "node:child_process";
 
-import { onTestFinished, vi } from "vitest";
+import { onTestFinished } from "vitest";
 
 import type { PresenceMember, PresenceStore } from "../../src/core/presence.js";
 import type { RedisPresenceOptions } from "../../src/redis/presence.js";
@@ -11,15 +11,14 @@ import type { NodeOptions, Order } from "../integration/redis-presence-node.js";
 import { createRedisNode, type RedisNode } from "./redis-node.js";
 import type { RedisServer } from "./redis-server.js";
 
+export { eventually } from "./eventually.js";
+
 export const KEY = "main/chat:lobby";
 
 export const member = (connection: string, user: string | null = null): PresenceMember => ({
   connection,
   user,
 });
-
-export const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 20_000, interval: 15 });
 
 export interface PresenceNode extends Pick<RedisNode, "link" | "stats" | "lines"> {
   readonly store: PresenceStore;

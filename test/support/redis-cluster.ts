@@ -2,8 +2,7 @@
 
 import { once } from "node:events";
 
-import { vi } from "vitest";
-
+import { eventually } from "./eventually.js";
 import { tlsArgs, type Certificates } from "./redis-certificates.js";
 import { freePort, startRedis, type RedisServer } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
@@ -136,29 +135,23 @@ async function join(
     });
   }
   const settled = (check: (info: string) => boolean): Promise<void> =>
-    vi.waitFor(
-      async () => {
-        for (const server of servers) {
-          const info = await ask(server, (client) => client.cluster("INFO"));
-          if (!check(info)) throw new Error(`the Cluster is not formed:\n${info}`);
-        }
-      },
-      { timeout: START_TIMEOUT_MS, interval: 50 },
-    );
+    eventually(async () => {
+      for (const server of servers) {
+        const info = await ask(server, (client) => client.cluster("INFO"));
+        if (!check(info)) throw new Error(`the Cluster is not formed:\n${info}`);
+      }
+    }, START_TIMEOUT_MS);
   await settled((info) => info.includes(`cluster_known_nodes:${servers.length}`));
   const id = await ask(first, (client) => client.cluster("MYID"));
   for (const replica of replicas) {
-    await vi.waitFor(() => ask(replica, (client) => client.call("CLUSTER", "REPLICATE", id)), {
-      timeout: START_TIMEOUT_MS,
-      interval: 50,
-    });
-    await vi.waitFor(
-      async () => {
-        const info = await ask(replica, (client) => client.info("replication"));
-        if (!info.includes("master_link_status:up")) throw new Error(`no replica yet:\n${info}`);
-      },
-      { timeout: START_TIMEOUT_MS, interval: 50 },
+    await eventually(
+      () => ask(replica, (client) => client.call("CLUSTER", "REPLICATE", id)),
+      START_TIMEOUT_MS,
     );
+    await eventually(async () => {
+      const info = await ask(replica, (client) => client.info("replication"));
+      if (!info.includes("master_link_status:up")) throw new Error(`no replica yet:\n${info}`);
+    }, START_TIMEOUT_MS);
   }
   await settled((info) => info.includes("cluster_state:ok"));
 }

@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Redis } from "ioredis";
-import { vi } from "vitest";
 
+import { eventually } from "./eventually.js";
 import { NAME, tlsArgs, type Certificates } from "./redis-certificates.js";
 import { freePort, startRedis, type RedisServer } from "./redis-server.js";
 
@@ -80,7 +80,6 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
     await Promise.all([first.stop(), second.stop(), rm(directory, { recursive: true, force: true })]);
   }
 
-  const waits = { timeout: START_TIMEOUT_MS, interval: 50 };
   const replication = async (server: RedisServer): Promise<string> => {
     const client = server.client();
     try {
@@ -95,7 +94,7 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
     return Number(port);
   }
   async function following(server: Server): Promise<void> {
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const info = await replication(server);
       if (!/role:slave[^]*master_link_status:up/.test(info)) throw new Error(`it does not follow:\n${info}`);
       for (const sentinel of sentinels()) {
@@ -106,16 +105,16 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
           replicas.includes('"master-link-status","ok"');
         if (!healthy) throw new Error(`a Sentinel does not know it: ${replicas}`);
       }
-    }, waits);
+    }, START_TIMEOUT_MS);
   }
 
   try {
     const client = second.client();
     await client.call("REPLICAOF", "127.0.0.1", first.knownPort);
     client.disconnect();
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       if (!(await replication(second)).includes("master_link_status:up")) throw new Error("no replica yet");
-    }, waits);
+    }, START_TIMEOUT_MS);
     const ports: number[] = [];
     for (let at = 0; at < SENTINELS; at++) {
       const port = await freePort();
@@ -143,12 +142,12 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
       sentinel.on("error", () => undefined); // until it listens
       asking.push(sentinel);
     }
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       for (const sentinel of asking) {
         const others = (await sentinel.call("SENTINEL", "SENTINELS", MASTER_NAME)) as unknown[];
         if (others.length !== SENTINELS - 1) throw new Error(`a Sentinel knows ${others.length} others`);
       }
-    }, waits);
+    }, START_TIMEOUT_MS);
     await following(second);
 
     const scheme = tls === undefined ? "redis+sentinel" : "rediss+sentinel";
@@ -156,14 +155,14 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
       url: `${scheme}://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/${MASTER_NAME}`,
       servers,
       async promoted(server) {
-        await vi.waitFor(async () => {
+        await eventually(async () => {
           for (const sentinel of asking) {
             const port = await named(sentinel);
             if (port !== server.knownPort)
               throw new Error(`a Sentinel names ${port}, not ${server.knownPort}`);
           }
           if (!(await replication(server)).includes("role:master")) throw new Error("it is no master");
-        }, waits);
+        }, START_TIMEOUT_MS);
       },
       following,
       async lag() {
@@ -174,7 +173,7 @@ export async function startSentinels({ password, tls }: SentinelOptions = {}): P
         client.disconnect();
       },
       async failover() {
-        await vi.waitFor(() => asking[0]!.call("SENTINEL", "FAILOVER", MASTER_NAME), waits);
+        await eventually(() => asking[0]!.call("SENTINEL", "FAILOVER", MASTER_NAME), START_TIMEOUT_MS);
       },
       stop,
     };

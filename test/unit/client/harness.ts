@@ -1,5 +1,5 @@
 import { WebSocket } from "ws";
-import { afterEach, vi } from "vitest";
+import { afterEach } from "vitest";
 import {
   connect,
   type Client,
@@ -8,6 +8,7 @@ import {
   type StateChange,
   type Urls,
 } from "../../../src/client/index.js";
+import { until as named } from "../../support/eventually.js";
 import { FakeServer, TestClock, type FakeServerOptions } from "../../support/fake-server.js";
 
 export interface Setup {
@@ -50,15 +51,8 @@ export async function connected(setup: Setup): Promise<void> {
   await until(() => setup.client.state === "connected");
 }
 
-/** Polls with a deadline. */
-export async function until(condition: () => boolean): Promise<void> {
-  await vi.waitFor(
-    () => {
-      if (!condition()) throw new Error(`not within the deadline: ${condition.toString()}`);
-    },
-    { timeout: 5_000, interval: 2 },
-  );
-}
+/** What was waited for is named by its text. */
+export const until = (condition: () => boolean): Promise<boolean> => named(condition.toString(), condition);
 
 export function retriesOf(changes: StateChange[]): number[] {
   return changes.flatMap((change) => (change.state === "waiting" ? [change.retryInMs] : []));
