@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket as TcpSocket } from "node:net";
 import { Packr } from "msgpackr";
 import { WebSocket, type ClientOptions } from "ws";
+import { DEADLINE_MS } from "./eventually.js";
 
 export interface Frame {
   readonly type: string;
@@ -18,7 +19,6 @@ export interface Closed {
 
 export type Matcher = string | ((frame: Frame) => boolean);
 
-const DEADLINE_MS = 5_000;
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
 export interface RawClientOptions extends ClientOptions {

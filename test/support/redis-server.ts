@@ -25,7 +25,7 @@ export interface RedisServer {
   restart(): Promise<void>;
 }
 
-const START_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 30_000;
 const PORT_ATTEMPTS = 5;
 
 export async function startRedis(options: { args?: string[]; port?: number } = {}): Promise<RedisServer> {
