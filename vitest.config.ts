@@ -6,8 +6,10 @@ export default defineConfig({
     // uWebSockets.js is a native module with state of the process: no threads.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // As test/support/eventually.ts: what tells a fault from a busy machine.
+    expect: { poll: { timeout: 20_000, interval: 10 } },
     // A test that needs a second try has found something.
     retry: 0,
     // A wrong argument must not pass as success.

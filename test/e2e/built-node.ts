@@ -30,7 +30,7 @@ export interface BuiltNodeOptions {
 }
 
 const CLI = join(import.meta.dirname, "../../dist/cli.js");
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const OUTPUT_MAX_CHARS = 200_000;
 
 /** @throws Error with what the process wrote, where it did not start */

@@ -29,7 +29,7 @@ const ARGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const ACTION_TIMEOUT_MS = 15_000;
+const ACTION_TIMEOUT_MS = 30_000;
 
 export async function startBrowser(): Promise<TestBrowser> {
   const browser: Browser = await chromium.launch({
