@@ -1,6 +1,5 @@
 /** envoy.yaml with the real Envoy in front of three real nodes: `npm run stack` as a test. */
 
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { NodePlace } from "../../scripts/stack/node-place.js";
 import { startStack, type Stack } from "../../scripts/stack/start.js";
@@ -183,14 +182,18 @@ describe("an Envoy that is restarted", () => {
       });
       await crowd.ready();
       await crowd.during(async () => {
-        await delay(300);
+        const traffic = async (): Promise<void> => {
+          const had = crowd.received;
+          await until("traffic", () => crowd.received > had + 600);
+        };
+        await traffic();
         await crowd.fault("Envoy restarts", false, () => stack.envoy.restart(signal));
         await until(
           "all are back",
           () => crowd.clients.every(({ connects, ready }) => connects >= 2 && ready),
           30_000,
         );
-        await delay(300);
+        await traffic();
       });
       const { troubles } = crowd;
       const verdict = await crowd.verdict();

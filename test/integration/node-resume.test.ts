@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { cleanUp, JWT_SECRET, startFleet, token, until } from "../support/nodes.js";
 import type { Frame, RawClient } from "../support/raw-client.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
+import { channelsInRedis, sessionSaved } from "../support/sessions.js";
 
 let redis: RedisServer;
 beforeAll(async () => {
@@ -14,29 +15,12 @@ type Client = RawClient & { welcome: Frame };
 
 async function subscribed(client: Client, ...channels: string[]): Promise<Client> {
   for (const channel of channels) await client.do("subscribe", { channel });
-  await saved(client, ...channels);
+  await sessionSaved(redis, client, ...channels);
   return client;
 }
 
 const sessionOf = (client: Client): string => client.welcome["session"] as string;
 const resumeOf = (client: Client): string => client.welcome["resume"] as string;
-
-/** Of its session as Redis has it now; undefined: it has none. */
-async function channelsInRedis(client: Client): Promise<string[] | undefined> {
-  const look = redis.client();
-  const [key] = await look.keys(`*session:*${sessionOf(client)}`);
-  const value = key === undefined ? null : await look.get(key);
-  if (value === null) return undefined;
-  return (JSON.parse(value.slice(value.indexOf("{"))) as { channels: string[] }).channels;
-}
-
-/** Its session is in Redis with these channels, as it is some 20 ms after they were subscribed. */
-async function saved(client: Client, ...channels: string[]): Promise<void> {
-  await until(
-    "the session in Redis",
-    async () => (await channelsInRedis(client))?.join() === channels.join(),
-  );
-}
 
 describe("a session whose socket was lost", () => {
   it.each([
@@ -47,7 +31,7 @@ describe("a session whose socket was lost", () => {
     const [here, there] = [nodes[0]!, nodes.at(-1)!];
     const lost = await subscribed(await here.client(), "a", "b", "c");
     await lost.do("unsubscribe", { channel: "b" });
-    await saved(lost, "a", "c");
+    await sessionSaved(redis, lost, "a", "c");
     lost.terminate();
     await until("noticed", async () => (await here.metric("starling_connections")) === 0);
 
@@ -69,7 +53,7 @@ describe("a session whose socket was lost", () => {
     const client = await subscribed(await node!.client(), "a", "b", "c");
     await client.do("unsubscribe", { channel: "b" });
     // What a node killed now would leave behind.
-    expect(await channelsInRedis(client)).toEqual(["a", "c"]);
+    expect(await channelsInRedis(redis, client)).toEqual(["a", "c"]);
     const replies = [
       client.do("unsubscribe", { channel: "a" }),
       client.do("subscribe", { channel: "a" }),
@@ -78,7 +62,7 @@ describe("a session whose socket was lost", () => {
     await Promise.all(replies);
     const order = client.frames.filter(({ type }) => type === "reply").slice(-3);
     expect(order.map(({ channel }) => channel as unknown)).toEqual(["a", "a", undefined]);
-    await saved(client, "c", "a");
+    await sessionSaved(redis, client, "c", "a");
   });
 
   it("does not have what the application took away, once that was acknowledged", async () => {
@@ -88,9 +72,9 @@ describe("a session whose socket was lost", () => {
     await subscribed(client, "a", "b");
     const answer = await nodes[1]!.post("/v1/users/ann/unsubscribe", { channel: "a" });
     expect(answer).toEqual({ status: 202, body: { user: "ann", missing: [] } });
-    expect(await channelsInRedis(client)).toEqual(["b"]);
+    expect(await channelsInRedis(redis, client)).toEqual(["b"]);
     await nodes[1]!.post("/v1/users/ann/disconnect");
-    expect(await channelsInRedis(client)).toBeUndefined();
+    expect(await channelsInRedis(redis, client)).toBeUndefined();
   });
 
   it("can be resumed again and again, each time with the token of the last reply", async () => {
@@ -146,7 +130,7 @@ describe("a session whose socket was lost", () => {
   });
 
   it("is kept for its time-to-live and no longer", async () => {
-    const [here] = await startFleet(1, redis, { sessionTtlMs: 300 });
+    const [here] = await startFleet(1, redis, { sessionTtlMs: 2000 });
     const [lost, late] = [
       await subscribed(await here!.client(), "a"),
       await subscribed(await here!.client(), "a"),

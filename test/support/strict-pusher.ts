@@ -9,7 +9,7 @@ export const APP = { key: "app-key", secret: "app-secret" };
 
 const PING_MS = 200;
 /** Rounds of the above after which who has said nothing is closed. */
-const SILENT_ROUNDS_MAX = 15;
+export const SILENT_ROUNDS_MAX = 15;
 const CHANNEL = /^[A-Za-z0-9_\-=@,.;]{1,200}$/;
 
 export interface StrictPusherOptions {
@@ -26,6 +26,8 @@ export interface StrictPusher {
   readonly closed: readonly number[];
   /** Channels that were subscribed to. */
   readonly channels: readonly string[];
+  /** Of all its connections together. */
+  readonly rounds: number;
   readonly pings: number;
   readonly pongs: number;
   stop(): Promise<void>;
@@ -43,7 +45,7 @@ export async function startStrictPusher(options: StrictPusherOptions = {}): Prom
   await once(server, "listening");
   const channels = new Map<string, Set<Connection>>();
   const closed: number[] = [];
-  const count = { connections: 0, pings: 0, pongs: 0 };
+  const count = { connections: 0, rounds: 0, pings: 0, pongs: 0 };
 
   class Connection {
     readonly #socket: WebSocket;
@@ -66,6 +68,7 @@ export async function startStrictPusher(options: StrictPusherOptions = {}): Prom
       const greeting = JSON.stringify({ socket_id: this.#id, activity_timeout: 1 });
       this.#say({ event: "pusher:connection_established", data: greeting });
       this.#timer = setInterval(() => {
+        count.rounds++;
         if (++this.#silentRounds > SILENT_ROUNDS_MAX) return this.#close(4201, "no pong");
         if (!pings) return;
         count.pings++;
@@ -137,6 +140,9 @@ export async function startStrictPusher(options: StrictPusherOptions = {}): Prom
     closed,
     get channels() {
       return [...channels.keys()];
+    },
+    get rounds() {
+      return count.rounds;
     },
     get pings() {
       return count.pings;
