@@ -22,7 +22,7 @@ describe("a storm of newcomers", () => {
   });
 
   it("is let in piece by piece, and those who are connected are served meanwhile", async () => {
-    const node = await startTestNode({ upgradeRate: 50, upgradeBurst: 10, sharePerIpPercent: 100 });
+    const node = await startTestNode({ upgradeRate: 20, upgradeBurst: 10, sharePerIpPercent: 100 });
     const inside = await node.client();
     await inside.do("subscribe", { channel: "a" });
     const startedAtMs = performance.now();
@@ -44,8 +44,8 @@ describe("a storm of newcomers", () => {
     for (let i = 0; i < 20; i++) await inside.do("send", { channel: "a", content: i });
     expect(await inside.contents("a", 20)).toHaveLength(20);
     await storm;
-    // Nine at once and 51 at 50 a second: a bound that a slow machine only makes truer.
-    expect(performance.now() - startedAtMs).toBeGreaterThan(950);
+    // Nine at once and 51 at 20 a second: a bound that a slow machine only makes truer.
+    expect(performance.now() - startedAtMs).toBeGreaterThan(2500);
     expect(refused).toBeGreaterThan(0);
     expect(await node.metric(REFUSED)).toBe(refused);
     expect(await node.metric("starling_connections")).toBe(61);

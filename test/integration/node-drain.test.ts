@@ -20,14 +20,14 @@ describe("a node of a fleet that gets SIGTERM", () => {
   it("is not ready at once and refuses newcomers, but lets its clients be while load balancers take notice", async () => {
     const fleet = fleetOptions(redis);
     const [node, other] = [
-      await spawnNode({ ...fleet, drainNoticeMs: 1500, drainMs: 0 }),
+      await spawnNode({ ...fleet, drainNoticeMs: 5000, drainMs: 0 }),
       await startTestNode(fleet),
     ];
     const here = await Promise.all(Array.from({ length: 5 }, () => node.client()));
     for (const client of here) await client.do("subscribe", { channel: "a" });
     expect(await node.metric("starling_draining")).toBe(0);
     const signalledAtMs = performance.now();
-    const closedAtMs = here[0]!.closed(10_000).then(() => performance.now());
+    const closedAtMs = here[0]!.closed().then(() => performance.now());
     node.signal("SIGTERM");
     await until("not ready", async () => (await node.get("/readyz")).status === 503);
     expect(await refusal(node.wsUrl)).toMatchObject({ status: 429, headers: { "retry-after": "1" } });
@@ -36,7 +36,7 @@ describe("a node of a fleet that gets SIGTERM", () => {
     // They are served as before, from this node and the others.
     await (await other.client()).do("send", { channel: "a", content: "still here" });
     for (const client of here) expect(await client.contents("a", 1)).toEqual(["still here"]);
-    expect((await closedAtMs) - signalledAtMs).toBeGreaterThanOrEqual(1400);
+    expect((await closedAtMs) - signalledAtMs).toBeGreaterThanOrEqual(4900);
     for (const client of here) {
       expect(await client.closed(10_000)).toEqual({ code: 1012, reason: "restart" });
       const hint = client.frames.at(-1)!;

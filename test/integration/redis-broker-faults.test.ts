@@ -25,7 +25,7 @@ beforeEach(() => {
 type Node = RedisNode & { recorder: Recorder };
 
 async function startNode(nodeId: string, options: Partial<RedisNodeOptions> = {}): Promise<Node> {
-  const node = createRedisNode({ nodeId, url: redis.url, prefix, commandTimeoutMs: 300, ...options });
+  const node = createRedisNode({ nodeId, url: redis.url, prefix, commandTimeoutMs: 1_000, ...options });
   const recorder = createRecorder();
   await node.broker.start(recorder);
   onTestFinished(() => node.broker.stop());
@@ -164,7 +164,7 @@ describe("the link to Redis", { timeout: 40_000 }, () => {
     // Only the side that failed was made again.
     expect(node.lines.filter(({ message }) => message.includes("down"))).toEqual([
       expect.objectContaining({
-        fields: expect.objectContaining({ reason: "a probe did not come back in 500 ms" }) as object,
+        fields: expect.objectContaining({ reason: "a probe did not come back in 1500 ms" }) as object,
       }),
     ]);
     await eventually(() => expect(other.recorder.texts).toEqual(["lost at a", "after"]));
@@ -195,9 +195,9 @@ describe("the link to Redis", { timeout: 40_000 }, () => {
     const talk = setInterval(() => publish(other.broker, "talk"), 20);
     onTestFinished(() => clearInterval(talk));
     // In two steps, so that no pause is as long as a probe may take; then probes take longer.
-    node.proxy.delay(400, isSubscriber);
-    await eventually(() => expect(node.stats.bridgeRoundTripSeconds.sum).toBeGreaterThan(0.35));
-    node.proxy.delay(700, isSubscriber);
+    node.proxy.delay(1_000, isSubscriber);
+    await eventually(() => expect(node.stats.bridgeRoundTripSeconds.sum).toBeGreaterThan(0.9));
+    node.proxy.delay(1_900, isSubscriber);
     await eventually(() =>
       expect(node.lines.some(({ message }) => message === "the bus is slow")).toBe(true),
     );

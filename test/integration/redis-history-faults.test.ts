@@ -35,7 +35,7 @@ beforeEach(() => {
 type Node = RedisNode & { recorder: Recorder };
 
 async function startNode(nodeId: string, options: Partial<RedisNodeOptions> = {}): Promise<Node> {
-  const node = createRedisNode({ nodeId, url: redis.url, prefix, commandTimeoutMs: 400, ...options });
+  const node = createRedisNode({ nodeId, url: redis.url, prefix, commandTimeoutMs: 1_000, ...options });
   const recorder = createRecorder();
   await node.broker.start(recorder);
   onTestFinished(() => node.broker.stop());

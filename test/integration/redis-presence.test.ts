@@ -103,7 +103,7 @@ describe("presence over nodes", () => {
   });
 
   it("keeps a member that is refreshed longer than its time-to-live, and refreshes in batches", async () => {
-    const ttlMs = 900;
+    const ttlMs = 2_000;
     const a = await startNode("a", { ttlMs, graceMs: 100 });
     const b = await startNode("b", { ttlMs, graceMs: 100 });
     for (let at = 0; at < 300; at++) a.store.join(KEY, member(`a.${at}`, `user ${at}`));

@@ -45,11 +45,11 @@ export function createRedisNode(options: RedisNodeOptions): RedisNode {
     redis: {
       url: options.url,
       prefix: options.prefix ?? "ws:",
-      commandTimeoutMs: options.commandTimeoutMs ?? 1_000,
+      commandTimeoutMs: options.commandTimeoutMs ?? 3_000,
       ...options.redis,
     },
     probeIntervalMs: 100,
-    probeTimeoutMs: 500,
+    probeTimeoutMs: 1_500,
     stats,
     log,
     ...options.link,
