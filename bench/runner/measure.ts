@@ -10,7 +10,8 @@ import type { Placement } from "./placement.js";
 import type { Target } from "./target.js";
 
 const SAMPLE_MS = 250;
-const QUIET_MS = 1000;
+/** Nothing came for so long: what is missing is lost. A busy machine may keep all of them waiting for a second. */
+const QUIET_MS = 5000;
 /** What has not come so long after the load ended is late. */
 const LATE_MS = 15_000;
 const CLIENT_LIMIT = 0.9;

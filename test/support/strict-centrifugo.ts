@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { WebSocketServer, type WebSocket } from "ws";
 
 const PING_MS = 150;
-const PONG_MS = 5000;
+const PONG_MS = 20_000;
 
 export interface StrictCentrifugoOptions {
   /** The only one that is let in; absent: none is asked for. */
@@ -48,7 +48,8 @@ export async function startStrictCentrifugo(
     readonly #socket: WebSocket;
     readonly #lines: string[] = [];
     #connected = false;
-    #pinged = 0;
+    /** When each ping without an answer was sent. */
+    readonly #unanswered: number[] = [];
     #timer: NodeJS.Timeout | undefined;
 
     constructor(socket: WebSocket) {
@@ -105,17 +106,16 @@ export async function startStrictCentrifugo(
       this.#connected = true;
       this.say({ id, connect: { client: "c", version: "0.0.0", ping: 1, ...(pong && { pong }) } });
       this.#timer = setInterval(() => {
-        if (this.#pinged > 0 && performance.now() - this.#pinged > PONG_MS)
-          return this.#close(3012, "no pong");
+        const now = performance.now();
+        if (now - (this.#unanswered[0] ?? now) > PONG_MS) return this.#close(3012, "no pong");
         count.pings++;
-        if (pong && this.#pinged === 0) this.#pinged = performance.now();
+        if (pong) this.#unanswered.push(now);
         this.say({});
       }, PING_MS);
     }
 
     #takePong(): void {
-      if (this.#pinged === 0) return this.#close(3501, "bad request");
-      this.#pinged = 0;
+      if (this.#unanswered.shift() === undefined) return this.#close(3501, "bad request");
       count.pongs++;
     }
 
