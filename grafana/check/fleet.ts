@@ -20,6 +20,8 @@ export interface Fleet {
   readonly prometheusUrl: string;
   /** Of when every target had been scraped, seconds since 1970. */
   readonly startedAt: number;
+  /** Resolves when Prometheus has read every node's metrics as they are now, or later. */
+  scraped(): Promise<unknown>;
   stop(): Promise<void>;
 }
 
@@ -31,8 +33,9 @@ const OPTIONS: Readonly<Record<string, string | number>> = {
   "bus-probe-interval-ms": 250,
   "bus-probe-timeout-ms": 1000,
   "lease-ttl-ms": 3000,
-  "heartbeat-interval-ms": 3000,
-  "heartbeat-timeout-ms": 1500,
+  // Longer than slow readers take to be told so much that they are skipped or closed.
+  "heartbeat-interval-ms": 6000,
+  "heartbeat-timeout-ms": 5000,
   "upgrade-rate": 40,
   "upgrade-burst": 60,
   "messages-per-second": 100,
@@ -85,6 +88,14 @@ export async function startFleet(): Promise<Fleet> {
       wsUrl: envoy.wsUrl,
       prometheusUrl: prometheus.url,
       startedAt: Date.now() / 1000,
+      scraped() {
+        const nowSeconds = Date.now() / 1000;
+        return until(
+          "every node scraped",
+          async () => (await nodesScrapedSince(prometheus.url, nowSeconds)) === NODES,
+          START_MS,
+        );
+      },
       stop,
     };
   } catch (error) {
@@ -93,8 +104,17 @@ export async function startFleet(): Promise<Fleet> {
   }
 }
 
-async function targetsUp(prometheusUrl: string): Promise<number> {
-  const now = Math.floor(Date.now() / 1000);
-  const series = await range(prometheusUrl, "count(up == 1)", { from: now, to: now, step: 1 });
+function targetsUp(prometheusUrl: string): Promise<number> {
+  return valueNow(prometheusUrl, "count(up == 1)");
+}
+
+/** A node that was started anew has the port of the one before. */
+function nodesScrapedSince(prometheusUrl: string, seconds: number): Promise<number> {
+  return valueNow(prometheusUrl, `count(count by (instance) (timestamp(starling_connections) > ${seconds}))`);
+}
+
+async function valueNow(prometheusUrl: string, expr: string): Promise<number> {
+  const now = Date.now() / 1000;
+  const series = await range(prometheusUrl, expr, { from: now, to: now, step: 1 });
   return series[0]?.points[0]?.[1] ?? 0;
 }

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { msgpack } from "../../src/client/codec-msgpack.js";
 import { connect, StarlingError, type Client } from "../../src/client/index.js";
+import { until } from "../../test/support/eventually.js";
 import { RawClient, type Frame } from "../../test/support/raw-client.js";
 import { ORIGIN, PREFIX, type Fleet } from "./fleet.js";
 
@@ -24,9 +25,14 @@ class OriginSocket extends WebSocket {
 const CHANNELS = 10;
 const PUBLISH_INTERVAL_MS = 25;
 /** Beyond what the kernel keeps for a loopback socket, some megabytes. */
-const BULK_PUBLICATIONS = 400;
+const BULK_PUBLICATIONS_MAX = 400;
+/** After so many it is looked whether it is enough: nobody shall be closed by a heartbeat meanwhile. */
+const BULK_LOOK_EVERY = 20;
 const BULK_BYTES = 50_000;
 const STORM_SOCKETS = 250;
+const STORMS_MAX = 5;
+/** For what a node does after a heartbeat's time, on a machine that does other things too. */
+const SEEN_MS = 30_000;
 
 export interface Loaded {
   /** Of publishers, by code: some are meant. */
@@ -54,7 +60,7 @@ export async function runLoad(fleet: Fleet, options: LoadOptions): Promise<Loade
     "slow readers, and one that answers no ping": () => slowReaders(fleet),
     "one node drained and started again": () => restart(fleet, 1, "SIGTERM"),
     "one node killed and started again": () => restart(fleet, 2, "SIGKILL"),
-    "Redis killed, and back without its data": () => redisAway(fleet, options.phaseMs / 3),
+    "Redis killed, and back without its data": () => redisAway(fleet),
     "garbage on the bus": () => fleet.redis.client().publish(`${PREFIX}bus:0`, "no envelope"),
     "who comes back too late": () => tooLate(fleet),
     "calm again": () => Promise.resolve(),
@@ -63,6 +69,7 @@ export async function runLoad(fleet: Fleet, options: LoadOptions): Promise<Loade
     for (const [name, phase] of Object.entries(phases)) {
       options.report(name);
       await Promise.all([phase(), delay(options.phaseMs)]);
+      await fleet.scraped();
     }
     return { failures, endedAt: Date.now() / 1000 };
   } finally {
@@ -91,22 +98,37 @@ async function mistakes(fleet: Fleet): Promise<void> {
   client.sendText("nonsense");
   await client.ask("subscribe", { channel: "a b" });
   for (let i = 0; i < 400; i++) client.send({ action: "ping", id: i });
-  await delay(500);
+  await counted(fleet, 'starling_rejects_total{reason="rate_limited"}');
   client.terminate();
   await refused(fleet.wsUrl, { origin: "http://evil.example" });
   await refused(fleet.wsUrl, { origin: ORIGIN }, "soap");
-  const [first, second] = [await raw(fleet), await raw(fleet)];
+  const first = await raw(fleet);
   // A session without channels is not kept; with one it is in Redis some moments later.
   await first.do("subscribe", { channel: "chat:0" });
-  await delay(1000);
-  await second.do("connect", { resume: first.welcome["resume"] as string });
+  await until("resumed", async () => {
+    const second = await raw(fleet);
+    const { resumed } = await second.do("connect", { resume: first.welcome["resume"] as string });
+    return resumed === true;
+  });
 }
 
+/** Again where this machine was too slow for it to be one. */
 async function storm(fleet: Fleet): Promise<void> {
-  const sockets = Array.from({ length: STORM_SOCKETS }, () => new OriginSocket(fleet.nodes[0]!.wsUrl));
-  for (const socket of sockets) socket.on("error", () => undefined);
-  await delay(1500);
-  for (const socket of sockets) socket.terminate();
+  for (let storms = 0, refusals = 0; refusals === 0; storms++) {
+    if (storms === STORMS_MAX) throw new Error(`nobody was refused in ${STORMS_MAX} storms`);
+    const sockets = Array.from({ length: STORM_SOCKETS }, () => new OriginSocket(fleet.nodes[0]!.wsUrl));
+    const isIn = await Promise.all(
+      sockets.map(
+        (socket) =>
+          new Promise<boolean>((resolve) => {
+            socket.once("open", () => resolve(true));
+            socket.on("error", () => resolve(false));
+          }),
+      ),
+    );
+    refusals = isIn.filter((each) => !each).length;
+    for (const socket of sockets) socket.terminate();
+  }
 }
 
 async function slowReaders(fleet: Fleet): Promise<void> {
@@ -125,21 +147,24 @@ async function slowReaders(fleet: Fleet): Promise<void> {
   deaf.on("error", () => undefined);
   deaf.once("message", () => deaf.pause());
   const content = "x".repeat(BULK_BYTES);
-  for (let i = 0; i < BULK_PUBLICATIONS; i++) {
-    await Promise.all(["chat:bulk", "bulk"].map((channel) => publish(node.apiUrl, { channel, content })));
+  const publications = ["chat:bulk", "bulk"].map((channel) => ({ channel, content }));
+  const wanted = ["starling_slow_skips_total", "starling_slow_closes_total"];
+  for (let count = 1; count <= BULK_PUBLICATIONS_MAX; count++) {
+    await publishMany(node.apiUrl, publications);
+    if (count % BULK_LOOK_EVERY === 0 && (await hasCounted(fleet, wanted))) break;
   }
   readers[0]!.resume();
-  await delay(5000);
+  await counted(fleet, "starling_heartbeat_timeouts_total");
   for (const socket of [...readers, deaf]) socket.terminate();
 }
 
-async function publish(apiUrl: string, publication: object): Promise<void> {
-  const response = await fetch(`${apiUrl}/v1/publish`, {
+async function publishMany(apiUrl: string, publications: readonly object[]): Promise<void> {
+  const response = await fetch(`${apiUrl}/v1/publish-many`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify(publication),
+    body: JSON.stringify({ publications }),
   });
-  if (!response.ok) throw new Error(`POST /v1/publish: ${response.status} ${await response.text()}`);
+  if (!response.ok) throw new Error(`POST /v1/publish-many: ${response.status} ${await response.text()}`);
   await response.body?.cancel();
 }
 
@@ -148,10 +173,37 @@ async function restart(fleet: Fleet, index: number, signal: NodeJS.Signals): Pro
   await fleet.nodes[index]!.start();
 }
 
-async function redisAway(fleet: Fleet, awayMs: number): Promise<void> {
+async function redisAway(fleet: Fleet): Promise<void> {
   await fleet.redis.kill();
-  await delay(awayMs);
+  await readyIs(fleet, false);
+  await fleet.scraped();
   await fleet.redis.restart();
+  await readyIs(fleet, true);
+}
+
+async function readyIs(fleet: Fleet, wanted: boolean): Promise<void> {
+  for (const { apiUrl } of fleet.nodes) {
+    await until(
+      wanted ? "ready" : "not ready",
+      async () => {
+        const response = await fetch(`${apiUrl}/readyz`);
+        await response.body?.cancel();
+        return response.ok === wanted;
+      },
+      SEEN_MS,
+    );
+  }
+}
+
+/** Whether the first node, to which all of this is done, has counted at least one in each series. */
+async function hasCounted(fleet: Fleet, series: readonly string[]): Promise<boolean> {
+  const text = await (await fetch(`${fleet.nodes[0]!.apiUrl}/metrics`)).text();
+  const counted = text.split("\n").filter((line) => !line.endsWith(" 0"));
+  return series.every((name) => counted.some((line) => line.startsWith(`${name} `)));
+}
+
+async function counted(fleet: Fleet, series: string): Promise<void> {
+  await until(series, () => hasCounted(fleet, [series]), SEEN_MS);
 }
 
 async function tooLate(fleet: Fleet): Promise<void> {
