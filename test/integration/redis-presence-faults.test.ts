@@ -311,8 +311,8 @@ describe("a node dies", { timeout: 60_000 }, () => {
 
 describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   it("a link that was cut: nobody leaves, what happened meanwhile is written, and one is told so", async () => {
-    const a = await startProxied("a", { ttlMs: 60_000, graceMs: 1_000 });
-    const b = await startNode("b", { ttlMs: 60_000, graceMs: 1_000 });
+    const a = await startProxied("a", { ttlMs: 60_000, graceMs: 3_000 });
+    const b = await startNode("b", { ttlMs: 60_000, graceMs: 3_000 });
     for (let at = 0; at < 20; at++) a.store.join(KEY, member(`a.${at}`, `user ${at}`));
     await eventually(() => expect(b.told).toHaveLength(20));
 
@@ -357,7 +357,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("fault 16: Redis stopped and going on: reads fail with a code, nobody flaps", async () => {
-    const a = await startNode("a", { ttlMs: 60_000, graceMs: 1_000 });
+    const a = await startNode("a", { ttlMs: 60_000, graceMs: 3_000 });
     a.store.join(KEY, member("a.1", "ann"));
     await counted(a, 1);
     server.pause();
@@ -395,7 +395,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("fault 4: FLUSHALL: every node writes its members again, nobody is told to join or leave", async () => {
-    const options = { ttlMs: 60_000, graceMs: 600 };
+    const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     for (let at = 0; at < 300; at++) a.store.join(KEY, member(`a.${at}`, `user ${at}`));
     b.store.join(KEY, member("b.1", "user 1"));
@@ -412,7 +412,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("fault 4: who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {
-    const options = { ttlMs: 60_000, graceMs: 1_500 };
+    const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     a.store.join(KEY, member("a.1", "ann"));
     a.store.join(KEY, member("a.2", "bob"));
@@ -428,7 +428,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("fault 5: any key of the record evicted: the record is whole again, nobody flaps", async () => {
-    const options = { ttlMs: 60_000, graceMs: 600 };
+    const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     const held = ["members", "expiries", "users", "epoch"];
     a.store.join(KEY, member("a.1", "ann"));
@@ -446,7 +446,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("fault 2: a restart that lost the tail: no ghost of the old record, nobody flaps", async () => {
-    const options = { ttlMs: 60_000, graceMs: 1_000 };
+    const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     a.store.join(KEY, member("a.old", "ann"));
     a.store.join(KEY, member("a.1", "bob"));
