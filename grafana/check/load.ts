@@ -94,6 +94,12 @@ const raw = (fleet: Fleet, node = 0): Promise<RawClient & { welcome: Frame }> =>
   RawClient.welcomed(fleet.nodes[node]!.wsUrl, { origin: ORIGIN });
 
 async function mistakes(fleet: Fleet): Promise<void> {
+  const { host, apiPort } = fleet.nodes[0]!;
+  const publish = (): Promise<Response> => fetch(`http://${host}:${apiPort}/v1/publish`, { method: "POST" });
+  await publish();
+  // A rate is told between two readings of a series that is there.
+  await fleet.scraped();
+  await publish();
   const client = await raw(fleet);
   client.sendText("nonsense");
   await client.ask("subscribe", { channel: "a b" });
