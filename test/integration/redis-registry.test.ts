@@ -384,7 +384,7 @@ describe("a node that was killed", () => {
     await eventually(async () => expect(await redis.exists(keys.connections("a"))).toBe(0));
     expect([...(await b.registry.nodes())].sort()).toEqual(["b", "c"]);
     const reaped = (): string[] => [...b.logs, ...c.logs].filter((line) => line.startsWith("reaped"));
-    await eventually(() => expect(reaped()).toEqual(['reaped a dead node {"node":"a","connections":3}']));
+    await eventually(() => expect(reaped()).toEqual(['reaped a dead node {"deadNode":"a","connections":3}']));
 
     const channels = await b.put("b.1", []).resume(b.registry, "s-a.2", "secret of a.2");
     expect(channels).toEqual(["room-2"]);
