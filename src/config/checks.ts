@@ -156,12 +156,6 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
       `the server API on ${config.apiHost} has no keys: whoever reaches it can publish and disconnect users`,
     );
   }
-  // RFC 7518 3.2 asks for a key as long as the hash.
-  if (config.jwtSecret !== undefined && Buffer.byteLength(config.jwtSecret) < 32) {
-    found.push(
-      "jwtSecret is shorter than 32 bytes and can be guessed offline from one token: try openssl rand -base64 32",
-    );
-  }
   if (config.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(config.jwtJwksUrl).hostname)) {
     found.push(
       "jwtJwksUrl is not https: whoever is on the way can replace the keys that tokens are checked with",

@@ -235,7 +235,13 @@ function refusal(
   // Within an object the place says more than the value; an item of a list is its own name.
   const label = path.every((key) => typeof key === "number") ? "" : `${path.map(String).join(".")} `;
   const hint = path.every((key) => typeof key === "number") ? hintFor(name, at, path.length > 0, origin) : "";
-  return `${place(name, origin)}: ${label}${shown(name, at)} is not allowed: ${message}${hint}`;
+  return `${place(name, origin)}: ${label}${refused(name, at)} is not allowed: ${message}${hint}`;
+}
+
+/** A refused value: of a secret, how long it is. */
+function refused(name: OptionName, value: unknown): string {
+  if (optionOf(name).secret !== "value" || typeof value !== "string") return shown(name, value);
+  return value === "" ? '""' : `*** (${Buffer.byteLength(value)} bytes)`;
 }
 
 /** The same value in a form that is allowed, where that is plain to see. */

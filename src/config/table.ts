@@ -564,7 +564,13 @@ export const options = {
     reason: "pinned, so that a token cannot choose how it is checked",
   }),
   jwtSecret: option({
-    kind: optional(text()),
+    // RFC 7518 3.2 asks for a key as long as the hash.
+    kind: optional(
+      text(
+        "at least 32 bytes of text, such as openssl rand -hex 32 makes",
+        (value) => Buffer.byteLength(value) >= 32,
+      ),
+    ),
     group: "Who may connect",
     default: undefined,
     defaultText: "none",

@@ -206,7 +206,9 @@ describe("bad values", () => {
     expect(refusal({ flags: { redis: "user:hu@sh@host" } })).not.toMatch(/hu|sh@/);
     expect(refusal({ flags: { redis: "redis+cluster://user:hush@host/0" } })).not.toContain("hush");
     expect(refusal({ flags: { redisSentinelPassword: "hush" } })).not.toContain("hush");
-    expect(refusal({ flags: { jwtSecret: "hush", jwtJwksUrl: "https://k.example" } })).not.toContain("hush");
+    expect(
+      refusal({ flags: { jwtSecret: "hush".repeat(8), jwtJwksUrl: "https://k.example" } }),
+    ).not.toContain("hush");
   });
 
   it("show the same value as it is allowed, where that is plain", () => {
@@ -217,11 +219,14 @@ describe("bad values", () => {
     expect(refusal({ flags: { maxConnections: "10_000" } })).toMatch(/\(connections\): write 10000$/);
     expect(refusal({ flags: { busShards: "1e1" } })).toMatch(/from 1 to 64: write 10$/);
     expect(refusal({ flags: { drainMs: "9000h" } })).toMatch(/from 0 to 3600000 \(ms\)$/);
-    const configFile = file("quotes.yaml", 'port: "80"\nnodeId: 123\njwtSecret: 5\napiKeys: [12, ok]\n');
+    const configFile = file(
+      "quotes.yaml",
+      'port: "80"\nnodeId: 123\nredisSentinelPassword: 5\napiKeys: [12, ok]\n',
+    );
     expect(refusal({ configFile }).split("\n")).toEqual([
       `port in ${configFile}: "80" is not allowed: a whole number from 0 to 65535: write it without quotes`,
       `nodeId in ${configFile}: 123 is not allowed: 1 to 64 of A-Z a-z 0-9 _ -: write it in quotes, "123"`,
-      `jwtSecret in ${configFile}: *** is not allowed: any text but the empty one: write it in quotes`,
+      `redisSentinelPassword in ${configFile}: *** is not allowed: any text but the empty one: write it in quotes`,
       `apiKeys in ${configFile}: *** is not allowed: a list of keys, separated by commas: write it in quotes`,
     ]);
   });
@@ -252,8 +257,8 @@ describe("rules between options", () => {
   it.each([
     [{ heartbeatTimeoutMs: "30000" }, /heartbeatTimeoutMs 30000 \(--heartbeat-timeout-ms\) must be below/],
     [{ port: "8001" }, /port 8001 \(--port\) and apiPort 8001 \(default\) are the same/],
-    [{ jwtSecret: "s", jwtPublicKeyFile: "f" }, /at most one of/],
-    [{ jwtSecret: "s", jwtAlgorithm: "RS256" }, /set jwtAlgorithm to HS256/],
+    [{ jwtSecret: "x".repeat(32), jwtPublicKeyFile: "f" }, /at most one of/],
+    [{ jwtSecret: "x".repeat(32), jwtAlgorithm: "RS256" }, /set jwtAlgorithm to HS256/],
     [{ jwtPublicKeyFile: "f" }, /set jwtAlgorithm to RS256 or ES256/],
     [{ jwtJwksUrl: "https://k.example", jwtAlgorithm: "HS256" }, /set jwtAlgorithm to RS256 or ES256/],
     [{ bytesBurst: "1000" }, /bytesBurst 1000 .* must be at least maxFrameBytes 65536/],
@@ -287,8 +292,11 @@ describe("rules between options", () => {
     );
   });
 
-  it("warns of a token secret that can be guessed", () => {
-    expect(loadConfig({ flags: { jwtSecret: "short" } }).warnings.join()).toMatch(/shorter than 32 bytes/);
+  it("refuses a token secret that can be guessed, with its length and not its text", () => {
+    expect(refusal({ flags: { jwtSecret: "hush" } })).toBe(
+      "--jwt-secret: *** (4 bytes) is not allowed: at least 32 bytes of text, such as openssl rand -hex 32 makes",
+    );
+    expect(refusal({ flags: { jwtSecret: "" } })).toContain('--jwt-secret: "" is not allowed');
     expect(loadConfig({ flags: { jwtSecret: "x".repeat(32) } }).warnings).toEqual([]);
   });
 });
@@ -351,9 +359,9 @@ describe("defaults", () => {
 
 describe("secrets", () => {
   it("can stand in a file that a _FILE variable names", () => {
-    const env = { STARLING_JWT_SECRET_FILE: file("secret", "from the file\n") };
+    const env = { STARLING_JWT_SECRET_FILE: file("secret", "from the file, which has 32 bytes\n") };
     const { config, origins } = loadConfig({ env });
-    expect(config.jwtSecret).toBe("from the file");
+    expect(config.jwtSecret).toBe("from the file, which has 32 bytes");
     expect(origins.jwtSecret).toEqual({ kind: "env", name: "STARLING_JWT_SECRET_FILE" });
   });
 
