@@ -110,16 +110,16 @@ function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] 
   const { redis = "", redisTlsCertFile, redisTlsKeyFile } = config;
   const tls = ["redisTlsCaFile", "redisTlsCertFile", "redisTlsKeyFile", "redisTlsServerName"] as const;
   const set = tls.filter((option) => config[option] !== undefined);
+  const url = config.redis === undefined ? "redis, which is not set," : name("redis");
   if (set.length > 0 && !/^rediss/i.test(redis)) {
-    broken.push(`${set.map(name).join(" and ")} need TLS: let ${name("redis")} begin with rediss`);
+    const need = set.length === 1 ? "needs" : "need";
+    broken.push(`${set.map(name).join(" and ")} ${need} TLS: ${url} must begin with rediss`);
   }
   if ((redisTlsCertFile === undefined) !== (redisTlsKeyFile === undefined)) {
     broken.push("redisTlsCertFile and redisTlsKeyFile are a pair: set both or neither");
   }
   if (config.redisSentinelPassword !== undefined && !/^rediss?\+sentinel:/i.test(redis)) {
-    broken.push(
-      `${name("redisSentinelPassword")} has no Sentinels: let ${name("redis")} begin with redis+sentinel`,
-    );
+    broken.push(`${name("redisSentinelPassword")} needs Sentinels: ${url} must begin with redis+sentinel`);
   }
   return broken;
 }

@@ -141,7 +141,11 @@ function fromEnv(env: Readonly<Record<string, string | undefined>>, problems: st
     const option = byVariable.get(variable) ?? byFileVariable.get(variable);
     if (option === undefined) {
       const known = [...byVariable.keys(), ...byFileVariable.keys(), FILE_VARIABLE];
-      problems.push(`unknown environment variable ${variable}: ${didYouMean(variable, known, SEE_LIST)}`);
+      const plain = variable.replace(/_FILE$/, "");
+      const hint = byVariable.has(plain)
+        ? `only secrets can stand in a file; use ${plain}`
+        : didYouMean(variable, known, SEE_LIST);
+      problems.push(`unknown environment variable ${variable}: ${hint}`);
     } else if (found.has(option)) {
       problems.push(`${envName(option)} and ${envName(option)}_FILE are both set: keep one`);
     } else {

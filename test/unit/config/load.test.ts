@@ -265,10 +265,19 @@ describe("rules between options", () => {
     [{ maxBufferedBytes: "2000" }, /maxBufferedBytes/],
     [{ maxPendingBytes: "2000" }, /maxPendingBytes/],
     [{ ingestChannel: "ws:bus" }, /ingestChannel/],
-    [{ redisTlsCaFile: "f" }, /redisTlsCaFile .* need TLS: let redis.* begin with rediss/],
-    [{ redis: "redis://h", redisTlsServerName: "n" }, /redisTlsServerName .* need TLS/],
+    [
+      { redisTlsCaFile: "f" },
+      /redisTlsCaFile .* needs TLS: redis, which is not set, must begin with rediss$/,
+    ],
+    [
+      { redis: "redis://h", redisTlsServerName: "n", redisTlsCaFile: "f" },
+      /redisTlsCaFile .* and redisTlsServerName .* need TLS: redis "redis:\/\/h" \(--redis\) must begin/,
+    ],
     [{ redis: "rediss://h", redisTlsCertFile: "f" }, /redisTlsCertFile and redisTlsKeyFile are a pair/],
-    [{ redis: "redis://h", redisSentinelPassword: "p" }, /redisSentinelPassword .* has no Sentinels/],
+    [
+      { redis: "redis://h", redisSentinelPassword: "p" },
+      /redisSentinelPassword .* needs Sentinels: redis "redis:\/\/h" \(--redis\) must begin/,
+    ],
     [{ apiHost: "0.0.0.0" }, /no key guards it. Set apiKeys, or allowOpen \(--allow-open\)/],
   ])("%j is refused", (flags, message) => {
     expect(refusal({ flags })).toMatch(message);
@@ -373,7 +382,9 @@ describe("secrets", () => {
   });
 
   it("are the only options with a _FILE variable", () => {
-    expect(refusal({ env: { STARLING_PORT_FILE: "x" } })).toMatch(/unknown environment variable/);
+    expect(refusal({ env: { STARLING_PORT_FILE: "x" } })).toBe(
+      "unknown environment variable STARLING_PORT_FILE: only secrets can stand in a file; use STARLING_PORT",
+    );
   });
 });
 
