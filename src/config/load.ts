@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
 import { quote } from "../protocol/errors.js";
-import { emptyVariables } from "./empty-variables.js";
+import { emptyValues } from "./empty-values.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/target.js";
 import { didYouMean } from "../protocol/suggest.js";
@@ -60,16 +60,20 @@ interface Given {
 }
 type Found = Map<OptionName, Given>;
 
+interface FileContent {
+  readonly found: Found;
+  /** Options that the file names without a value. */
+  readonly empty: readonly OptionName[];
+}
+
 /** @throws ConfigError naming each value that is refused, where it came from and what is allowed */
 export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources): LoadedConfig {
   const file = configFile ?? (env[FILE_VARIABLE] || defaultFile());
   const fileFrom = configFile === undefined && env[FILE_VARIABLE] ? ` (${FILE_VARIABLE})` : "";
   const problems: string[] = [];
-  const layers: Found[] = [
-    fromFlags(flags, problems),
-    fromEnv(env, problems),
-    file === undefined ? new Map<OptionName, Given>() : fromFile(file, fileFrom, problems),
-  ];
+  const fromConfigFile: FileContent =
+    file === undefined ? { found: new Map(), empty: [] } : fromFile(file, fileFrom, problems);
+  const layers: Found[] = [fromFlags(flags, problems), fromEnv(env, problems), fromConfigFile.found];
   const production = env["NODE_ENV"] === "production";
   const fileLimit = openFileLimit();
   const values: Partial<Record<OptionName, unknown>> = {};
@@ -91,7 +95,9 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
   }
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   const config = values as Config;
-  const empty = emptyVariables(config, env, production);
+  const emptyInFile = (option: OptionName): string | undefined =>
+    file !== undefined && fromConfigFile.empty.includes(option) ? `${option} in ${file}` : undefined;
+  const empty = emptyValues(config, { env, emptyInFile, production });
   if (empty.error !== undefined) throw new ConfigError(empty.error);
   const name = (option: OptionName): string =>
     `${option} ${shown(option, config[option])} (${place(option, origins[option])})`;
@@ -185,8 +191,9 @@ function readSecret(variable: string, path: string, problems: string[]): string 
   return undefined;
 }
 
-function fromFile(path: string, from: string, problems: string[]): Found {
+function fromFile(path: string, from: string, problems: string[]): FileContent {
   const found: Found = new Map();
+  const empty: OptionName[] = [];
   let content: unknown;
   try {
     // YAML 1.2 reads JSON too. `null` (an empty file) sets nothing.
@@ -206,13 +213,15 @@ function fromFile(path: string, from: string, problems: string[]): Found {
   for (const [key, value] of Object.entries(content)) {
     if (!isOption(key)) {
       problems.push(`unknown option ${quote(key)} in ${path}: ${didYouMean(key, optionNames, SEE_LIST)}`);
-    } else if (value !== null) {
+    } else if (value === null) {
+      empty.push(key);
+    } else {
       const isListText = Array.isArray(optionOf(key).default) && typeof value === "string";
       const parsed: unknown = isListText ? optionOf(key).kind.fromText(value) : value;
       found.set(key, { value: parsed, origin: { kind: "file", path } });
     }
   }
-  return found;
+  return { found, empty };
 }
 
 function isOption(key: string): key is OptionName {

@@ -44,7 +44,8 @@ Each option can be given in four places; the first of these that has it wins:
 2. an environment variable: \`${envName("maxFrameBytes")}=1024\`; one that is empty counts as not set, but an empty
    \`${envName("redis")}\` is refused where NODE_ENV=production: the node would be alone without a word
 3. a config file, JSON or YAML: \`maxFrameBytes: 1024\`. It is the file that \`--config\` or \`${ENV_PREFIX}CONFIG\`
-   names, else the one of \`starling.config.yaml\`, \`.yml\` and \`.json\` in the working directory; two are refused
+   names, else the one of \`starling.config.yaml\`, \`.yml\` and \`.json\` in the working directory; two are refused.
+   A name without a value (\`redis:\`) is as an empty variable
 4. the default
 
 Lists are separated by commas, in a config file they may be lists. Secrets (${secretNames.map((name) => `\`${name}\``).join(", ")})

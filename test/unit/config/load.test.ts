@@ -316,7 +316,7 @@ describe("an empty variable", () => {
   it("in place of the fleet's Redis is refused in production, and warned of elsewhere", () => {
     for (const name of ["STARLING_REDIS", "STARLING_REDIS_FILE"]) {
       expect(refusal({ env: { ...env, [name]: "" } })).toMatch(
-        new RegExp(`^${name} is empty: without Redis this node is alone.*NODE_ENV=production.*unset it`),
+        new RegExp(`^${name} is empty: without Redis this node is alone.*NODE_ENV=production.*remove it`),
       );
       expect(loadConfig({ env: { [name]: "" } }).warnings.join()).toMatch(
         /is empty: without Redis this node/,
@@ -325,6 +325,17 @@ describe("an empty variable", () => {
     const configFile = file("fleet.yaml", "redis: redis://h");
     expect(loadConfig({ env: { ...env, STARLING_REDIS: "" }, configFile }).warnings).toEqual([]);
     expect(() => loadConfig({ env })).not.toThrow();
+  });
+
+  it("or a name without a value in a file is the same", () => {
+    const configFile = file("no-redis.yaml", "redis:\njwtIssuer: ~\n");
+    const alone = `redis in ${configFile} is empty: without Redis this node is alone, whatever others there are`;
+    expect(refusal({ env, configFile })).toBe(
+      `${alone}. With NODE_ENV=production that is refused: give it a URL, or remove it if that is meant`,
+    );
+    expect(loadConfig({ configFile }).warnings).toEqual([alone]);
+    const { warnings } = loadConfig({ env: { ...env, STARLING_REDIS: "redis://h" }, configFile });
+    expect(warnings).toEqual([`jwtIssuer in ${configFile} is empty: tokens of any issuer are accepted`]);
   });
 
   it("that takes a check away is warned of", () => {

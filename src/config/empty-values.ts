@@ -1,6 +1,7 @@
 /**
- * Variables that are set and empty count as not set, which compose files rely on (`${X:-}`). Most options then have a
- * default that surprises nobody, or that production refuses. These are the others.
+ * Variables that are set and empty count as not set, which compose files rely on (`${X:-}`), and so do names without a
+ * value in a config file (`redis:`). Most options then have a default that surprises nobody, or that production
+ * refuses. These are the others.
  */
 
 import { isOpen } from "./checks.js";
@@ -12,15 +13,20 @@ interface Finding {
   readonly warnings: readonly string[];
 }
 
-export function emptyVariables(
-  config: Config,
-  env: Readonly<Record<string, string | undefined>>,
-  production: boolean,
-): Finding {
+interface Sources {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The option and its file, where that names it without a value. */
+  readonly emptyInFile: (option: OptionName) => string | undefined;
+  readonly production: boolean;
+}
+
+export function emptyValues(config: Config, { env, emptyInFile, production }: Sources): Finding {
   const warnings: string[] = [];
+  const emptyOf = (option: OptionName): string | undefined =>
+    emptyVariableOf(option, env) ?? emptyInFile(option);
   const warn = (option: OptionName, unset: boolean, means: string): void => {
-    const variable = emptyVariableOf(option, env);
-    if (unset && variable !== undefined) warnings.push(`${variable} is empty: ${means}`);
+    const place = emptyOf(option);
+    if (unset && place !== undefined) warnings.push(`${place} is empty: ${means}`);
   };
   if (!isOpen(config)) {
     warn("jwtAudience", config.jwtAudience === undefined, "tokens for any audience are accepted");
@@ -29,12 +35,12 @@ export function emptyVariables(
   if (config.clientAddressHops > 0) {
     warn("trustedProxies", config.trustedProxies.length === 0, "X-Forwarded-For of any peer is believed");
   }
-  const redis = emptyVariableOf("redis", env);
+  const redis = emptyOf("redis");
   if (config.redis !== undefined || redis === undefined) return { warnings };
   const alone = `${redis} is empty: without Redis this node is alone, whatever others there are`;
   if (!production) return { warnings: [...warnings, alone] };
   return {
-    error: `${alone}. With NODE_ENV=production that is refused: give it a URL, or unset it if that is meant`,
+    error: `${alone}. With NODE_ENV=production that is refused: give it a URL, or remove it if that is meant`,
     warnings,
   };
 }
