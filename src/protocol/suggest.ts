@@ -12,7 +12,9 @@ export function suggest(name: string, candidates: Iterable<string>): string | un
   let bestEdits = Infinity;
   for (const candidate of candidates) {
     const edits = distance(name, candidate);
-    if (edits >= bestEdits || edits > Math.max(2, Math.floor(candidate.length / 3))) continue;
+    // With as many edits as it has characters nothing of it was written.
+    if (edits >= Math.min(bestEdits, candidate.length)) continue;
+    if (edits > Math.max(2, Math.floor(candidate.length / 3))) continue;
     best = candidate;
     bestEdits = edits;
   }

@@ -8,6 +8,7 @@ describe("a suggestion", () => {
     expect(suggest("presence_stat", ACTIONS)).toBe("presence_stats");
     expect(suggest("teleport", ACTIONS)).toBeUndefined();
     expect(suggest("x", [])).toBeUndefined();
+    expect(suggest("/v1", ["/", "/v1/totals"])).toBeUndefined();
   });
 
   it("is a sentence's end, or what was given for the lack of one", () => {
