@@ -1,7 +1,8 @@
 import type { z } from "zod";
 import { DEFAULT_APP } from "../core/channel.js";
 import type { PublishInput } from "../core/operations.js";
-import { StarlingError } from "../protocol/errors.js";
+import { isServerChannel, userOfChannel } from "../protocol/channel-name.js";
+import { StarlingError, quote } from "../protocol/errors.js";
 import { DEPTH_MAX } from "../protocol/json-scan.js";
 import { Encoding, type Payload, type Position } from "../protocol/messages.js";
 import { fieldSpan, itemStarts } from "./json-spans.js";
@@ -15,11 +16,18 @@ export interface RawPublication {
   readonly start: number;
 }
 
-/** @throws StarlingError bad_request, too_large */
+/** @throws StarlingError bad_request, forbidden, too_large */
 export function readPublication(
   { body, json, bytes, start }: RawPublication,
   maxContentBytes: number,
 ): PublishInput {
+  // Nobody can hear the others: a misspelled #user: would be lost without a word.
+  if (isServerChannel(body.channel) && userOfChannel(body.channel) === undefined) {
+    throw new StarlingError(
+      "forbidden",
+      `channel ${quote(body.channel)} reaches nobody: of the names that begin with # only #user:<user> do`,
+    );
+  }
   // zod drops this key where it copies a record, and nothing is to be lost unsaid.
   const tags = (json as { tags?: object }).tags;
   if (tags !== undefined && Object.hasOwn(tags, "__proto__")) {

@@ -74,12 +74,19 @@ describe("POST /v1/publish", () => {
     expect(published[0]!.payload).toEqual({ bytes: Buffer.from([0, 1, 255]), encoding: Encoding.binary });
   });
 
-  it("may publish to the server's own channels", async () => {
+  it("publishes to a user, and refuses names that begin with # and reach nobody", async () => {
     const { call, published } = harness();
-    for (const channel of ["#user:42", "#anything"]) {
-      expect((await call("POST", "/v1/publish", { body: { channel, content: 1 } })).status).toBe(200);
-      expect(published.at(-1)!.channel).toBe(channel);
-    }
+    const channel = "#user:42";
+    expect((await call("POST", "/v1/publish", { body: { channel, content: 1 } })).status).toBe(200);
+    const typo = { channel: "#usr:42", content: 1 };
+    const refused = error(
+      "forbidden",
+      'channel "#usr:42" reaches nobody: of the names that begin with # only #user:<user> do',
+    );
+    expect(await call("POST", "/v1/publish", { body: typo })).toMatchObject({ status: 403, json: refused });
+    const many = await call("POST", "/v1/publish-many", { body: { publications: [typo] } });
+    expect(many.json).toEqual({ results: [refused] });
+    expect(published.map((item) => item.channel)).toEqual([channel]);
   });
 
   it("takes content 64 deep and refuses what is deeper, 100,000 included", async () => {
