@@ -158,8 +158,7 @@ export class Hub {
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     if (few.has(connection.channels, channel)) {
-      // A reader that is skipped, too, has all up to here.
-      if (connection.skipped?.has(channel) === true) connection.skipped.set(channel, outcome?.position);
+      this.#goOnFrom(connection, channel, fitting);
       return;
     }
     connection.channels = few.add(connection.channels, channel);
@@ -168,6 +167,18 @@ export class Hub {
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.hear(channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
+  }
+
+  /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
+  #goOnFrom(connection: Connection, channel: LocalChannel, outcome: JoinOutcome | undefined): void {
+    const skipped = connection.skipped?.has(channel) === true;
+    if (outcome?.partial === true) {
+      // On the topic it would be sent what comes next before the rest of what it missed.
+      if (!skipped) connection.unhear(channel);
+      this.#options.behind(connection, channel, outcome.position);
+    } else if (skipped) {
+      connection.skipped?.set(channel, outcome?.position);
+    }
   }
 
   /** As much of what was missed as may wait for the client; the rest follows once it has read. */

@@ -61,12 +61,11 @@ export class SlowReaders {
     return true;
   }
 
-  /** A connection that joined a channel has had it up to `position` only: it is not on the topic yet. */
+  /** A subscriber of a channel has had it up to `position` only: it is not on the topic. */
   behind(connection: Connection, channel: LocalChannel, position: Position): void {
     connection.skipped ??= new Map();
+    if (!connection.skipped.has(channel)) channel.joining++;
     connection.skipped.set(channel, position);
-    channel.joining++;
-    // It counts as a subscriber, as those do who were skipped.
     this.#skipped.add(connection);
     this.#goOn(connection);
   }

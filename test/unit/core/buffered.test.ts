@@ -135,6 +135,38 @@ describe("a client that does not read has at most twice maxBufferedBytes waiting
     expect(socket.topics.size).toBe(20);
     for (const gap of socket.of("gap")) expect(gap).toMatchObject({ recovered: true });
   });
+
+  it.each(["reads", "was skipped before"])(
+    "however much it missed of a channel that it is subscribed to already, and it gets all of that: it %s",
+    async (how) => {
+      const { epoch, offset } = (await start(["a"])).get("a")!;
+      const socket = test.connect();
+      socket.type({ action: "subscribe", id: 1, channel: "a", since: { offset, epoch } });
+      await turns(3);
+      const most = stall(socket);
+      if (how === "was skipped before") {
+        socket.buffered = MAX * 1.2;
+        socket.handler.checkBuffered();
+        expect(socket.handler.skipped?.size).toBe(1);
+        // Room for less than history gives at a time.
+        socket.buffered = MAX * 0.45;
+      }
+      socket.type({ action: "subscribe", id: 2, channel: "a", since: { offset: 0, epoch } });
+      await turns(3);
+      const offsets = (): unknown[] => socket.of("message").map((message) => message["offset"]);
+      expect(offsets().length).toBeLessThan(COUNT);
+      expect(most()).toBeLessThanOrEqual(2 * MAX);
+      for (let i = 0; i < 100 && offsets().length < COUNT; i++) {
+        socket.buffered = 0;
+        socket.handler.drained();
+        await turns(3);
+      }
+      expect(offsets()).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1));
+      await turns(3);
+      expect([...socket.topics]).toEqual(["j/main/a"]);
+      expect(socket.handler.skipped).toBeUndefined();
+    },
+  );
 });
 
 describe("an answer's cost", () => {
