@@ -103,13 +103,11 @@ export class SlowReaders {
       try {
         await channel.feed?.join(since, (outcome) => {
           if (connection.isClosed || connection.skipped?.has(channel) !== true) return;
-          const partial = this.#repair(connection, channel, outcome);
+          // It subscribed again meanwhile, and goes on from where that brought it.
+          const elsewhere = connection.skipped.get(channel) !== since;
+          const partial = elsewhere || this.#repair(connection, channel, outcome);
           more ||= partial;
         });
-        // History keeps no joins and leaves.
-        if (channel.rules.joinLeave && connection.skipped?.has(channel) !== true) {
-          await this.#hub.tellPresenceTo(connection, channel);
-        }
       } catch (error) {
         // Kept off it until the next try.
         this.#log.warn(
@@ -117,9 +115,24 @@ export class SlowReaders {
           "a skipped reader could not be repaired yet",
         );
       }
+      // History keeps no joins and leaves.
+      if (channel.rules.joinLeave && connection.skipped?.has(channel) !== true) {
+        await this.#tellPresence(connection, channel);
+      }
     }
     connection.checkBuffered();
     return more && !connection.isClosed;
+  }
+
+  async #tellPresence(connection: Connection, channel: LocalChannel): Promise<void> {
+    try {
+      await this.#hub.tellPresenceTo(connection, channel);
+    } catch (error) {
+      this.#log.warn(
+        { err: error, connection: connection.id },
+        "a skipped reader was not told who is in its channel: it is told with all others after an outage",
+      );
+    }
   }
 
   /** @returns whether this was but a part: the connection stays off the topic */

@@ -3,7 +3,7 @@ import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
 import { SEND_RESULTS } from "../../../src/core/transport.js";
 import { MemoryHistory } from "../../../src/memory/history.js";
 import { Encoding, type Position } from "../../../src/protocol/messages.js";
-import { OPTIONS, startEdge, taken, turn, type FakeSocket, type TestEdge } from "./harness.js";
+import { OPTIONS, deferred, startEdge, taken, turn, type FakeSocket, type TestEdge } from "./harness.js";
 
 const RULE = { size: 1000, ttlMs: 60_000 };
 const MAX = OPTIONS.maxBufferedBytes;
@@ -167,6 +167,37 @@ describe("a client that does not read has at most twice maxBufferedBytes waiting
       expect(socket.handler.skipped).toBeUndefined();
     },
   );
+
+  it("and subscribes again while it is repaired: nothing is sent twice", async () => {
+    const { epoch } = (await start(["a"])).get("a")!;
+    const socket = test.connect();
+    socket.type({ action: "subscribe", id: 1, channel: "a", since: { offset: 0, epoch } });
+    stall(socket);
+    await turns(1);
+    const first = Number(socket.of("message").at(-1)!["offset"]);
+    // What it asks for is read before what repairs it.
+    const read = test.broker.history.bind(test.broker);
+    const asked = deferred();
+    test.broker.history = async (key, query) => {
+      if (query.since?.offset === first) await asked.promise;
+      return read(key, query);
+    };
+    socket.buffered = 0;
+    socket.handler.drained();
+    socket.type({ action: "subscribe", id: 2, channel: "a", since: { offset: 50, epoch } });
+    await turns(3);
+    asked.resolve();
+    for (let i = 0; i < 100 && socket.of("message").at(-1)!["offset"] !== COUNT; i++) {
+      socket.buffered = 0;
+      socket.handler.drained();
+      await turns(3);
+    }
+    const offsets = socket.of("message").map((message) => message["offset"]);
+    expect(offsets).toEqual([
+      ...Array.from({ length: first }, (_, i) => i + 1),
+      ...Array.from({ length: COUNT - 50 }, (_, i) => i + 51),
+    ]);
+  });
 });
 
 describe("an answer's cost", () => {
