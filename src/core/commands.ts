@@ -1,6 +1,6 @@
 /** What each action of a client does. A promise returned holds back the client's later frames. */
 
-import { CHANNEL_NAME_MAX, isServerChannel } from "../protocol/channel-name.js";
+import { isServerChannel } from "../protocol/channel-name.js";
 import { StarlingError, quote } from "../protocol/errors.js";
 import {
   ACTIONS,
@@ -14,6 +14,7 @@ import {
 import { suggest } from "../protocol/suggest.js";
 import type { HistoryRule, PublishRequest } from "./broker.js";
 import { channelKey } from "./channel.js";
+import { ChannelRoom } from "./channel-room.js";
 import {
   channelOf,
   checkMaySubscribe,
@@ -155,23 +156,8 @@ function publishers(rule: "server" | "subscribers"): string {
 
 /** @throws StarlingError channel_limit */
 function checkRoom(edge: EdgeContext, connection: Connection, channel: string): void {
-  const { maxChannelsPerConnection, maxChannelNameBytes } = edge.options;
-  const count = few.size(connection.channels);
-  if (count >= maxChannelsPerConnection) {
-    throw new StarlingError(
-      "channel_limit",
-      `this connection holds ${maxChannelsPerConnection} channels, as many as it may`,
-    );
-  }
-  // Few can have so many: names are not added up for each subscription.
-  if ((count + 1) * CHANNEL_NAME_MAX <= maxChannelNameBytes) return;
-  let bytes = channel.length;
-  for (const { name } of few.items(connection.channels)) bytes += name.length;
-  if (bytes <= maxChannelNameBytes) return;
-  throw new StarlingError(
-    "channel_limit",
-    `the names of this connection's channels would have ${bytes} bytes together (limit ${maxChannelNameBytes}): leave some`,
-  );
+  const problem = new ChannelRoom(edge.options, connection.channels).take(channel);
+  if (problem !== undefined) throw new StarlingError("channel_limit", problem);
 }
 
 /**

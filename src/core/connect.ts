@@ -3,6 +3,7 @@
 import { StarlingError } from "../protocol/errors.js";
 import type { Command, ConnectReply, Position, WelcomeMessage } from "../protocol/messages.js";
 import { endOf, type Identity } from "./authorizer.js";
+import { ChannelRoom } from "./channel-room.js";
 import { checkMaySubscribe, countRecovery, identityOf, isSubscribed, reply } from "./command-checks.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext, Terms } from "./context.js";
@@ -141,10 +142,11 @@ async function resume(
   connection.sessionId = taken.session;
   const refused: string[] = [];
   const restored: string[] = [];
+  const room = new ChannelRoom(edge.options, connection.channels);
   for (const channel of taken.channels) {
-    const room = few.size(connection.channels) + restored.length < edge.options.maxChannelsPerConnection;
-    if (!identity.maySubscribe(channel) || !room) refused.push(channel);
-    else if (!isSubscribed(edge, connection, channel)) restored.push(channel);
+    if (isSubscribed(edge, connection, channel)) continue;
+    if (!identity.maySubscribe(channel) || room.take(channel) !== undefined) refused.push(channel);
+    else restored.push(channel);
   }
   edge.stats.resumed++;
   return { resumed: true, refused, restored };

@@ -160,7 +160,7 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     for (const channel of ["a", "b", "a"]) await client.do("subscribe", { channel });
     expect(await client.ask("subscribe", { channel: "c" })).toMatchObject({
       code: "channel_limit",
-      message: "this connection holds 2 channels, as many as it may",
+      message: "channel limit of this connection reached (2): leave some",
     });
     await client.do("unsubscribe", { channel: "a" });
     await client.do("subscribe", { channel: "c" });

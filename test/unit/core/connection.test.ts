@@ -610,6 +610,17 @@ describe("a session that is resumed", () => {
     expect(socket.last).toMatchObject({ type: "message", channel: "c" });
   });
 
+  it("brings no more bytes of names than a connection may have, which may have channels already", async () => {
+    test = await startEdge({ options: { maxChannelsPerConnection: 100, maxChannelNameBytes: 600 } });
+    const [held, first, second] = ["h", "f", "s"].map((letter) => letter.repeat(250));
+    test.registry.taking = () => Promise.resolve(taken({ channels: [held!, first!, second!, "short"] }));
+    const socket = test.connect();
+    socket.type({ action: "subscribe", channel: held });
+    socket.type({ action: "connect", id: 1, resume: "test.old.s3cret" });
+    await turn();
+    expect(socket.last).toMatchObject({ channels: [held, first, "short"], refused: [second] });
+  });
+
   it("of another user is not gone on with", async () => {
     test = await startEdge({ authorizer: mustAuthenticate() });
     test.registry.taking = () => Promise.resolve({ taken: undefined, reason: "another_user" });

@@ -1,0 +1,45 @@
+/** Room for channels on a connection, by number and by the bytes of their names: these bound what its session costs. */
+
+import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
+import type { LocalChannel } from "./channel.js";
+import * as few from "./few.js";
+import type { EdgeOptions } from "./options.js";
+
+export class ChannelRoom {
+  readonly #options: EdgeOptions;
+  readonly #channels: few.Few<LocalChannel>;
+  #count: number;
+  /** Of the names of those taken here. */
+  #takenBytes = 0;
+
+  /** @param channels  that the connection has, until the last is taken */
+  constructor(options: EdgeOptions, channels: few.Few<LocalChannel>) {
+    this.#options = options;
+    this.#channels = channels;
+    this.#count = few.size(channels);
+  }
+
+  /** Takes room for one more. @returns why there is none, or undefined */
+  take(channel: string): string | undefined {
+    const { maxChannelsPerConnection, maxChannelNameBytes } = this.#options;
+    if (this.#count >= maxChannelsPerConnection) {
+      return `channel limit of this connection reached (${maxChannelsPerConnection}): leave some`;
+    }
+    // Few have so many channels that their names are added up for each subscription.
+    if ((this.#count + 1) * CHANNEL_NAME_MAX > maxChannelNameBytes) {
+      const bytes = this.#heldBytes() + this.#takenBytes + channel.length;
+      if (bytes > maxChannelNameBytes) {
+        return `the names of this connection's channels would have ${bytes} bytes together (limit ${maxChannelNameBytes}): leave some`;
+      }
+    }
+    this.#count++;
+    this.#takenBytes += channel.length;
+    return undefined;
+  }
+
+  #heldBytes(): number {
+    let bytes = 0;
+    for (const { name } of few.items(this.#channels)) bytes += name.length;
+    return bytes;
+  }
+}
