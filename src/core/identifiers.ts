@@ -55,7 +55,7 @@ export class Identifiers {
   }
 }
 
-/** @returns the node that a connection is or was on */
+/** @returns the node that a connection is or was on; "" for what is no connection's id */
 export function nodeOfConnection(connectionId: string): string {
-  return connectionId.slice(0, connectionId.lastIndexOf("."));
+  return connectionId.slice(0, Math.max(connectionId.lastIndexOf("."), 0));
 }

@@ -5,6 +5,7 @@
  */
 
 import type { ChannelKey } from "../core/broker.js";
+import { nodeOfConnection } from "../core/identifiers.js";
 import type { Log } from "../core/log.js";
 import type {
   PresenceCounts,
@@ -16,7 +17,6 @@ import type {
 import type { Stats } from "../core/stats.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";
-import { nodeOf } from "./node-of.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
 import { PresenceOrder } from "./presence-order.js";
 import { PresenceShard, type ChannelRead } from "./presence-shard.js";
@@ -212,7 +212,7 @@ class RedisPresence implements PresenceStore {
   #isOf(node: string, entry: string): boolean {
     try {
       const { key, member } = decodeEntry(entry);
-      return nodeOf(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true;
+      return nodeOfConnection(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true;
     } catch {
       return false;
     }

@@ -2,6 +2,7 @@
 
 import { Cluster } from "ioredis";
 
+import { nodeOfConnection } from "../core/identifiers.js";
 import type { Log } from "../core/log.js";
 import type {
   ConnectionRegistry,
@@ -22,7 +23,6 @@ import {
   type RedisOptions,
 } from "./client.js";
 import { createKeys } from "./keys.js";
-import { nodeOf } from "./node-of.js";
 import { LaidCall } from "./laid-call.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
@@ -163,11 +163,11 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       outbox.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
     }
     if (formerOwner !== undefined && formerOwner !== by.id) {
-      if (nodeOf(formerOwner) === nodeId) {
+      if (nodeOfConnection(formerOwner) === nodeId) {
         const former = handlers?.connection(formerOwner);
         if (former !== undefined) outbox.supersede(former);
       } else {
-        options.notifySuperseded(nodeOf(formerOwner), formerOwner);
+        options.notifySuperseded(nodeOfConnection(formerOwner), formerOwner);
       }
     }
     return { taken: record };

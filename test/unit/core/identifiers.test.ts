@@ -6,6 +6,7 @@ describe("identifiers", () => {
     const identifiers = new Identifiers("n-1");
     const ids = Array.from({ length: 5000 }, () => identifiers.next());
     expect(new Set(ids).size).toBe(5000);
+    expect(nodeOfConnection("nodot")).toBe("");
     for (const id of ids) expect(nodeOfConnection(id)).toBe("n-1");
   });
 
