@@ -329,7 +329,7 @@ export function encodeHistoryBody(answer: HistoryAnswer): Uint8Array {
 }
 
 function writeHistory({ channel, publications, top, more, maxBytes }: HistoryAnswer): void {
-  control.utf8(`"channel":"${channel}","publications":[`);
+  control.utf8(`"channel":${JSON.stringify(channel)},"publications":[`);
   let count = 0;
   for (const publication of publications) {
     const item = encodePublication(HISTORY_ITEM_HEAD, publication);
