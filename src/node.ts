@@ -1,38 +1,20 @@
-/** The composition root: which implementations make a node, and in what order they start and stop. */
+/** The composition root: what makes a node, and in what order it starts and stops. */
 
 import { readFileSync } from "node:fs";
-import { createJwtAuthorizer } from "./auth/jwt.js";
-import { createOpenAuthorizer } from "./auth/open.js";
 import { isLoopback, openFileLimit, socketLimits, type Config } from "./config.js";
-import type { Authorizer } from "./core/authorizer.js";
-import type { Broker } from "./core/broker.js";
-import { DEFAULT_APP } from "./core/channel.js";
 import { rulesByNamespace } from "./core/channel-rules.js";
-import type { PresenceStore } from "./core/presence.js";
-import type { ControlBus } from "./core/control.js";
 import { Edge } from "./core/edge.js";
 import type { Log } from "./core/log.js";
 import { Operations } from "./core/operations.js";
 import type { EdgeOptions } from "./core/options.js";
-import type { ConnectionRegistry } from "./core/registry.js";
 import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
 import { clientAddress } from "./core/client-address.js";
 import { createApi } from "./http/api.js";
 import { createSite } from "./http/site.js";
-import { createMemoryBroker } from "./memory/broker.js";
-import { createMemoryControl } from "./memory/control.js";
-import { createMemoryPresence } from "./memory/presence.js";
-import { createMemoryRegistry } from "./memory/registry.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
-import { CLOSE_CODES } from "./protocol/errors.js";
-import { createRedisBroker } from "./redis/broker.js";
-import type { RedisOptions } from "./redis/client.js";
-import { createRedisControl } from "./redis/control.js";
-import { createRedisLink } from "./redis/link.js";
-import { createRedisPresence } from "./redis/presence.js";
-import { createRedisRegistry } from "./redis/registry.js";
+import { createAuthorizer, redisOptions, sharedParts } from "./node-parts.js";
 import { waitForRedis } from "./redis/start-wait.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
@@ -74,11 +56,6 @@ export interface StartOptions {
   readonly worker?: WorkerOptions;
 }
 
-/** Publications that wait for the bus: beyond it publishing fails rather than memory grows. */
-const MAX_QUEUED_ITEMS = 100_000;
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-/** How long the nodes' answers to a question are waited for. */
-const ASK_TIMEOUT_MS = 1000;
 /**
  * A polite error is possible for frames up to this many times the limit; beyond, the socket just ends. Nobody can see
  * what a socket has of an unfinished frame: connections times this many bytes is the most that they can hold.
@@ -112,15 +89,13 @@ export async function startNode(
       "OPEN MODE: anyone who reaches this address may read and send everything",
     );
   }
-  const shared =
-    config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
   const sockets = socketLimits(config.maxConnections, openFileLimit());
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
-    ...shared,
+    ...sharedParts(config, stats, log),
     rulesOf: rulesByNamespace(config.namespaces),
     authorizer,
     topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
@@ -252,160 +227,9 @@ const MAX_API_BODY_BYTES = 8 * 1024 * 1024;
 /** Of all requests that are under way: beyond it they are answered 503. */
 const MAX_API_BODIES_BYTES = 64 * 1024 * 1024;
 
-interface Shared {
-  readonly broker: Broker;
-  readonly control: ControlBus;
-  readonly registry: ConnectionRegistry;
-  readonly presence: PresenceStore;
-}
-
-function alone(config: Config, stats: Stats, log: Log): Shared {
-  const { nodeId, sessionTtlMs, messageIdWindowMs, presenceGraceMs } = config;
-  return {
-    broker: createMemoryBroker({
-      maxQueuedItems: MAX_QUEUED_ITEMS,
-      maxQueuedBytes: MAX_QUEUED_BYTES,
-      messageIdWindowMs,
-      emptyMs: emptyMsOf(config),
-      stats,
-      log,
-    }),
-    control: createMemoryControl({ nodeId }),
-    registry: createMemoryRegistry({ nodeId, sessionTtlMs, stats }),
-    presence: createMemoryPresence({ graceMs: presenceGraceMs, stats, log }),
-  };
-}
-
-/** Longer than a client may be away and still recover, and than two looks at the positions of its channels. */
-function emptyMsOf({ sessionTtlMs, positionCheckIntervalMs }: Config): number {
-  return sessionTtlMs + 5 * positionCheckIntervalMs;
-}
-
-function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
-  const { nodeId } = config;
-  const redis = redisOptions(config, url);
-  const link = createRedisLink({
-    nodeId,
-    redis,
-    probeIntervalMs: config.busProbeIntervalMs,
-    probeTimeoutMs: config.busProbeTimeoutMs,
-    stats,
-    log,
-  });
-  const broker = createRedisBroker({
-    link,
-    shards: config.busShards,
-    batchItems: config.busBatchItems,
-    batchBytes: config.busBatchBytes,
-    maxQueuedItems: MAX_QUEUED_ITEMS,
-    maxQueuedBytes: MAX_QUEUED_BYTES,
-    messageIdWindowMs: config.messageIdWindowMs,
-    emptyMs: emptyMsOf(config),
-    envelopeVersion: config.busEnvelopeVersion,
-    ingest:
-      config.ingestChannel === undefined
-        ? undefined
-        : { channel: config.ingestChannel, app: DEFAULT_APP, maxBytes: config.maxFrameBytes },
-    stats,
-    log,
-  });
-  const registry = createRedisRegistry({
-    nodeId,
-    redis,
-    sessionTtlMs: config.sessionTtlMs,
-    leaseTtlMs: config.leaseTtlMs,
-    stats,
-    log,
-    notifySuperseded: (_nodeId, connection) => {
-      const { code } = CLOSE_CODES.superseded;
-      const target = { connection };
-      control
-        .command({ kind: "disconnect", app: DEFAULT_APP, target, code, reason: "superseded" })
-        // That node also finds out by itself when it refreshes its sessions.
-        .catch((error: unknown) =>
-          log.warn({ err: error, connection }, "a superseded connection was not told"),
-        );
-    },
-  });
-  const control = createRedisControl({
-    link,
-    askTimeoutMs: ASK_TIMEOUT_MS,
-    nodes: () => registry.nodes(),
-    stats,
-    log,
-  });
-  const presence = createRedisPresence({
-    nodeId,
-    link,
-    ttlMs: config.presenceTtlMs,
-    graceMs: config.presenceGraceMs,
-    shards: config.busShards,
-    stats,
-    log,
-  });
-  return { broker, control, registry, presence };
-}
-
-function redisOptions(config: Config, url: string): RedisOptions {
-  return {
-    url,
-    prefix: config.redisPrefix,
-    commandTimeoutMs: config.redisCommandTimeoutMs,
-    sentinelPassword: config.redisSentinelPassword,
-    tls: {
-      ca: readOptional(config, "redisTlsCaFile"),
-      cert: readOptional(config, "redisTlsCertFile"),
-      key: readOptional(config, "redisTlsKeyFile"),
-      serverName: config.redisTlsServerName,
-    },
-  };
-}
-
 function tlsFiles(config: Config): TlsFiles | undefined {
   const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsKeyPassphrase: passphrase } = config;
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
-}
-
-function readOptional(
-  config: Config,
-  option: "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile" | "jwtPublicKeyFile",
-): string | undefined {
-  const path = config[option];
-  if (path === undefined) return undefined;
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new Error(`${option} cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-  // A key for tokens may be a JWK too.
-  if (option !== "jwtPublicKeyFile" && !text.includes("-----BEGIN "))
-    throw new Error(`${option} is no PEM file: ${path}`);
-  return text;
-}
-
-function createAuthorizer(config: Config): Authorizer {
-  const {
-    jwtAlgorithm,
-    jwtSecret,
-    jwtPublicKeyFile,
-    jwtJwksUrl,
-    jwtAudience,
-    jwtIssuer,
-    jwtClockToleranceMs,
-  } = config;
-  if (jwtSecret === undefined && jwtPublicKeyFile === undefined && jwtJwksUrl === undefined) {
-    return createOpenAuthorizer();
-  }
-  return createJwtAuthorizer({
-    algorithm: jwtAlgorithm,
-    secret: jwtSecret,
-    publicKey: readOptional(config, "jwtPublicKeyFile"),
-    jwksUrl: jwtJwksUrl,
-    audience: jwtAudience,
-    issuer: jwtIssuer,
-    clockToleranceSeconds: jwtClockToleranceMs / 1000,
-  });
 }
 
 function edgeOptions(config: Config): Omit<EdgeOptions, "repair"> {

@@ -28,7 +28,6 @@ import {
 import { connect, refresh } from "./connect.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
-import * as few from "./few.js";
 import { readHistory, readPresence } from "./queries.js";
 import { standingOf } from "./standing.js";
 

@@ -17,7 +17,10 @@ export const ERROR_CODES = {
   token_not_active: { temporary: true, meaning: "the token is not valid yet: try again later" },
   forbidden: { temporary: false, meaning: "this identity may not do that" },
   not_subscribed: { temporary: false, meaning: "the connection is not subscribed to that channel" },
-  channel_limit: { temporary: false, meaning: "a limit of this connection's channels is reached: leave some" },
+  channel_limit: {
+    temporary: false,
+    meaning: "a limit of this connection's channels is reached: leave some",
+  },
   not_enabled: { temporary: false, meaning: "the channel's rules do not have this" },
   too_large: { temporary: false, meaning: "the content or the frame is larger than allowed" },
   rate_limited: { temporary: true, meaning: "more messages or bytes a second than allowed" },

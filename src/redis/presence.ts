@@ -212,7 +212,9 @@ class RedisPresence implements PresenceStore {
   #isOf(node: string, entry: string): boolean {
     try {
       const { key, member } = decodeEntry(entry);
-      return nodeOfConnection(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true;
+      return (
+        nodeOfConnection(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true
+      );
     } catch {
       return false;
     }
