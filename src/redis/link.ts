@@ -27,11 +27,10 @@ import {
 import { createClusterSubscriber } from "./cluster-subscriber.js";
 import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";
-import { Probe } from "./probe.js";
+import { LinkChannels } from "./link-channels.js";
 import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
 import { isRefusal, requireRights, startFailure } from "./rights.js";
-import { hashTag, slotOf } from "./slots.js";
-import { createSubscriber, type Subscriber, type SubscriberOptions, type Wanted } from "./subscriber.js";
+import { createSubscriber, type Subscriber, type SubscriberOptions } from "./subscriber.js";
 import { address } from "./target.js";
 
 export interface RedisLinkOptions {
@@ -91,12 +90,6 @@ export function createRedisLink(options: RedisLinkOptions): RedisLink {
   return new Link(options);
 }
 
-interface Channel extends Wanted {
-  readonly handler: (bytes: Buffer) => void;
-  /** Whose way the channel's messages come. */
-  readonly probe: Probe;
-}
-
 class Link implements RedisLink {
   readonly nodeId: string;
   readonly keys: Keys;
@@ -108,9 +101,7 @@ class Link implements RedisLink {
   readonly #cluster: Cluster | undefined;
   readonly #subscriber: Subscriber;
   readonly #deadlines: Deadlines;
-  readonly #channels = new Map<string, Channel>();
-  /** By slot; one elsewhere. */
-  readonly #probes = new Map<number, Probe>();
+  readonly #channels: LinkChannels;
   readonly #steps: ((publisher: RedisClient) => Promise<void>)[] = [];
   readonly #listeners: ((up: boolean) => void)[] = [];
 
@@ -144,23 +135,34 @@ class Link implements RedisLink {
       masters: () => mastersOf(this.#publisher),
       log: options.log,
     });
+    this.#channels = new LinkChannels({
+      nodeId: options.nodeId,
+      keys: this.keys,
+      sharded: this.#cluster !== undefined,
+      probeTimeoutMs: options.probeTimeoutMs,
+      stats: options.stats,
+      log: options.log,
+      send: async (channel, text) => void (await publishOne(this.#publisher, channel, text)),
+      passed: (tookMs) => this.#probePassed(tookMs),
+      refused: (error) => this.#refused(error),
+      missing: (channel, slot, accepted) => this.#probeMissing(channel, slot, accepted),
+    });
     const subscriberOptions: SubscriberOptions = {
       redis: options.redis,
       log: options.log,
-      wanted: this.#channels,
+      wanted: this.#channels.wanted,
       ready: () => this.#advance(),
       lost: (reason) => {
         this.#goDown(reason);
         // Slots may be elsewhere now: no connection of ours would tell when.
         if (this.#cluster !== undefined) this.#advanceSoon();
       },
-      message: (channel, bytes) => this.#came(channel, bytes),
+      message: (channel, bytes) => this.#channels.came(channel, bytes),
     };
     this.#subscriber =
       this.#cluster === undefined
         ? createSubscriber(subscriberOptions)
         : createClusterSubscriber(subscriberOptions, this.#cluster);
-    if (this.#cluster === undefined) this.#probeFor(0, undefined);
   }
 
   get down(): StarlingError | undefined {
@@ -176,35 +178,11 @@ class Link implements RedisLink {
   }
 
   hear(channel: string, handler: (bytes: Buffer) => void): void {
-    const tag = this.#cluster === undefined ? undefined : hashTag(channel);
-    const slot = tag === undefined ? 0 : slotOf(tag);
-    this.#channels.set(channel, { handler, probe: this.#probeFor(slot, tag), plain: false, slot });
+    this.#channels.hear(channel, handler);
   }
 
   hearPlain(channel: string, handler: (bytes: Buffer) => void): void {
-    // Any node of a Cluster has it: one that is probed anyway.
-    const [known] = this.#probes;
-    const [slot, probe] = known ?? [slotOf(channel), this.#probeFor(slotOf(channel), hashTag(channel))];
-    this.#channels.set(channel, { handler, probe, plain: true, slot });
-  }
-
-  #probeFor(slot: number, tag: string | undefined): Probe {
-    const known = this.#probes.get(slot);
-    if (known !== undefined) return known;
-    const channel = this.keys.probe(this.nodeId, tag);
-    const probe = new Probe({
-      channel,
-      timeoutMs: this.#options.probeTimeoutMs,
-      log: this.#options.log,
-      send: async (text) => void (await publishOne(this.#publisher, channel, text)),
-      passed: (tookMs) => this.#probePassed(tookMs),
-      refused: (error) => this.#refused(error),
-      missing: (accepted) => this.#probeMissing(probe, slot, accepted),
-    });
-    this.#probes.set(slot, probe);
-    const handler = (bytes: Buffer): void => probe.came(bytes.toString("latin1"));
-    this.#channels.set(channel, { handler, probe, plain: false, slot });
-    return probe;
+    this.#channels.hearPlain(channel, handler);
   }
 
   prepare(step: (publisher: RedisClient) => Promise<void>): void {
@@ -241,11 +219,10 @@ class Link implements RedisLink {
     const patienceMs = redis.commandTimeoutMs + probeTimeoutMs;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
-        const channels = [...this.#probes.values()].filter(({ fine }) => !fine).map(({ channel }) => channel);
         this.#opened?.(
           new Error(
             `Redis at ${address(redis.url)} answers, but in ${patienceMs} ms nothing published to ` +
-              `${channels.join(" and ")} came back: check its ACL for channels`,
+              `${this.#channels.notFine.join(" and ")} came back: check its ACL for channels`,
           ),
         );
       }, patienceMs);
@@ -291,26 +268,13 @@ class Link implements RedisLink {
     this.#goDown(reason);
   }
 
-  #came(name: string, bytes: Buffer): void {
-    const channel = this.#channels.get(name);
-    if (channel === undefined) return;
-    channel.probe.heard();
-    try {
-      channel.handler(bytes);
-    } catch (error) {
-      // Not into ioredis: it would end the process.
-      this.#options.stats.sessionFaults++;
-      this.#options.log.error({ err: error, channel: name }, "a bus handler threw");
-    }
-  }
-
   /** Does whatever comes next towards being up; called whenever something changed, and by the clock. */
   #advance(): void {
     if (this.#closed) return;
     if (isReady(this.#publisher) && !this.#prepared) void this.#prepareAgain();
     if (!this.#subscriber.complete) void this.#subscribeAgain();
     if (!this.#prepared || !this.#subscriber.complete) return;
-    for (const probe of this.#probes.values()) probe.start();
+    this.#channels.probe();
   }
 
   async #prepareAgain(): Promise<void> {
@@ -374,14 +338,14 @@ class Link implements RedisLink {
   #probePassed(tookMs: number): void {
     this.#options.stats.bridgeRoundTripSeconds.observe(tookMs / 1000);
     if (!this.#prepared || !this.#subscriber.complete) return;
-    if ([...this.#probes.values()].every(({ fine }) => fine)) this.#goUp();
+    if (this.#channels.fine) this.#goUp();
   }
 
   /** Reconnects the side that failed, and only that: the other may be receiving. */
-  #probeMissing(probe: Probe, slot: number, accepted: boolean): void {
+  #probeMissing(channel: string, slot: number, accepted: boolean): void {
     const { probeTimeoutMs } = this.#options;
     this.#goDown(`a probe ${accepted ? "did not come back" : "was not accepted"} in ${probeTimeoutMs} ms`);
-    if (accepted) this.#subscriber.reconnect(probe.channel);
+    if (accepted) this.#subscriber.reconnect(channel);
     else disconnectPublisher(this.#publisher, slot);
   }
 
@@ -394,7 +358,7 @@ class Link implements RedisLink {
   }
 
   #goDown(reason: string): void {
-    for (const probe of this.#probes.values()) probe.drop();
+    this.#channels.drop();
     if (this.#down !== undefined) return;
     this.#down = new StarlingError("unavailable", `Redis is away (${reason}): nothing was sent`);
     if (!this.#closed) {
