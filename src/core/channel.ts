@@ -53,7 +53,7 @@ export class LocalChannel {
     this.rules = rules;
     this.name = splitChannelKey(key).name;
     this.nameAlone = [this.name];
-    this.topics = CODECS.map((codec) => `${codec.topicPrefix}/${key}`);
+    this.topics = CODECS.map((codec) => topicOf(codec.topicPrefix, key));
     this.subscribers = CODECS.map(() => 0);
   }
 
@@ -67,4 +67,12 @@ export class LocalChannel {
     for (const subscribers of this.subscribers) count += subscribers;
     return count;
   }
+}
+
+/**
+ * In ASCII: uWebSockets.js for Node 22 and later subscribes to a text that V8 holds as Latin-1 by those bytes, and
+ * publishes to it by its UTF-8. No name of one kind is one of the other: a key in ASCII stands behind a slash.
+ */
+function topicOf(prefix: string, key: ChannelKey): string {
+  return Buffer.byteLength(key) === key.length ? `${prefix}/${key}` : `${prefix}%${encodeURIComponent(key)}`;
 }

@@ -331,7 +331,7 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
       socket.send(last, this.codec.binary);
     }
     this.#socket = undefined;
-    socket.end(code, reason);
+    socket.end(code, Buffer.from(reason));
   }
 
   /** Puts it on a channel's topic. */

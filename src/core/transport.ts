@@ -23,11 +23,11 @@ export interface Socket {
   ping(): number;
   /** Bytes that wait in this process for the client to read. */
   getBufferedAmount(): number;
-  /** Sends a close frame. The close handler runs before this returns. */
-  end(code: number, reason: string): void;
+  /** Sends a close frame. The close handler runs before this returns. @param reason  UTF-8 */
+  end(code: number, reason: Uint8Array): void;
 }
 
-/** The topics of one listening transport. */
+/** The topics of one listening transport. Their names are ASCII. */
 export interface Topics {
   /** To all subscribers of the topic. The frame may be reused once this returns. */
   publish(topic: string, frame: Uint8Array, binary: boolean): void;

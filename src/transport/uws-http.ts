@@ -66,6 +66,6 @@ function write(res: UwsResponse, method: string, response: HttpResponse, close: 
     res.writeStatus(`${response.status} ${STATUS_CODES[response.status] ?? ""}`);
     for (const [name, value] of Object.entries(response.headers)) res.writeHeader(name, value);
     if (method === "HEAD") res.endWithoutBody(Buffer.byteLength(response.body), close);
-    else res.end(response.body, close);
+    else res.end(Buffer.from(response.body), close);
   });
 }

@@ -179,7 +179,8 @@ function refuse(res: HttpResponse, { status, message, headers = {} }: UpgradeRef
     res.writeStatus(`${status} ${STATUS_CODES[status] ?? ""}`);
     res.writeHeader("content-type", "text/plain; charset=utf-8");
     for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
-    res.end(`${message}\n`, true);
+    // Bytes, as for Node 22 and later it writes a text that V8 holds as Latin-1 by those.
+    res.end(Buffer.from(`${message}\n`), true);
   });
 }
 

@@ -221,16 +221,16 @@ describe("commanding by the API", () => {
     const [here, there] = await pair(WITH_KEY);
     const users = [await known(here, "ann"), await known(there, "ann", MSGPACK), await known(there, "ann")];
     const bob = await known(there, "bob");
-    expect(await here.post("/v1/users/ann/disconnect", { reason: "banned" })).toEqual({
+    expect(await here.post("/v1/users/ann/disconnect", { reason: "banni, José" })).toEqual({
       status: 202,
       body: { user: "ann", missing: [] },
     });
     for (const client of users) {
-      expect(await client.closed()).toEqual({ code: 4502, reason: "banned" });
+      expect(await client.closed()).toEqual({ code: 4502, reason: "banni, José" });
       expect(client.frames.at(-1)).toEqual({
         type: "closing",
         code: 4502,
-        reason: "banned",
+        reason: "banni, José",
         reconnect: false,
       });
     }

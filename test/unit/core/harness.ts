@@ -122,7 +122,8 @@ export class FakeSocket implements Socket {
     return this.buffered;
   }
 
-  end(code: number, reason: string): void {
+  end(code: number, reasonBytes: Uint8Array): void {
+    const reason = Buffer.from(reasonBytes).toString();
     this.#check();
     this.closedWith = { code, reason };
     this.leave(code);
