@@ -55,7 +55,12 @@ function createProgram(): Command {
     program
       .command("cluster")
       .description("run a private Redis and several nodes on this machine, to try things out")
-      .option("--nodes <n>", "how many nodes (default: 3)", "3"),
+      .addOption(
+        new Option(
+          "--nodes <n>",
+          "how many nodes: they take ports from --port on, and for their APIs from --api-port, or else 9000, on",
+        ).default("3", "3"),
+      ),
   ).action(clusterCommand);
   addConfigFlags(
     program

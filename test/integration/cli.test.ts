@@ -41,6 +41,14 @@ describe("starling", () => {
     for (const name of optionNames) expect(stdout).toContain(`${flagName(name)} `);
   });
 
+  it("says how many nodes cluster runs, once, and where their ports are", async () => {
+    const { stdout } = await output(["cluster", "--help"]);
+    const [, words = ""] = /--nodes <n> +([^]*?)\n +--config/.exec(stdout) ?? [];
+    expect(words.replace(/\s+/g, " ")).toBe(
+      "how many nodes: they take ports from --port on, and for their APIs from --api-port, or else 9000, on (default: 3)",
+    );
+  });
+
   it.each([
     [["serv"], "unknown command serv: did you mean serve?"],
     [["serve", "--prot", "1"], "unknown option --prot: did you mean --port?"],
