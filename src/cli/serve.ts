@@ -35,7 +35,10 @@ export async function serveCommand({
       if (node === undefined) process.exit(0);
       log.info({ reason, drainMs: config.drainMs }, "draining");
       node.drain().then(
-        () => process.exit(0),
+        () => {
+          log.info({}, "stopped");
+          process.exit(0);
+        },
         (error: unknown) => {
           log.error({ err: error }, "the drain failed");
           process.exit(1);

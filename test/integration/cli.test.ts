@@ -148,6 +148,7 @@ describe("starling serve", () => {
     // A map of YAML, which JSON is, has no key twice.
     for (const line of lines) expect(parse(line, { uniqueKeys: true })).toMatchObject({ node: "n-1" });
     expect(program.stderr).toContain('"deadNode":"dead"');
+    expect(lines.at(-1)).toContain('"msg":"stopped"');
   });
 
   it.each([{}, { NODE_ENV: "production", STARLING_ALLOW_OPEN: "true" }])(
