@@ -29,7 +29,7 @@ function atLeast(least: number, name: string, value: number): number {
 }
 
 function resolveUrls(urls: Urls, key: string | undefined): readonly string[] {
-  const list = typeof urls === "string" || urls instanceof URL ? [urls] : urls;
+  const list = Array.isArray(urls) ? (urls as readonly (string | URL)[]) : [urls as string | URL];
   if (list.length === 0)
     throw new StarlingError("bad_request", "the list of URLs is empty: give one at least");
   return list.map((url) => urlOf(url, key));

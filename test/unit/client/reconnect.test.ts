@@ -220,6 +220,9 @@ describe("several URLs", () => {
 
   it("are refused where there is none", () => {
     expect(() => connect([], { WebSocket })).toThrow("list of URLs is empty");
+    expect(() => connect(5 as unknown as string, { WebSocket })).toThrow(
+      '"5" is not a URL: give ws:// or wss://',
+    );
   });
 });
 
