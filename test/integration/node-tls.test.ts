@@ -44,7 +44,10 @@ describe("a node with a certificate", () => {
     for (const client of [one, other]) {
       expect(await client.contents("a", 20)).toEqual(new Array<string>(20).fill(content));
     }
-    expect(await page(node.wsUrl.replace("wss:", "https:"), ca)).toMatchObject({ status: 404 });
+    expect(await page(node.wsUrl.replace("wss:", "https:"), ca)).toMatchObject({
+      status: 404,
+      body: "Nothing here: this port takes WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
+    });
     // The API is not the clients': it stays as it was.
     expect(node.apiUrl).toMatch(/^http:/);
     expect((await node.get("/readyz")).status).toBe(200);
