@@ -266,7 +266,7 @@ export const options = {
     default: 2000,
     unit: "ms",
     description: "how long an answer of Redis is waited for; a publish then fails as unknown",
-    reason: "a publisher hears within two seconds that Redis is away",
+    reason: "a publisher hears within two seconds that Redis is unreachable",
   }),
   redisStartTimeoutMs: option({
     kind: integer(0, DAY_MS),

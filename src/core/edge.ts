@@ -181,9 +181,10 @@ export class Edge implements EdgeContext {
     if (this.#admissions.draining) reasons.push("draining");
     // What follows from it says nothing new.
     if (this.#held !== undefined) return [...reasons, this.#held];
-    if (!this.#linkUp) reasons.push("the bus is away");
+    if (!this.#linkUp) reasons.push("the bus is unreachable");
     if (!this.#registered) reasons.push("the node is not registered");
-    if (this.#catchingUp) reasons.push("channels catch up with what was published while the bus was away");
+    if (this.#catchingUp)
+      reasons.push("channels catch up with what was published while the bus was unreachable");
     return reasons;
   }
 
@@ -265,7 +266,7 @@ export class Edge implements EdgeContext {
       this.#outages++;
       this.#catchingUp = true;
       // It ends with the node, which is no news.
-      if (!this.#stopping) this.log.warn({}, "the bus is away: publishing fails until it is back");
+      if (!this.#stopping) this.log.warn({}, "the bus is unreachable: publishing fails until it is back");
     }
   }
 

@@ -25,7 +25,7 @@ export const ERROR_CODES = {
   too_large: { temporary: false, meaning: "the content or the frame is larger than allowed" },
   rate_limited: { temporary: true, meaning: "more messages or bytes a second than allowed" },
   overloaded: { temporary: true, meaning: "too many commands are waiting for an answer" },
-  unavailable: { temporary: true, meaning: "the bus is away: nothing was sent" },
+  unavailable: { temporary: true, meaning: "the bus is unreachable: nothing was sent" },
   unknown: { temporary: true, meaning: "it was sent and the answer is missing: it may have happened" },
   internal: { temporary: true, meaning: "a fault of the node's own: it is logged there" },
 } as const satisfies Record<string, { temporary: boolean; meaning: string }>;

@@ -341,7 +341,7 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   if (error instanceof StarlingError) return error;
   const reason = error instanceof Error ? error.message : String(error);
   if (!sent || reason === NOT_READY || reason.startsWith("Stream isn't writeable")) {
-    return new StarlingError("unavailable", "Redis is away: nothing was sent", { cause: error });
+    return new StarlingError("unavailable", "Redis is unreachable: nothing was sent", { cause: error });
   }
   // A Cluster that sends a command from node to node has not run it.
   if (error instanceof ReplyError || reason.startsWith("Too many Cluster redirections")) {

@@ -360,7 +360,7 @@ class Link implements RedisLink {
   #goDown(reason: string): void {
     this.#channels.drop();
     if (this.#down !== undefined) return;
-    this.#down = new StarlingError("unavailable", `Redis is away (${reason}): nothing was sent`);
+    this.#down = new StarlingError("unavailable", `Redis is unreachable (${reason}): nothing was sent`);
     if (!this.#closed) {
       this.#options.stats.bridgeReconnects++;
       this.#options.log.warn(

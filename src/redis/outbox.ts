@@ -84,7 +84,7 @@ export class Outbox {
     this.#reportDropped = limited(REPORT_INTERVAL_MS, (suppressed) => {
       options.log.warn(
         { limit: ENDINGS_MAX, suppressed },
-        "sessions that ended while Redis was away were dropped",
+        "sessions that ended while Redis was unreachable were dropped",
       );
     });
   }

@@ -115,7 +115,7 @@ it(
     const [cutOff, sender] = [crowdOf([broken], 3), crowdOf([other], 1)];
     await Promise.all([cutOff.ready(), sender.ready()]);
     proxy.blackhole();
-    await until("not ready", async () => (await broken.reasons()).includes("the bus is away"));
+    await until("not ready", async () => (await broken.reasons()).includes("the bus is unreachable"));
     for (let i = 0; i < 30; i++) expect((await sender.publish()).outcome).toBe("acked");
     expect((await cutOff.publish()).outcome).toBe("refused");
     expect(cutOff.received).toBe(0);
@@ -289,7 +289,7 @@ it(
 );
 
 it(
-  "fault 15: Redis is away: publishing fails within 2 s, memory stays flat, then all heals",
+  "fault 15: Redis is unreachable: publishing fails within 2 s, memory stays flat, then all heals",
   { timeout: TIMEOUT_MS },
   async () => {
     const outageMs = LONG ? 60_000 : 6_000;

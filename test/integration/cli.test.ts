@@ -129,7 +129,7 @@ describe("starling serve", () => {
     expect(await program.ended).toEqual({ code: 0, signal: null });
   });
 
-  it("names a thing once in a line of its log, from its start to its stop and while Redis is away", async () => {
+  it("names a thing once in a line of its log, from its start to its stop and while Redis is unreachable", async () => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
     // Left by a node that died: its lease is gone.

@@ -72,7 +72,7 @@ describe("SIGTERM", () => {
     expect((await node.ended).code).toBe(128 + 15);
   });
 
-  it("while Redis is away still ends the node, with 0", async () => {
+  it("while Redis is unreachable still ends the node, with 0", async () => {
     const own = await startRedis();
     try {
       const node = await spawnNode({ redis: own.url, drainMs: 0, redisCommandTimeoutMs: 500 });

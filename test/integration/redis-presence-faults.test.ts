@@ -465,7 +465,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     expect(b.told.slice(0, before.length)).toEqual(before);
   });
 
-  it("stops at once when Redis is away", async () => {
+  it("stops at once when Redis is unreachable", async () => {
     const a = await startProxied("a", LONG);
     a.store.join(KEY, member("a.1", "ann"));
     await counted(a, 1);

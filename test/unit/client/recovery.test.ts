@@ -315,7 +315,7 @@ describe("after a reconnect", () => {
       connect: { resume: "r2", resumed: true, channels: ["chat:1"], recovering: ["chat:1"] },
     });
     await loseAndReturn(setup);
-    const why = { code: "unavailable", message: "the bus is away" };
+    const why = { code: "unavailable", message: "the bus is unreachable" };
     setup.server.last.send({ type: "unsubscribed", channel: "chat:1", ...why });
     await settled(setup);
     expect([setup.subscription.subscribed, setup.errors.length]).toEqual([false, 1]);

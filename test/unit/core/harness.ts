@@ -420,6 +420,6 @@ export const taken = (fields: Partial<SessionRecord> = {}): TakeResult => ({
   taken: { session: "test.old", app: "main", userId: null, channels: [], ...fields },
 });
 
-export const AWAY = new StarlingError("unavailable", "the bus is away: nothing was sent");
+export const AWAY = new StarlingError("unavailable", "the bus is unreachable: nothing was sent");
 
 export const JSON_SUBPROTOCOL = CODECS[0]!.subprotocol;

@@ -348,7 +348,7 @@ describe("users", () => {
 
 describe("the node", () => {
   it("says why it is not ready", async () => {
-    const reasons = ["the bus is away"];
+    const reasons = ["the bus is unreachable"];
     const { call } = harness({}, { ready: () => ({ ready: false, reasons }) });
     for (const [method, path] of [
       ["GET", "/readyz"],
@@ -414,7 +414,7 @@ describe("responses", () => {
     const { log, lines } = recordingLog();
     const { call } = harness(
       { log },
-      { totals: () => Promise.reject(new StarlingError("unavailable", "the bus is away")) },
+      { totals: () => Promise.reject(new StarlingError("unavailable", "the bus is unreachable")) },
     );
     await call("GET", "/v1/totals");
     await call("GET", "/nowhere");

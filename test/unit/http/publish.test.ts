@@ -287,14 +287,17 @@ describe("POST /v1/publish-many", () => {
     const publish = () =>
       turn++ === 0
         ? Promise.resolve({ offset: 1, epoch: "e" })
-        : Promise.reject(new StarlingError("unavailable", "the bus is away"));
+        : Promise.reject(new StarlingError("unavailable", "the bus is unreachable"));
     const { call } = harness({}, { publish });
     const publications = [
       { channel: "a", content: 1 },
       { channel: "b", content: 1 },
     ];
     expect((await call("POST", "/v1/publish-many", { body: { publications } })).json).toEqual({
-      results: [{ channel: "a", offset: 1, epoch: "e" }, error("unavailable", "the bus is away", true)],
+      results: [
+        { channel: "a", offset: 1, epoch: "e" },
+        error("unavailable", "the bus is unreachable", true),
+      ],
     });
   });
 
