@@ -228,7 +228,6 @@ export class Edge implements EdgeContext {
       this.presence.writeAgain?.();
       this.#openGate?.();
     } else {
-      this.log.warn({}, "the registration lapsed: registering again");
       // A node that slept may learn of its lapse and of its lost link in either order. With a
       // link that has been away for long nothing can be registered: commands get their own errors.
       if (this.#linkUp || performance.now() - this.#linkDownAtMs < this.options.registerTimeoutMs)

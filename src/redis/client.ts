@@ -216,7 +216,7 @@ function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, 
   const report = limited(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
     log.warn(
       { redis: address(options.url), role, suppressed, error: explain(error, options) },
-      "Redis connection",
+      "a connection to Redis failed: connecting again",
     );
   });
   // Without a listener ioredis prints errors itself, arguments included.

@@ -116,7 +116,7 @@ export class Lease {
     if (this.#state === "none" || this.#stopped) return;
     const stood = this.#state === "standing";
     this.#state = "none";
-    this.#options.log.warn({ reason }, "registration lapsed");
+    this.#options.log.warn({ reason }, "the registration lapsed: registering again");
     if (stood) this.#options.registered(false);
     this.#beat();
   }
@@ -232,7 +232,6 @@ export class Lease {
       if (heldMs === undefined) {
         this.#againMs = performance.now();
         await this.#register();
-        if (this.#state === "standing") log.info({}, "registered again");
       } else {
         this.#reportTaken();
       }
