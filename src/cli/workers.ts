@@ -158,7 +158,7 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
  */
 async function claimPort(host: string, port: number): Promise<number> {
   const server = createServer();
-  const claimed = await listenAlone(server, host, port);
+  const claimed = await listenAlone(server, host, port, "host, port");
   await new Promise((resolve) => server.close(resolve));
   return claimed;
 }
@@ -181,13 +181,13 @@ async function listenForWorkers(
     if (taker === undefined) socket.destroy();
     else taker.send({ kind: "connection" }, socket);
   });
-  return { port: await listenAlone(server, host, port) };
+  return { port: await listenAlone(server, host, port, "apiHost, apiPort") };
 }
 
-function listenAlone(server: Server, host: string, port: number): Promise<number> {
+function listenAlone(server: Server, host: string, port: number, options: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
-      const message = `cannot start: cannot listen on ${host}:${port}: ${error.message}`;
+      const message = `cannot start: cannot listen on ${host}:${port} (${options}): ${error.message}`;
       reject(new StartError(message, { cause: error }));
     });
     server.listen({ host, port, exclusive: true }, () => resolve((server.address() as AddressInfo).port));

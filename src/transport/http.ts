@@ -180,7 +180,7 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
     }
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) =>
-        reject(new Error(`cannot listen on ${host}:${port}: ${cause.message}`, { cause })),
+        reject(new Error(`cannot listen on ${host}:${port} (apiHost, apiPort): ${cause.message}`, { cause })),
       );
       server.listen({ host, port, exclusive: true }, resolve);
     });

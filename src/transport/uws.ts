@@ -194,7 +194,7 @@ async function listen(
       else
         reject(
           new Error(
-            `cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's`,
+            `cannot listen on ${host}:${port} (host, port): the port is in use, or the address is not this machine's`,
           ),
         );
     };

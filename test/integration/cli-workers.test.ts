@@ -155,7 +155,9 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
     taken.close();
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      new RegExp(`^starling: cannot start: cannot listen on \\S+:${port}: .*EADDRINUSE.*\n$`),
+      new RegExp(
+        `^starling: cannot start: cannot listen on \\S+:${port} \\(host, port\\): .*EADDRINUSE.*\n$`,
+      ),
     );
   });
 

@@ -202,9 +202,11 @@ describe("a port", () => {
     const port = Number(new URL(first.wsUrl).port);
     const apiPort = Number(new URL(first.apiUrl).port);
     await expect(startTestNode({ port })).rejects.toThrow(
-      `cannot listen on 127.0.0.1:${port}: the port is in use`,
+      `cannot listen on 127.0.0.1:${port} (host, port): the port is in use`,
     );
-    await expect(startTestNode({ apiPort })).rejects.toThrow(`cannot listen on 127.0.0.1:${apiPort}`);
+    await expect(startTestNode({ apiPort })).rejects.toThrow(
+      `cannot listen on 127.0.0.1:${apiPort} (apiHost, apiPort): listen EADDRINUSE`,
+    );
     // Sharing it would take some of the clients.
     for (let i = 0; i < 20; i++) expect((await first.client()).welcome["node"]).toBe(first.id);
   });
