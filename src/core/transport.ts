@@ -112,7 +112,8 @@ export interface HttpResponse {
 export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
 
 /** What a transport finds wrong with a request before any handler sees it. */
-export type HttpFault = "bad_request" | "headers_too_large" | "request_timeout" | "expectation_failed";
+export type HttpFault =
+  "bad_request" | "headers_too_large" | "request_timeout" | "expectation_failed" | "overloaded";
 
 export interface HttpService {
   /** Never rejects. */

@@ -19,12 +19,16 @@ export interface Exchange {
 /** Most clients read the answer once they have sent all: so much is thrown away before the connection is cut. */
 const LINGER_MS = 5_000;
 const LINGER_BYTES = 16 * 1024 * 1024;
+/** Requests that may wait for their answers: one read of the smallest is 3,600, which are handled within a turn. */
+export const WAITING_MAX = 32;
 
 export class HttpConnection {
   readonly #socket: Duplex;
   /** Requests that wait for their answer, in order. */
   readonly #open: Exchange[] = [];
   #closing = false;
+  /** Requests that came behind its last answer. */
+  #ignored = 0;
   #refused: Exchange | undefined;
 
   constructor(socket: Duplex) {
@@ -41,6 +45,15 @@ export class HttpConnection {
   /** Its last answer is decided on: what comes now is none of ours. */
   get closing(): boolean {
     return this.#closing;
+  }
+
+  get full(): boolean {
+    return this.#open.length >= WAITING_MAX;
+  }
+
+  /** A request came behind the last answer: not many of them are read to let that answer arrive. */
+  ignore(): void {
+    if (++this.#ignored > WAITING_MAX) this.#socket.destroy();
   }
 
   /** Whether the answer to `exchange` is still to come. */

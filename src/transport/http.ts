@@ -5,7 +5,7 @@ import { type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { HttpFault, HttpResponse, HttpService } from "../core/transport.js";
 import { BodyBudget, readBody } from "./http-body.js";
-import { HttpConnection, type Exchange } from "./http-connection.js";
+import { HttpConnection, WAITING_MAX, type Exchange } from "./http-connection.js";
 
 export interface HttpListener {
   readonly port: number;
@@ -90,7 +90,15 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
   function open(req: IncomingMessage, res: ServerResponse): Opened | undefined {
     const connection = connectionOf(req.socket);
     // Nothing is served behind an answer that says "connection: close".
-    if (connection.closing) return undefined;
+    if (connection.closing) {
+      connection.ignore();
+      return undefined;
+    }
+    if (connection.full) {
+      const message = `${WAITING_MAX} requests wait for their answers on this connection, which is the limit: open another, or wait`;
+      connection.closeWith(service.refuse("overloaded", message));
+      return undefined;
+    }
     owed++;
     const exchange: Exchange = { req, res, heldBytes: 0, cut: undefined, over };
     connection.opened(exchange);

@@ -107,6 +107,29 @@ describe("a connection to the API", () => {
     expect((await connection.response()).body).toBe('{"channel":"room"}');
   });
 
+  it("has few requests waiting: the first are answered, one is refused, and none behind it is served", async () => {
+    const node = await keyed();
+    const connection = await RawHttp.to(node.apiUrl);
+    const request = "GET /healthz HTTP/1.1\r\n\r\n";
+    connection.send(request.repeat(40));
+    for (let i = 0; i < 32; i++) expect((await connection.response()).status).toBe(200);
+    const refused = await connection.response();
+    expect(refused).toMatchObject({ status: 503, headers: { connection: "close" } });
+    expect(errorOf(refused.body)).toMatchObject({
+      code: "overloaded",
+      message: expect.stringContaining("32 requests wait for their answers") as string,
+    });
+    expect(await connection.closed()).toBe(true);
+    expect(connection.rest).toBe("");
+
+    // A flood is not read to its end, and whoever floods is not waited for.
+    const flood = await RawHttp.to(node.apiUrl);
+    flood.send(request.repeat(20_000));
+    expect(await flood.closed()).toBe(true);
+    expect(await errors(node, "overloaded")).toBe(2);
+    await until("the end of all", async () => (await node.get("/healthz")).status === 200);
+  });
+
   it("answers what came before garbage, then refuses the garbage", async () => {
     const node = await keyed();
     const connection = await RawHttp.to(node.apiUrl);
