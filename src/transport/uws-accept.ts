@@ -41,6 +41,11 @@ export class AcceptGuard {
     return this.#sockets - this.#upgraded;
   }
 
+  /** Half of the places for idle sockets are taken: who keeps one by asking again and again has to let it go. */
+  get scarce(): boolean {
+    return this.idle * 2 > this.#room;
+  }
+
   /** Must be called before the app listens. */
   watch(app: TemplatedApp): void {
     // The declarations lack it. It tells of every socket's beginning, and of the end of those that were not upgraded.
@@ -68,13 +73,16 @@ export class AcceptGuard {
     this.#sockets--;
   }
 
-  #refusal(res: HttpResponse): AcceptRefusal | undefined {
+  /** For idle sockets. */
+  get #room(): number {
     const { maxSockets, maxIdle } = this.#limits;
-    if (this.#sockets > maxSockets) return "sockets_full";
-    const room = Math.min(maxIdle, maxSockets - this.#upgraded);
-    const { idle } = this;
-    if (idle > room) return "sockets_idle_full";
-    if (this.#shares === undefined || idle * 2 <= room) return undefined;
+    return Math.min(maxIdle, maxSockets - this.#upgraded);
+  }
+
+  #refusal(res: HttpResponse): AcceptRefusal | undefined {
+    if (this.#sockets > this.#limits.maxSockets) return "sockets_full";
+    if (this.idle > this.#room) return "sockets_idle_full";
+    if (this.#shares === undefined || !this.scarce) return undefined;
     const address = addressKey(new Uint8Array(res.getRemoteAddress()));
     return this.#shares.take(address, performance.now()) ? undefined : "sockets_idle_ip";
   }

@@ -4,7 +4,13 @@ import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
 import type { HttpHandler, HttpResponse } from "../core/transport.js";
 
-export function serveHttp(res: UwsResponse, req: UwsRequest, handler: HttpHandler): void {
+/** @param keep  whether the connection is kept for another request */
+export function serveHttp(
+  res: UwsResponse,
+  req: UwsRequest,
+  handler: HttpHandler,
+  keep: () => boolean,
+): void {
   const { method, path, query, headers, fault } = readHead(req);
   let aborted = false;
   res.onAborted(() => {
@@ -25,7 +31,7 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, handler: HttpHandle
     hasBody: false,
     readBody: () => Promise.resolve(new Uint8Array()),
   }).then(
-    (response) => answer(response, false),
+    (response) => answer(response, !keep()),
     () => answer(plain(500, "internal error"), true),
   );
 }

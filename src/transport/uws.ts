@@ -135,7 +135,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
   app.any("/*", (res, req) => {
     // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.
     if (req.getHeader("upgrade").toLowerCase() !== "websocket") {
-      serveHttp(res, req, options.http);
+      serveHttp(res, req, options.http, () => !guard.scarce);
       return;
     }
     const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));

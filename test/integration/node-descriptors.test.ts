@@ -3,11 +3,13 @@ import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { createCertificate } from "../support/certificate.js";
 import { cleanUp, spawnNode, startTestNode, until, type TestNode } from "../support/nodes.js";
+import { closeRawHttp, RawHttp } from "../support/raw-http.js";
 import { refusal } from "../support/raw-client.js";
 
 const sockets = new Set<Socket>();
 afterEach(async () => {
   closeSockets();
+  closeRawHttp();
   await cleanUp();
 });
 
@@ -106,6 +108,28 @@ describe("sockets that are no WebSocket yet", () => {
     expect(await node.metric("starling_connections")).toBe(20);
     closeSockets();
     await until("empty", async () => (await idle(node)) === 0);
+  });
+
+  it("are not kept by asking again and again while they are scarce", async () => {
+    const node = await startTestNode({ maxUnauthenticated: 20 });
+    const url = node.wsUrl.replace("ws:", "http:");
+    const request = "GET / HTTP/1.1\r\nHost: node\r\n\r\n";
+    const kept = await RawHttp.to(url);
+    for (let i = 0; i < 2; i++) {
+      kept.send(request);
+      expect((await kept.response()).headers["connection"]).toBeUndefined();
+    }
+    await flood(node.wsUrl, 10, "127.0.0.2");
+    await until("all are there", async () => (await idle(node)) === 11);
+    kept.send(request);
+    expect((await kept.response()).headers["connection"]).toBe("close");
+    expect(await kept.closed()).toBe(true);
+    // Half of them are kept, so that nobody loses theirs for less.
+    const other = await RawHttp.to(url);
+    closeSockets();
+    await until("all but one are gone", async () => (await idle(node)) === 1);
+    other.send(request);
+    expect((await other.response()).headers["connection"]).toBeUndefined();
   });
 
   it("are counted right whatever becomes of them, under TLS as well", async () => {
