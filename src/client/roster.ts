@@ -40,7 +40,7 @@ export function watchPresence<Channels extends object>(
   const members = new Map<string, Sender>();
   /** Members beside those, or undefined: it is not known who is there. */
   let unlisted: number | undefined;
-  /** What changed since the question that is on its way: the answer may be older. */
+  /** What changed since the question that is on its way: some of it may come behind the answer. */
   let meanwhile: Change[] | undefined;
   let questions = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
@@ -80,7 +80,10 @@ export function watchPresence<Channels extends object>(
       const presence = await client.presence(channel, { limit: LISTED_MAX });
       if (question !== questions) return;
       replace(presence);
-      changes.forEach(apply);
+      // The answer has its place among the changes, and its members tell which came after it. Of those whom it only
+      // counts it is not known: nearly all came before, as only what came in the same turn can have come after.
+      const listsAll = unlisted === 0;
+      for (const each of changes) if (listsAll || members.has(keyOf(each.member))) apply(each);
     } catch (error) {
       if (question !== questions) return;
       const { temporary, retryAfterMs = 0 } = error as StarlingError;

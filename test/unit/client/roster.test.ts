@@ -103,6 +103,20 @@ describe("a roster", () => {
     expect([roster.count, roster.members]).toEqual([1_498, []]);
   });
 
+  it("counts nobody twice who came or went before an answer that lists but some", async () => {
+    const setup = await watching((connection) => {
+      join(connection, "c2", "bob");
+      leave(connection, "c3", "cid");
+      queueMicrotask(() => leave(connection, "c1", "ann"));
+      return page([member("c1", "ann"), member("c4", "dan")], 1_500);
+    });
+    const roster = watchPresence(setup.client, ROOM, () => undefined);
+    await until(() => roster.count !== undefined);
+    await setup.client.ping();
+    expect(names(roster)).toEqual(["dan"]);
+    expect(roster.count).toBe(1_499);
+  });
+
   it("tries again what was refused for now, and knows nothing where the channel does not tell", async () => {
     const setup = await watching((_, question) =>
       question === 0
