@@ -5,9 +5,8 @@
 
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cpus } from "node:os";
+import { cpus, setPriority } from "node:os";
 import { join, resolve } from "node:path";
-import { setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { attacks, type Attack, type Damage, type Target } from "./attack/attacks.js";

@@ -20,7 +20,7 @@ import {
   type Kind,
 } from "./kinds.js";
 import { reservedFiles } from "./descriptors.js";
-import { namespaces, type Namespaces } from "./namespaces.js";
+import { namespaces, rules, type Namespaces } from "./namespaces.js";
 
 export const GROUPS = [
   "Listening",
@@ -78,7 +78,7 @@ const DEFAULT_MAX_CONNECTIONS = 100_000;
 /** What the demo page's rooms do. */
 const DEMO_NAMESPACES: Namespaces = {
   chat: {
-    history: { size: 100, ttlMs: 600_000, bytes: 8 * 1024 * 1024 },
+    history: { size: 100, ttlMs: 600_000, bytes: rules.historyBytes.default },
     recovery: true,
     presence: true,
     joinLeave: true,

@@ -24,7 +24,7 @@ export interface EdgeOptions extends DrainOptions {
   /** Frames and bytes of one connection that may wait while a command of it does. */
   readonly maxPendingFrames: number;
   readonly maxPendingBytes: number;
-  /** More bytes waiting for a client than this close it; the transport's hard limit is twice as much. */
+  /** More bytes waiting for a client than this close it, or have it skipped; never more than twice as many wait. */
   readonly maxBufferedBytes: number;
   readonly connectTimeoutMs: number;
   /** Origins, or patterns of them; empty: any. */

@@ -1,4 +1,4 @@
-/** What core needs of a socket server. transport/uws.ts implements it. */
+/** What core needs of a socket server, which transport/uws.ts is, and the API of an HTTP server, transport/http.ts. */
 
 import type { AddressKey } from "./client-address.js";
 
