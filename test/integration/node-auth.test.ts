@@ -30,6 +30,31 @@ describe("a node with a key", () => {
     }
   });
 
+  it("checks few tokens of a client whose tokens are bad, and one that is good costs nothing", async () => {
+    // None is given back while this runs.
+    const node = await startTestNode({ ...WITH_KEY, messagesPerSecond: 1, messagesBurst: 100 });
+    const guesser = await node.client();
+    const codes: unknown[] = [];
+    const bad = await token({ sub: "ann" }, { secret: "another secret, which is 32 bytes long" });
+    for (let i = 0; i < 6; i++) codes.push((await guesser.ask("connect", { token: bad }))["code"]);
+    expect(codes.slice(0, 4)).toEqual(Array(4).fill("token_invalid"));
+    expect(codes.at(-1)).toBe("rate_limited");
+
+    const ann = await node.client();
+    await ann.do("connect", { token: await token({ sub: "ann" }) });
+    for (let i = 0; i < 99; i++) await ann.do("ping");
+    const bob = await node.client();
+    await bob.do("connect", { token: await token({ sub: "bob" }) });
+    const fresh = await token({ sub: "bob" });
+    for (let i = 0; i < 4; i++) await bob.do("refresh", { token: fresh });
+    for (let i = 0; i < 12; i++) await bob.do("ping");
+    await expect(
+      (async () => {
+        for (let i = 0; i < 12; i++) await bob.do("ping");
+      })(),
+    ).rejects.toThrow("rate_limited");
+  });
+
   it("takes a token in connect and shows who sent what", async () => {
     const node = await startTestNode(WITH_KEY);
     const [ann, bob] = [await node.client(), await node.client({ subprotocol: "starling.v1.msgpack" })];
@@ -111,6 +136,8 @@ describe("a node with a key", () => {
       const answer = await client.ask("connect", { token: early });
       if (answer.type === "reply") return true;
       expect(answer["retryAfterMs"]).toBeGreaterThan(0);
+      // As clients do: tokens that are refused count towards the rate limit.
+      await new Promise((resolve) => setTimeout(resolve, answer["retryAfterMs"] as number));
       return false;
     });
   });
