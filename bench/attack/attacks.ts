@@ -134,6 +134,29 @@ function holding(
   };
 }
 
+/** So many connections at a time that do `one` again and again. */
+function repeating(
+  options: Omit<Attack, "run"> & { readonly connections: number },
+  one: (target: Target, damage: Damage, signal: AbortSignal) => Promise<void>,
+): Attack {
+  const { connections, ...attack } = options;
+  return {
+    ...attack,
+    run: async (target, damage, signal) => {
+      const again = async (): Promise<void> => {
+        while (!signal.aborted) {
+          await one(target, damage, signal).catch(() => damage.refused++);
+          await pause();
+        }
+      };
+      await Promise.all(Array.from({ length: connections }, again));
+    },
+  };
+}
+
+const BURST = 1000;
+const REQUEST = "GET /v1/totals HTTP/1.1\r\n\r\n";
+const READ_BYTES = 64 * 1024;
 const HISTORY = '{"action":"history","id":1,"channel":"history:full"}';
 const RECOVER = [
   '{"action":"subscribe","id":1,"channel":"history:full","since":{"offset":0,"epoch":"EPOCH"}}',
@@ -203,6 +226,44 @@ export const attacks: readonly Attack[] = [
       );
       await writeAll(socket, Buffer.alloc(bytes - 1, 0x20));
       return socket;
+    },
+  ),
+  repeating(
+    {
+      name: "bursts and new connections",
+      what: "20 connections that send what is let through at once, close, and come back with a full burst",
+      connections: 20,
+    },
+    async ({ clients }, damage) => {
+      const socket = await openWebSocket(clients);
+      const piece = ["subscribe", "unsubscribe"].map((action) =>
+        textFrame(`{"action":"${action}","id":1,"channel":"x"}`),
+      );
+      if (
+        await writeAll(
+          socket,
+          repeated(Buffer.concat(piece), (piece[0]!.length + piece[1]!.length) * (BURST / 2)),
+        )
+      ) {
+        damage.sent += BURST;
+      }
+      await pause(100);
+      if (socket.destroyed) damage.closed++;
+      socket.destroy();
+    },
+  ),
+  repeating(
+    {
+      name: "pipelined requests",
+      what: "4 connections to the API that send requests without a key in pieces of 64 kB",
+      connections: 4,
+    },
+    async ({ api }, damage, signal) => {
+      const socket = openTcp(api);
+      const piece = repeated(Buffer.from(REQUEST), READ_BYTES);
+      while (!signal.aborted && (await writeAll(socket, piece))) damage.sent += piece.length / REQUEST.length;
+      if (socket.destroyed) damage.closed++;
+      socket.destroy();
     },
   ),
 ];
