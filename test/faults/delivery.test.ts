@@ -344,16 +344,20 @@ it(
     await crowd.ready();
     await crowd.during(() => until("traffic", () => crowd.received > 100));
     const outageMs = LONG ? 10_000 : 4_000;
-    // Each reading covers what went by since the last. The same time with Redis tells what else this machine does.
-    const lagSeconds = (): Promise<number> => node.metric("starling_event_loop_lag_p99_seconds");
-    await lagSeconds();
-    await crowd.during(() => delay(outageMs));
-    const control = await lagSeconds();
-    await crowd.during(async () => {
-      redis.pause();
-      await delay(outageMs);
-    });
-    expect(await lagSeconds()).toBeLessThan(Math.max(0.05, control * 3));
+    /** The 99th percentile of some hundred answers, so that one stall of this machine does not decide. */
+    const answerMs = async (): Promise<number> => {
+      const answers: number[] = [];
+      for (const endMs = performance.now() + outageMs; performance.now() < endMs; await delay(5)) {
+        const askedMs = performance.now();
+        await node.get("/healthz");
+        answers.push(performance.now() - askedMs);
+      }
+      return answers.toSorted((a, b) => a - b)[Math.floor(answers.length * 0.99)]!;
+    };
+    // The same time with Redis tells what else this machine does.
+    const controlMs = await crowd.during(answerMs);
+    redis.pause();
+    expect(await crowd.during(answerMs)).toBeLessThan(Math.max(50, controlMs * 3));
     redis.resume();
     await isReady(node);
     expectWhole(await crowd.verdict());

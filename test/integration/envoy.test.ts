@@ -51,14 +51,14 @@ it("is valid as it stands, with nothing deprecated", () => {
 
 describe("a silent socket", () => {
   const shortIdle = (config: EnvoyConfig): void => {
-    connectionManagerOf(config, "clients")["stream_idle_timeout"] = "2s";
+    connectionManagerOf(config, "clients")["stream_idle_timeout"] = "4s";
   };
 
   it("stays beyond the idle time-out, as the node's pings are not nothing", async () => {
-    const node = await startTestNode({ heartbeatIntervalMs: 1_000, heartbeatTimeoutMs: 900 });
+    const node = await startTestNode({ heartbeatIntervalMs: 2_000, heartbeatTimeoutMs: 1_900 });
     const envoy = await envoyBefore([endpointOf(node)], shortIdle);
     const { socket } = await upgrade(envoy.wsUrl);
-    await delay(5_000);
+    await delay(9_000);
     expect(socket.readyState).toBe(socket.OPEN);
     const answer = once(socket, "message");
     socket.send(JSON.stringify({ action: "ping", id: 1 }));

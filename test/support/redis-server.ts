@@ -3,7 +3,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -130,11 +130,21 @@ async function launch(port: number, directory: string, args: string[]): Promise<
 }
 
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    // Below those that the kernel gives to connections: one of these could take it before it is listened on.
+    const port = 15_000 + Math.floor(Math.random() * 15_000);
+    const server = createServer();
+    server.listen(port, "127.0.0.1");
+    const taken = await once(server, "listening").then(
+      () => false,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== "EADDRINUSE") throw error;
+        return true;
+      },
+    );
+    if (taken) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
