@@ -40,16 +40,16 @@ const cpuSeconds = (node: TestNode): Promise<number> => node.metric("process_cpu
 
 describe("a node whose file limit is reached by sockets that ask for nothing", () => {
   it("closes what is too many, answers its API, costs no CPU, and serves again afterwards", async () => {
-    const node = await spawnNode({ sharePerIpPercent: 100 }, { fileLimit: 200 });
+    const node = await spawnNode({ sharePerIpPercent: 100 }, { fileLimit: 400 });
     const client = await node.client();
     // Half of the head of a request, as slow as it gets.
     const bare = [
-      ...(await flood(node.wsUrl, 150)),
-      ...(await flood(node.wsUrl, 150, "127.0.0.2", "GET / HTTP/1.1\r\nHo")),
+      ...(await flood(node.wsUrl, 300)),
+      ...(await flood(node.wsUrl, 300, "127.0.0.2", "GET / HTTP/1.1\r\nHo")),
     ];
-    await until("too many were closed", async () => (await rejects(node, "sockets_full")) >= 300 - 125);
-    // 100 connections, and 25 more that can be told that those are there.
-    expect(await idle(node)).toBeLessThan(125);
+    await until("too many were closed", async () => (await rejects(node, "sockets_full")) >= 600 - 250);
+    // 200 connections, and 50 more that can be told that those are there.
+    expect(await idle(node)).toBeLessThan(250);
     expect(await node.get("/healthz")).toMatchObject({ status: 200 });
     await client.do("ping");
     const before = await cpuSeconds(node);
@@ -65,13 +65,13 @@ describe("a node whose file limit is reached by sockets that ask for nothing", (
   });
 
   it("keeps some for itself from clients of the API too", async () => {
-    const node = await spawnNode({}, { fileLimit: 200 });
-    const bare = await flood(node.apiUrl, 120);
-    await until("too many were closed", () => bare.filter(({ destroyed }) => destroyed).length >= 95);
+    const node = await spawnNode({}, { fileLimit: 400 });
+    const bare = await flood(node.apiUrl, 240);
+    await until("too many were closed", () => bare.filter(({ destroyed }) => destroyed).length >= 190);
     await node.client();
     closeSockets();
     await until("it answers", () => node.get("/healthz").catch(() => undefined));
-    expect(await rejects(node, "api_sockets_full")).toBeGreaterThanOrEqual(95);
+    expect(await rejects(node, "api_sockets_full")).toBeGreaterThanOrEqual(190);
   });
 
   it("says at the start which limits do not fit", async () => {
@@ -85,11 +85,11 @@ describe("a node whose file limit is reached by sockets that ask for nothing", (
   });
 
   it("still tells who is one too many", async () => {
-    const node = await spawnNode({}, { fileLimit: 200 });
-    for (let i = 0; i < 100; i++) await node.client();
+    const node = await spawnNode({}, { fileLimit: 400 });
+    for (let i = 0; i < 200; i++) await node.client();
     expect(await refusal(node.wsUrl)).toMatchObject({
       status: 503,
-      body: "connection limit of this node reached (100)\n",
+      body: "connection limit of this node reached (200)\n",
     });
   });
 });

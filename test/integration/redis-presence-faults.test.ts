@@ -411,6 +411,23 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     for (const { told } of [a, b]) await eventually(() => expect(told.slice(301)).toEqual(["leave b.2"]));
   });
 
+  it("fault 4: the members of a node that was cut off meanwhile are told to join once it is back", async () => {
+    const options = { ttlMs: 60_000, graceMs: 600 };
+    const a = await startProxied("a", options);
+    const b = await startNode("b", options);
+    a.store.join(KEY, member("a.1", "ann"));
+    b.store.join(KEY, member("b.1", "bob"));
+    await eventually(() => expect(b.told).toHaveLength(2));
+    a.proxy.blackhole();
+    await redis.flushall();
+    // Its clients are told who is there, and ann is not.
+    await eventually(() => expect(b.missed).toBe(1));
+    expect((await b.store.members(KEY, 10)).members).toEqual([member("b.1", "bob")]);
+    a.proxy.restore();
+    a.proxy.cut();
+    await eventually(() => expect(b.told.slice(2)).toEqual(["join a.1"]));
+  });
+
   it("fault 4: who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);

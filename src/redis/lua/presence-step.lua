@@ -9,8 +9,8 @@
 -- KEYS[2] expiries: sorted set, those members who are there by the ms at which each lapses
 -- KEYS[3] users: sorted set, all scores 0, persons of whom a join was told and no leave yet
 -- KEYS[4] due: sorted set, those of them whose last connection went, by the ms at which that is told
--- KEYS[5] epoch: string, "replid id told": `told` counts the events that were told since the epoch began;
---   another "replid id" means that the record was lost
+-- KEYS[5] epoch: string, "replid id.ms told": it began at that ms; `told` counts the events that were told since;
+--   another "replid id.ms" means that the record was lost
 -- ARGV[1] channel of the events   ARGV[2] life of a member, ms   ARGV[3] grace, ms
 -- ARGV[4] ttl of the keys, ms: for when no node lives
 -- ARGV[5] epoch that the caller knows, or ""   ARGV[6] id of the epoch if a new one begins
@@ -18,9 +18,10 @@
 -- ARGV[8] "key\n" of the channel to read, or ""   ARGV[9] members to read at most
 -- ARGV[10] PUBLISH, or SPUBLISH on a Cluster
 -- ARGV[11..] items: a sign and "person\nconnection"
---   + joins   * is still there: joins unless the record was lost   ~ is there: never told   - leaves
+--   + joins   * is still there: joins unless the record was lost   - leaves
+--   ~ is there: told only where the record began longer than a grace ago
 --   ! leaves if its expiry is still the one that stands before the entry, with a space
--- Events go out as one message: "2 replid id number" with the number of the first, then per event three
+-- Events go out as one message: "2 epoch number" with the number of the first, then per event three
 -- lines: sign and key, person, connection.
 -- Returns {epoch, told, what waits, connections, users, members}; what waits: "more" lapsed or are due than
 -- were taken, "some" are here or leaving, "none"
@@ -41,10 +42,12 @@ local whole = epoch
   and (held > 0) == (redis.call("ZCARD", users) > 0)
 if not whole then
   redis.call("UNLINK", members, expiries, users, due)
-  epoch, told, leaving = replid .. " " .. ARGV[6], 0, 0
+  epoch, told, leaving = replid .. " " .. ARGV[6] .. "." .. string.format("%.0f", now), 0, 0
   redis.call("SET", KEYS[5], epoch .. " 0")
 end
 local lost = ARGV[5] ~= "" and ARGV[5] ~= epoch
+-- Whoever was cut off while the record was lost writes its members after the others told their clients what is in it.
+local late = now - (tonumber(string.match(epoch, "%.(%d+)$")) or now) > tonumber(ARGV[3])
 
 local function personOf(entry)
   return string.match(entry, "^([^\n]*\n[^\n]*)\n([^\n]*)$")
@@ -100,7 +103,7 @@ for at = 11, #ARGV do
       gone(of)
     end
   else
-    joined(entry, sign == "+" or (sign == "*" and not lost))
+    joined(entry, sign == "+" or (sign == "*" and not lost) or late)
   end
 end
 
