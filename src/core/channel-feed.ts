@@ -23,6 +23,8 @@ export interface FeedPorts {
   read(since: Position): Promise<HistoryPage>;
   /** The channel's top. */
   top(): Promise<Position>;
+  /** Called before a subscriber is sent what it missed. undefined: it may be now. */
+  turn(missed: readonly BusPublication[]): Promise<void> | undefined;
   /** To all who joined. */
   deliver(publication: Positioned): void;
   /** To all who joined: what lay before `position` and was not delivered is lost. */
@@ -217,6 +219,8 @@ export class ChannelFeed {
       try {
         const readsSent = this.#readsSent + 1;
         const page = await this.#readFor(since);
+        const turn = this.#ports.turn(page.publications);
+        if (turn !== undefined) await turn;
         if (this.#closed) return;
         const opening = this.#position === undefined;
         this.#position ??= page.top;

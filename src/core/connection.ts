@@ -7,7 +7,7 @@ import { CODECS } from "../protocol/codecs.js";
 import type { Codec } from "../protocol/codec.js";
 import { CommandError } from "../protocol/command-fields.js";
 import { CLOSE_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
-import type { CommandId, Position, ServerMessage } from "../protocol/messages.js";
+import type { CommandId, DroppedFrames, Position, ServerMessage } from "../protocol/messages.js";
 import { closingMessage, errorMessage } from "../protocol/refusals.js";
 import { endOf, type Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
@@ -16,11 +16,12 @@ import { execute } from "./commands.js";
 import { authenticateAtUpgrade, welcome } from "./connect.js";
 import type { EdgeContext } from "./context.js";
 import type { Few } from "./few.js";
+import type { FrameTaker } from "./frame-turns.js";
 import type { HeartbeatMember } from "./heartbeat.js";
-import { PendingFrames } from "./pending-frames.js";
+import { PendingFrames, type PendingFrame } from "./pending-frames.js";
 import { Overrun } from "./overrun.js";
 import { withRare, type RareState } from "./rare-state.js";
-import { RATE_STATE, chargeRate, takeRate, type RateState } from "./rate-limit.js";
+import { RATE_STATE, chargeRate, owesRate, takeRate, type RateState } from "./rate-limit.js";
 import {
   UNREGISTERED,
   type ConnectionRecord,
@@ -34,18 +35,12 @@ import { SEND_RESULTS, type SendResult, type Socket, type SocketHandler } from "
 const STARTED_AT_MS = performance.timeOrigin;
 /** How often a record's lastActivity may be written, in seconds. */
 const ACTIVITY_SECONDS = 60;
-/** How a frame is received. At most one of the others holds at a time. */
-const RECEIVING = {
-  atOnce: 0,
-  /** A command is waiting: later frames wait too. */
-  queued: 1,
-  /** The connection is over its rate limit. */
-  dropped: 2,
-} as const;
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
 
-export class Connection implements SocketHandler, HeartbeatMember, RateState, RegisteredConnection {
+export class Connection
+  implements SocketHandler, HeartbeatMember, FrameTaker, RateState, RegisteredConnection
+{
   readonly id: string;
   readonly app: string;
   /** Which of CODECS it speaks. */
@@ -65,9 +60,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   rateBytes = RATE_STATE.rateBytes;
   rateMilliBytes = RATE_STATE.rateMilliBytes;
   rateAtMs = RATE_STATE.rateAtMs;
-  #receiving: number = RECEIVING.atOnce;
-  /** Frames that came. */
-  #framesIn = 0;
+  /** A command is waiting: later frames wait too. */
+  #waiting = false;
+  /** It is over its rate limit: frames are dropped. */
+  #dropping = false;
+  /** Frames that came, numbered from 1. */
+  framesIn = 0;
   lastActivity: number;
   readonly connectedAt: number;
   registryState: RegistryState = UNREGISTERED.registryState;
@@ -188,38 +186,42 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     const counts = stats.codecs[this.codecIndex]!;
     counts.messagesIn++;
     counts.bytesIn += frame.length;
-    this.#framesIn++;
+    this.framesIn++;
     this.awaitingPong = false;
-    if (this.#receiving === RECEIVING.dropped) {
+    if (this.#dropping) {
       this.#rare?.overrun?.drop(frame.length);
       return;
     }
+    const edge = this.#edge;
     const nowMs = performance.now();
     this.#noteActivity(nowMs);
-    if (this.#receiving === RECEIVING.queued) {
+    const over = takeRate(this, edge.options.rate, frame.length, nowMs);
+    if (over !== undefined) {
+      this.#refuse(over, { bytes: frame, binary, number: this.framesIn }, nowMs);
+      return;
+    }
+    if (this.#waiting || this.#rare?.pending !== undefined) {
       this.#enqueue(frame, binary);
       return;
     }
-    const gate = this.#edge.registrationGate(nowMs);
+    const gate = edge.registrationGate(nowMs);
     if (gate !== undefined) {
-      this.#enqueue(frame, binary);
       this.wait(gate);
+      this.#enqueue(frame, binary);
       return;
     }
-    this.#take(frame, binary, nowMs);
+    if (edge.frameTurns.allow(this)) {
+      this.#take(frame, binary);
+      return;
+    }
+    this.#enqueue(frame, binary);
+    edge.frameTurns.wait(this);
   }
 
-  #take(frame: Uint8Array, binary: boolean, nowMs: number): void {
-    const { options } = this.#edge;
-    const over = takeRate(this, options.rate, frame.length, nowMs);
-    if (over !== undefined) {
-      this.#receiving = RECEIVING.dropped;
-      this.#overrun(nowMs).begin(over, frame, binary, nowMs, () => (this.#receiving = RECEIVING.atOnce));
-      return;
-    }
+  #take(frame: Uint8Array, binary: boolean): void {
     let id: CommandId | undefined;
     try {
-      checkFrame(frame, binary, this.codec, options.maxFrameBytes);
+      checkFrame(frame, binary, this.codec, this.#edge.options.maxFrameBytes);
       const command = this.codec.decode(frame);
       id = command.id;
       const waiting = execute(this.#edge, this, command);
@@ -230,49 +232,85 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
     }
   }
 
-  /** Of the frames that were looked at, the number of the last. The first that comes is 1. */
-  get lastFrame(): number {
-    return this.#framesIn - (this.#rare?.pending?.size ?? 0);
+  /** A frame is over the rate limit: it is answered, and those that come within an interval are dropped. */
+  #refuse(over: "messages" | "bytes", frame: PendingFrame, nowMs: number): void {
+    const overrun = this.#overrun(nowMs);
+    if (!this.#dropping) {
+      this.#dropping = true;
+      overrun.begin(() => (this.#dropping = false));
+    }
+    overrun.refuse(over, frame, nowMs);
   }
 
   #overrun(nowMs: number): Overrun {
-    const overrun = this.#rare?.overrun ?? new Overrun(this.#edge, this, nowMs);
-    this.#setRare("overrun", overrun);
+    let overrun = this.#rare?.overrun;
+    if (overrun === undefined) this.#setRare("overrun", (overrun = new Overrun(this.#edge, this, nowMs)));
     return overrun;
   }
 
   /** Holds later frames back until `until` settled; it must not reject. */
   wait(until: Promise<void>): void {
-    this.#receiving = RECEIVING.queued;
+    this.#waiting = true;
     void until.then(() => {
-      this.#receiving = RECEIVING.atOnce;
-      this.#resume();
+      this.#waiting = false;
+      this.takeWaiting();
     });
   }
 
-  #enqueue(frame: Uint8Array, binary: boolean): void {
+  #enqueue(bytes: Uint8Array, binary: boolean): void {
     const { options, stats } = this.#edge;
-    const pending = this.#rare?.pending ?? new PendingFrames();
-    if (pending.push(frame, binary, options)) {
-      this.#setRare("pending", pending);
-      return;
+    let pending = this.#rare?.pending;
+    if (pending === undefined) this.#setRare("pending", (pending = new PendingFrames()));
+    const frame = { bytes, binary, number: this.framesIn };
+    if (!this.#waiting) pending.push(frame);
+    else if (!pending.pushBehindCommand(frame, options)) {
+      stats.reject("overloaded");
+      this.close("overloaded");
     }
-    stats.reject("overloaded");
-    this.close("overloaded");
   }
 
-  #resume(): void {
+  /** Takes what waits, until a command of it has to wait or others are to have their turn. */
+  takeWaiting(): void {
+    if (this.#rare?.pending === undefined) return;
+    if (this.#socket === undefined) this.#takePending();
+    else this.#socket.cork(() => this.#takePending());
+  }
+
+  #takePending(): void {
+    const { frameTurns, options } = this.#edge;
     const nowMs = performance.now();
-    // One that has to wait in its turn holds back those behind it.
-    while (this.#receiving !== RECEIVING.queued) {
-      const next = this.#rare?.pending?.shift();
-      if (next === undefined) {
-        this.#setRare("pending", undefined);
+    while (!this.#waiting && this.#rare?.pending !== undefined) {
+      if (!frameTurns.allow(this)) {
+        frameTurns.wait(this);
         return;
       }
-      if (this.#receiving === RECEIVING.dropped) this.#rare?.overrun?.drop(next.bytes.length);
-      else this.#take(next.bytes, next.binary, nowMs);
+      const next = this.#rare.pending.shift();
+      if (next === undefined) this.#setRare("pending", undefined);
+      else if (this.isClosed) this.#takeLate(next);
+      else if (owesRate(this, options.rate, nowMs)) this.#refuse("messages", next, nowMs);
+      else this.#take(next.bytes, next.binary);
     }
+    const closedWith = this.#rare?.closedWith;
+    if (closedWith !== undefined && this.#rare?.pending === undefined) this.#leave(closedWith, true);
+  }
+
+  /** The client sent it and then closed: what it published is published, all else would be for nobody. */
+  #takeLate({ bytes, binary }: PendingFrame): void {
+    try {
+      checkFrame(bytes, binary, this.codec, this.#edge.options.maxFrameBytes);
+      const command = this.codec.decode(bytes);
+      if (command.action === "send") void execute(this.#edge, this, command);
+    } catch (error) {
+      if (error instanceof StarlingError) this.#edge.stats.reject(error.code);
+      else this.#edge.log.error({ err: error, connection: this.id }, "a frame of a closed connection failed");
+    }
+  }
+
+  /** Forgets the frames that still wait. @returns which they were */
+  dropPending(): DroppedFrames | undefined {
+    const pending = this.#rare?.pending;
+    this.#setRare("pending", undefined);
+    return pending?.numbers();
   }
 
   #noteActivity(nowMs: number): void {
@@ -410,6 +448,12 @@ export class Connection implements SocketHandler, HeartbeatMember, RateState, Re
   closed(code: number): void {
     const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
+    if (byPeer && !this.#waiting && this.#rare?.pending !== undefined) this.#setRare("closedWith", code);
+    else this.#leave(code, byPeer);
+  }
+
+  #leave(code: number, byPeer: boolean): void {
+    this.#setRare("closedWith", undefined);
     this.#rare?.overrun?.stop();
     this.#setRare("overrun", undefined);
     this.#setRare("pending", undefined);

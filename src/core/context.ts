@@ -1,9 +1,11 @@
 import type { WelcomeMessage } from "../protocol/messages.js";
+import type { AnswerTurns } from "./answer-turns.js";
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
 import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
 import type { Expiry } from "./expiry.js";
+import type { FrameTurns } from "./frame-turns.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { Hub } from "./hub.js";
 import type { Identifiers } from "./identifiers.js";
@@ -27,6 +29,8 @@ export interface EdgeContext {
   readonly slowReaders: SlowReaders;
   readonly authorizer: Authorizer;
   readonly heartbeat: Heartbeat;
+  readonly frameTurns: FrameTurns;
+  readonly answerTurns: AnswerTurns;
   /** Tokens that run out, and connections that must have authenticated by then. */
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;

@@ -5,6 +5,7 @@
 
 import { CLOSE_CODES } from "../protocol/errors.js";
 import { Admissions } from "./admission.js";
+import { AnswerTurns } from "./answer-turns.js";
 import { pageBytes } from "./answers.js";
 import type { Authorizer } from "./authorizer.js";
 import type { Broker } from "./broker.js";
@@ -16,6 +17,7 @@ import type { EdgeContext, Terms } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
 import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
+import { FrameTurns } from "./frame-turns.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Hub } from "./hub.js";
 import { Identifiers } from "./identifiers.js";
@@ -54,6 +56,8 @@ export class Edge implements EdgeContext {
   readonly rulesOf: RulesOf;
   readonly slowReaders: SlowReaders;
   readonly heartbeat: Heartbeat;
+  readonly frameTurns: FrameTurns;
+  readonly answerTurns = new AnswerTurns();
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
@@ -94,6 +98,7 @@ export class Edge implements EdgeContext {
       log: parts.log,
       sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
       pageBytes: pageBytes(parts.options),
+      answerTurns: this.answerTurns,
       replayBytes: Math.floor(parts.options.maxBufferedBytes / 2),
       behind: (connection, channel, position) => this.slowReaders.behind(connection, channel, position),
       repair: parts.options.repair,
@@ -108,6 +113,7 @@ export class Edge implements EdgeContext {
       intervalMs: parts.options.heartbeatIntervalMs,
       timeoutMs: parts.options.heartbeatTimeoutMs,
     });
+    this.frameTurns = new FrameTurns(parts.options.rate.messagesPerSecond);
     this.expiry = new Expiry((connection) => connection.expired());
     this.#admissions = new Admissions({
       options: parts.options,

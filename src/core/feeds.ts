@@ -1,5 +1,7 @@
 /** The feeds of this node's channels with history: how each reads, delivers and tells, and the check that none is behind. */
 
+import type { AnswerTurns } from "./answer-turns.js";
+import { costOf } from "./answers.js";
 import type { Broker, ChannelKey, HistoryRule } from "./broker.js";
 import type { LocalChannel } from "./channel.js";
 import { ChannelFeed } from "./channel-feed.js";
@@ -17,6 +19,7 @@ export class Feeds {
   readonly #log: Log;
   readonly #repair: boolean;
   readonly #pageBytes: number;
+  readonly #answerTurns: AnswerTurns;
 
   /** `repair` false leaves holes as they are: only the fault kit's checker wants that. */
   constructor(options: {
@@ -27,6 +30,7 @@ export class Feeds {
     repair: boolean;
     /** Read at a time. */
     pageBytes: number;
+    answerTurns: AnswerTurns;
   }) {
     this.#broker = options.broker;
     this.#fanOut = options.fanOut;
@@ -34,6 +38,7 @@ export class Feeds {
     this.#log = options.log;
     this.#repair = options.repair;
     this.#pageBytes = options.pageBytes;
+    this.#answerTurns = options.answerTurns;
   }
 
   open(channel: LocalChannel, rule: HistoryRule): ChannelFeed {
@@ -53,6 +58,7 @@ export class Feeds {
         const [top] = await this.#broker.tops([{ key, rule }]);
         return top!;
       },
+      turn: (missed) => this.#answerTurns.take(costOf(missed).bytes),
       deliver: (publication) => {
         this.#fanOut.publish(channel, publication, undefined);
       },

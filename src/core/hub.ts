@@ -3,6 +3,7 @@
  * which channel.
  */
 
+import type { AnswerTurns } from "./answer-turns.js";
 import type { Position, PresenceMessage } from "../protocol/messages.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
 import { LocalChannel, channelKey, splitChannelKey } from "./channel.js";
@@ -31,6 +32,7 @@ export interface HubOptions {
   readonly repair: boolean;
   /** Of history that is read at a time, and of a list of members. */
   readonly pageBytes: number;
+  readonly answerTurns: AnswerTurns;
   /** Missed publications are sent while less than this waits for a client. */
   readonly replayBytes: number;
   /** A connection is on a channel but not on its topic: it has more to catch up with, from this position on. */
@@ -70,7 +72,7 @@ export class Hub {
   readonly #lossy = new Set<Connection>();
 
   constructor(options: HubOptions) {
-    const { broker, topics, stats, log, repair, pageBytes } = options;
+    const { broker, topics, stats, log, repair, pageBytes, answerTurns } = options;
     this.#options = options;
     this.#broker = broker;
     this.#presence = options.presence;
@@ -83,7 +85,7 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair, pageBytes });
+    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair, pageBytes, answerTurns });
   }
 
   /**

@@ -10,6 +10,7 @@ import { errorMessage } from "../protocol/refusals.js";
 import { checkFrame } from "./command-checks.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
+import type { PendingFrame } from "./pending-frames.js";
 import { describeLimit, rateWaitMs } from "./rate-limit.js";
 
 /** How long frames are dropped once one was over the limit. What the buckets gain meanwhile is not lost. */
@@ -35,27 +36,21 @@ export class Overrun {
     this.#forgivenAtMs = nowMs;
   }
 
-  /**
-   * A frame is over the limit: those that follow it within an interval are to be given to `drop`. It is read
-   * for its id alone. `done` is called when the interval is over.
-   */
-  begin(
-    over: "messages" | "bytes",
-    frame: Uint8Array,
-    binary: boolean,
-    nowMs: number,
-    done: () => void,
-  ): void {
-    const { rate } = this.#edge.options;
+  /** From now on, for an interval, the frames that come are to be given to `drop`; `done` is called at its end. */
+  begin(done: () => void): void {
     this.#timer = setTimeout(() => {
       done();
       this.#tellUntold();
     }, INTERVAL_MS);
-    const number = this.#connection.lastFrame;
-    const waitMs = Math.max(INTERVAL_MS, rateWaitMs(this.#connection, over, rate, frame.length));
-    this.#tell({ from: number, to: number }, describeLimit(over, rate), waitMs, this.#idOf(frame, binary));
+  }
+
+  /** A frame that is over the limit is read for its id alone. */
+  refuse(over: "messages" | "bytes", { bytes, binary, number }: PendingFrame, nowMs: number): void {
+    const { rate } = this.#edge.options;
+    const waitMs = Math.max(INTERVAL_MS, rateWaitMs(this.#connection, over, rate, bytes.length));
+    this.#tell({ from: number, to: number }, describeLimit(over, rate), waitMs, this.#idOf(bytes, binary));
     this.#forgive(nowMs);
-    this.#count(frame.length);
+    this.#count(bytes.length);
   }
 
   /** The connection's last frame came within the interval. */
@@ -86,6 +81,11 @@ export class Overrun {
     this.#frames++;
     this.#bytes += bytes;
     if (this.#frames <= FRAMES_MAX && this.#bytes <= this.#edge.options.rate.bytesBurst) return;
+    const pending = this.#connection.dropPending();
+    if (pending !== undefined) {
+      const { from, to } = pending;
+      this.#tell(pending, `the frames ${from} to ${to} were not read`, CLOSE_RETRY_MS, undefined);
+    }
     this.#tellUntold();
     this.#connection.close("rate_limited", { retryAfterMs: CLOSE_RETRY_MS });
   }
@@ -94,7 +94,7 @@ export class Overrun {
     const count = this.#untold;
     if (count === 0) return;
     this.#untold = 0;
-    const to = this.#connection.lastFrame;
+    const to = this.#connection.framesIn;
     this.#tell(
       { from: to - count + 1, to },
       `${count} frames within ${INTERVAL_MS} ms after one over the rate limit were not read`,

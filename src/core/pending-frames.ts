@@ -1,34 +1,53 @@
+import type { DroppedFrames } from "../protocol/messages.js";
 import type { EdgeOptions } from "./options.js";
 
-export interface Frame {
+export interface PendingFrame {
   readonly bytes: Uint8Array;
   readonly binary: boolean;
+  /** Of all frames of its connection; the first is 1. */
+  readonly number: number;
 }
 
-/** Frames that arrived while a command of the same connection was waiting, in their order. */
+/** Frames that wait for a command of the same connection, or for their turn, in their order. */
 export class PendingFrames {
-  readonly #frames: Frame[] = [];
+  readonly #frames: (PendingFrame & { readonly behindCommand: boolean })[] = [];
+  /** Of those that came while a command waited. */
+  #count = 0;
   #bytes = 0;
 
-  get size(): number {
-    return this.#frames.length;
+  /** Keeps a copy of a frame that is to wait for its turn: the rate limit bounds how many do. */
+  push(frame: PendingFrame): void {
+    this.#push(frame, false);
   }
 
-  /** Keeps a copy. @returns false: no more may wait, and nothing was kept */
-  push(
-    bytes: Uint8Array,
-    binary: boolean,
+  /** The same for one that came while a command waited. @returns false: no more may wait, and nothing was kept */
+  pushBehindCommand(
+    frame: PendingFrame,
     { maxPendingFrames, maxPendingBytes }: Pick<EdgeOptions, "maxPendingFrames" | "maxPendingBytes">,
   ): boolean {
-    if (this.#frames.length >= maxPendingFrames || this.#bytes + bytes.length > maxPendingBytes) return false;
-    this.#frames.push({ bytes: Buffer.from(bytes), binary });
-    this.#bytes += bytes.length;
+    if (this.#count >= maxPendingFrames || this.#bytes + frame.bytes.length > maxPendingBytes) return false;
+    this.#count++;
+    this.#bytes += frame.bytes.length;
+    this.#push(frame, true);
     return true;
   }
 
-  shift(): Frame | undefined {
+  #push({ bytes, binary, number }: PendingFrame, behindCommand: boolean): void {
+    this.#frames.push({ bytes: Buffer.from(bytes), binary, number, behindCommand });
+  }
+
+  /** From the first that waits to the last; those between that do not were told as dropped. */
+  numbers(): DroppedFrames | undefined {
+    const [first] = this.#frames;
+    return first && { from: first.number, to: this.#frames.at(-1)!.number };
+  }
+
+  shift(): PendingFrame | undefined {
     const frame = this.#frames.shift();
-    this.#bytes -= frame?.bytes.length ?? 0;
+    if (frame?.behindCommand === true) {
+      this.#count--;
+      this.#bytes -= frame.bytes.length;
+    }
     return frame;
   }
 }

@@ -45,7 +45,9 @@ export async function readHistory(
     maxBytes,
     peek: true,
   });
-  connection.charge(costOf(publications));
+  const cost = costOf(publications);
+  connection.charge(cost);
+  await edge.answerTurns.take(cost.bytes);
   if (command.id === undefined) return;
   const answer = { channel, publications, top, more: more ?? false, maxBytes };
   connection.sendEncoded(connection.codec.encodeHistory(command.id, answer));

@@ -11,6 +11,8 @@ export interface RareState {
   restoring: readonly string[] | undefined;
   pending: PendingFrames | undefined;
   overrun: Overrun | undefined;
+  /** Its socket is gone, by the client; the code. It is left once the frames that came before are taken. */
+  closedWith: number | undefined;
   /** Bytes that were waiting when it was last pinged. */
   bufferedAtBeat: number | undefined;
 }
@@ -21,6 +23,7 @@ const NOTHING: Readonly<RareState> = {
   restoring: undefined,
   pending: undefined,
   overrun: undefined,
+  closedWith: undefined,
   bufferedAtBeat: undefined,
 };
 

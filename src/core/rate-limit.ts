@@ -35,6 +35,21 @@ export function takeRate(
   bytes: number,
   nowMs: number,
 ): "messages" | "bytes" | undefined {
+  refill(state, limits, nowMs);
+  if (state.rateMilliMessages < 1000) return "messages";
+  if (state.rateBytes < bytes) return "bytes";
+  state.rateMilliMessages -= 1000;
+  state.rateBytes -= bytes;
+  return undefined;
+}
+
+/** Whether answers took more than the bucket held, see chargeRate. */
+export function owesRate(state: RateState, limits: RateLimits, nowMs: number): boolean {
+  refill(state, limits, nowMs);
+  return state.rateMilliMessages < 0;
+}
+
+function refill(state: RateState, limits: RateLimits, nowMs: number): void {
   const atMs = Math.floor(nowMs);
   const elapsedMs = atMs - state.rateAtMs;
   if (state.rateAtMs < 0) {
@@ -51,11 +66,6 @@ export function takeRate(
     state.rateMilliBytes = milliBytes % 1000;
     state.rateBytes = Math.min(limits.bytesBurst, state.rateBytes + Math.floor(milliBytes / 1000));
   }
-  if (state.rateMilliMessages < 1000) return "messages";
-  if (state.rateBytes < bytes) return "bytes";
-  state.rateMilliMessages -= 1000;
-  state.rateBytes -= bytes;
-  return undefined;
 }
 
 /** Thousandths of a message that each item of an answer takes from the bucket, and each byte of it. */

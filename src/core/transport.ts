@@ -21,6 +21,8 @@ export interface Socket {
   unsubscribe(topic: string): unknown;
   /** @returns an index of SEND_RESULTS */
   ping(): number;
+  /** Calls `send`, within which what is sent leaves in as few writes as there can be. Within SocketHandler.message it does anyway. */
+  cork(send: () => void): unknown;
   /** Bytes that wait in this process for the client to read. */
   getBufferedAmount(): number;
   /** Sends a close frame. The close handler runs before this returns. @param reason  UTF-8 */

@@ -19,8 +19,10 @@ export interface Exchange {
 /** Most clients read the answer once they have sent all: so much is thrown away before the connection is cut. */
 const LINGER_MS = 5_000;
 const LINGER_BYTES = 16 * 1024 * 1024;
-/** Requests that may wait for their answers: one read of the smallest is 3,600, which are handled within a turn. */
+/** Requests that may wait for their answers. */
 export const WAITING_MAX = 32;
+/** Requests behind the last answer: what is on its way when a client pipelines a little too much. */
+const IGNORED_MAX = 256;
 
 export class HttpConnection {
   readonly #socket: Duplex;
@@ -53,7 +55,7 @@ export class HttpConnection {
 
   /** A request came behind the last answer: not many of them are read to let that answer arrive. */
   ignore(): void {
-    if (++this.#ignored > WAITING_MAX) this.#socket.destroy();
+    if (++this.#ignored > IGNORED_MAX) this.#socket.destroy();
   }
 
   /** Whether the answer to `exchange` is still to come. */

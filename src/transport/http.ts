@@ -5,6 +5,7 @@ import { type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { HttpFault, HttpResponse, HttpService } from "../core/transport.js";
 import { BodyBudget, readBody } from "./http-body.js";
+import { sliceReads } from "./http-slices.js";
 import { HttpConnection, WAITING_MAX, type Exchange } from "./http-connection.js";
 
 export interface HttpListener {
@@ -73,9 +74,12 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
   let sockets = 0;
   server.on("connection", (socket) => {
     socket.once("close", () => sockets--);
-    if (++sockets <= options.maxSockets) return;
-    options.refused();
-    socket.destroy();
+    if (++sockets > options.maxSockets) {
+      options.refused();
+      socket.destroy();
+      return;
+    }
+    sliceReads(socket);
   });
 
   /** Requests that wait for their answer. */

@@ -48,6 +48,7 @@ class World {
     this.size = size;
     this.pageSize = pageSize;
     this.feed = new ChannelFeed({
+      turn: () => undefined,
       read: (since) => this.#ask(() => this.page(since)),
       top: () => this.#ask(() => this.top),
       deliver: (publication) => {

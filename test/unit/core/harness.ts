@@ -122,6 +122,11 @@ export class FakeSocket implements Socket {
     return this.buffered;
   }
 
+  cork(send: () => void): void {
+    this.#check();
+    send();
+  }
+
   end(code: number, reasonBytes: Uint8Array): void {
     const reason = Buffer.from(reasonBytes).toString();
     this.#check();

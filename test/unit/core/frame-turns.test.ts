@@ -1,0 +1,97 @@
+/** Frames that one client sends at once, and the turns of the loop in which they are taken. */
+
+import { afterEach, describe, expect, it } from "vitest";
+import { startEdge, turn, type TestEdge } from "./harness.js";
+
+/** Of one connection in one turn, at 1,000 messages a second. */
+const IN_A_TURN = 40;
+
+let test: TestEdge;
+afterEach(() => test.stop());
+
+describe("frames that one client sends at once", () => {
+  it("are taken some in each turn, in order, and others are served between them", async () => {
+    test = await startEdge();
+    const greedy = test.connect();
+    const neighbour = test.connect();
+    for (let id = 1; id <= 100; id++) greedy.type({ action: "ping", id });
+    neighbour.type({ action: "ping", id: 1 });
+    expect(greedy.of("reply")).toHaveLength(IN_A_TURN);
+    expect(neighbour.of("reply")).toHaveLength(1);
+    await turn();
+    expect(greedy.of("reply")).toHaveLength(2 * IN_A_TURN);
+    greedy.type({ action: "ping", id: 101 });
+    await turn();
+    expect(greedy.of("reply").map(({ id }) => id)).toEqual(Array.from({ length: 101 }, (_, n) => n + 1));
+  });
+
+  it("do not wait where each comes in a turn of its own", async () => {
+    test = await startEdge();
+    const socket = test.connect();
+    for (let id = 1; id <= 2 * IN_A_TURN; id++) {
+      socket.type({ action: "ping", id });
+      expect(socket.last).toMatchObject({ id });
+      await turn();
+    }
+  });
+
+  it("of several clients take turns", async () => {
+    test = await startEdge();
+    const sockets = [test.connect(), test.connect(), test.connect()];
+    for (const socket of sockets) {
+      for (let id = 1; id <= 200; id++) socket.type({ action: "ping", id });
+    }
+    for (let turns = 0; sockets.some((socket) => socket.of("reply").length < 200); turns++) {
+      expect(turns).toBeLessThan(100);
+      await turn();
+      const counts = sockets.map((socket) => socket.of("reply").length);
+      expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2 * IN_A_TURN);
+    }
+  });
+
+  it("are published also where the client closes behind them", async () => {
+    test = await startEdge();
+    const socket = test.connect();
+    socket.type({ action: "subscribe", channel: "a" });
+    for (let n = 0; n < 200; n++) socket.type({ action: "send", channel: "a", content: n });
+    socket.type({ action: "subscribe", channel: "b" });
+    socket.leave(1000);
+    expect(test.stats.connections).toBe(1);
+    for (let turns = 0; test.stats.connections > 0; turns++) {
+      expect(turns).toBeLessThan(100);
+      await turn();
+    }
+    expect(test.broker.published).toHaveLength(200);
+    expect(test.broker.subscribed).toEqual(["main/a"]);
+    expect(test.edge.hub.channels.size).toBe(0);
+  });
+
+  it("are told as dropped where the client is closed for its rate before they are taken", async () => {
+    const rate = { messagesPerSecond: 1, messagesBurst: 100, bytesPerSecond: 1e6, bytesBurst: 1e6 };
+    test = await startEdge({ options: { rate } });
+    const socket = test.connect();
+    for (let id = 1; socket.open; id++) socket.type({ action: "ping", id });
+    expect(socket.of("reply")).toHaveLength(16);
+    expect(socket.of("error").map(({ dropped }) => dropped)).toEqual([
+      { from: 101, to: 101 },
+      { from: 17, to: 100 },
+      { from: 102, to: 1101 },
+    ]);
+    expect(socket.closedWith).toMatchObject({ code: 4007 });
+    await turn();
+    expect(socket.of("reply")).toHaveLength(16);
+  });
+
+  it("are refused one by one once answers took more than the limit held", async () => {
+    const rate = { messagesPerSecond: 1, messagesBurst: 100, bytesPerSecond: 1e6, bytesBurst: 1e6 };
+    test = await startEdge({ options: { rate } });
+    const socket = test.connect();
+    for (let id = 1; id <= 20; id++) socket.type({ action: "ping", id });
+    socket.handler.charge({ items: 1000, bytes: 0 });
+    await turn();
+    expect(socket.of("reply")).toHaveLength(16);
+    expect(socket.of("error")).toMatchObject(
+      [17, 18, 19, 20].map((id) => ({ id, code: "rate_limited", dropped: { from: id, to: id } })),
+    );
+  });
+});
