@@ -5,17 +5,18 @@ import tseslint from "typescript-eslint";
 
 /** Whom each part of src/ may import, besides itself. Data and calls go down this list only. */
 const MAY_IMPORT = {
-  protocol: [],
-  core: ["protocol"],
-  memory: ["core", "protocol"],
-  redis: ["core", "protocol"],
-  transport: ["core", "protocol"],
-  http: ["core", "protocol"],
-  metrics: ["core", "protocol"],
-  auth: ["core", "protocol"],
-  client: ["protocol"],
+  encoding: [],
+  core: ["encoding"],
+  protocols: ["core", "encoding"],
+  memory: ["core", "encoding"],
+  redis: ["core", "encoding"],
+  transport: ["core", "encoding"],
+  http: ["core", "encoding", "protocols"],
+  metrics: ["core", "encoding"],
+  auth: ["core", "encoding"],
+  client: ["encoding", "protocols"],
   // config.ts, log.ts, node.ts, index.ts, cli.ts and these folders make up the rest.
-  config: ["protocol"],
+  config: ["core", "encoding"],
 };
 
 /** The only place that may import each of these packages. */

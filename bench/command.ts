@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { didYouMean } from "../src/protocol/suggest.js";
+import { didYouMean } from "../src/core/suggest.js";
 import type { BenchOptions } from "./runner/options.js";
 import { unsuitable } from "./protocols/suitability.js";
 import { scenarios } from "./scenarios/index.js";

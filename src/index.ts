@@ -7,4 +7,5 @@ export { configSchema, defaultConfig, loadConfig, type Config } from "./config.j
 export type { Log } from "./core/log.js";
 export { createLog } from "./log.js";
 export { startNode, type StarlingNode } from "./node.js";
-export { CLOSE_CODES, ERROR_CODES, StarlingError, type ErrorCode } from "./protocol/errors.js";
+export { CLOSE_CODES } from "./protocols/starling/close-codes.js";
+export { ERROR_CODES, StarlingError, type ErrorCode } from "./core/errors.js";

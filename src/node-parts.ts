@@ -6,7 +6,7 @@ import { createOpenAuthorizer } from "./auth/open.js";
 import type { Config } from "./config.js";
 import type { Authorizer } from "./core/authorizer.js";
 import type { Broker } from "./core/broker.js";
-import { DEFAULT_APP } from "./core/channel.js";
+import { DEFAULT_APP } from "./core/app.js";
 import type { ControlBus } from "./core/control.js";
 import type { Log } from "./core/log.js";
 import type { PresenceStore } from "./core/presence.js";
@@ -16,7 +16,6 @@ import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
-import { CLOSE_CODES } from "./protocol/errors.js";
 import { createRedisBroker } from "./redis/broker.js";
 import type { RedisOptions } from "./redis/client.js";
 import { createRedisControl } from "./redis/control.js";
@@ -100,10 +99,8 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     stats,
     log,
     notifySuperseded: (_nodeId, connection) => {
-      const { code } = CLOSE_CODES.superseded;
-      const target = { connection };
       control
-        .command({ kind: "disconnect", app: DEFAULT_APP, target, code, reason: "superseded" })
+        .command({ kind: "supersede", connection })
         // That node also finds out by itself when it refreshes its sessions.
         .catch((error: unknown) =>
           log.warn({ err: error, connection }, "a superseded connection was not told"),

@@ -2,11 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import { isLoopback, openFileLimit, socketLimits, type Config } from "./config.js";
+import { App, Apps, DEFAULT_APP } from "./core/app.js";
 import { rulesByNamespace } from "./core/channel-rules.js";
 import { Edge } from "./core/edge.js";
 import type { Log } from "./core/log.js";
 import { Operations } from "./core/operations.js";
 import type { EdgeOptions } from "./core/options.js";
+import type { Protocol } from "./core/protocol.js";
 import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
 import { clientAddress } from "./core/client-address.js";
@@ -16,6 +18,7 @@ import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { createAuthorizer, redisOptions, sharedParts } from "./node-parts.js";
 import { waitForRedis } from "./redis/start-wait.js";
+import { PROTOCOLS } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
@@ -54,6 +57,8 @@ export interface StartOptions {
    */
   readonly repair?: boolean;
   readonly worker?: WorkerOptions;
+  /** In the order in which they are offered an upgrade. */
+  readonly protocols?: readonly Protocol[];
 }
 
 /**
@@ -73,7 +78,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  { repair = true, worker }: StartOptions = {},
+  { repair = true, worker, protocols = PROTOCOLS }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -82,8 +87,12 @@ export async function startNode(
   const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
   if (tlsWarning !== undefined) log.warn({}, tlsWarning);
   const stats = new Stats();
-  const authorizer = createAuthorizer(config);
-  if (!authorizer.required && !isLoopback(config.host)) {
+  const main = new App({
+    id: DEFAULT_APP,
+    authorizer: createAuthorizer(config),
+    rulesOf: rulesByNamespace(config.namespaces),
+  });
+  if (!main.authorizer.required && !isLoopback(config.host)) {
     log.warn(
       { host: config.host },
       "OPEN MODE: anyone who reaches this address may read and send everything",
@@ -96,8 +105,8 @@ export async function startNode(
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
     ...sharedParts(config, stats, log),
-    rulesOf: rulesByNamespace(config.namespaces),
-    authorizer,
+    protocols,
+    apps: new Apps([main]),
     topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
     stats,
     log,
@@ -127,7 +136,7 @@ export async function startNode(
             : mergeExpositions([await metrics.text(), ...(await worker.metricsOfOthers())]),
       }),
     }),
-    apiKeys: config.apiKeys,
+    apiKeys: new Map([[DEFAULT_APP, config.apiKeys]]),
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,

@@ -28,7 +28,7 @@ export function mean(metric: string, by = ""): string {
 }
 
 /** Codes of a close that nobody wanted: gone without a word, timed out, too slow, our fault. */
-export const UNWANTED_CODES = "1006|1011|4000|4001|4004|4005|4007";
+export const UNWANTED_CLOSES = "lost|heartbeat_timeout|slow_reader|overloaded|internal|rate_limited";
 
 /** Upgrades that are refused for want of room or of readiness. */
 export const ROOM_REASONS =

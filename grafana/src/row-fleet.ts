@@ -54,8 +54,8 @@ export function fleet(): Builder<Panel>[] {
       unit: units.MessagesPerSecond,
       width: 8,
       queries: [
-        { expr: sum(rate(own("starling_messages_in_total")), "codec"), legend: "in {{codec}}" },
-        { expr: sum(rate(own("starling_messages_out_total")), "codec"), legend: "out {{codec}}" },
+        { expr: sum(rate(own("starling_messages_in_total")), "protocol, codec"), legend: "in {{protocol}} {{codec}}" },
+        { expr: sum(rate(own("starling_messages_out_total")), "protocol, codec"), legend: "out {{protocol}} {{codec}}" },
       ],
     }),
     graphPanel({
@@ -64,8 +64,8 @@ export function fleet(): Builder<Panel>[] {
       unit: units.BytesPerSecondIEC,
       width: 8,
       queries: [
-        { expr: sum(rate(own("starling_bytes_in_total")), "codec"), legend: "in {{codec}}" },
-        { expr: sum(rate(own("starling_bytes_out_total")), "codec"), legend: "out {{codec}}" },
+        { expr: sum(rate(own("starling_bytes_in_total")), "protocol, codec"), legend: "in {{protocol}} {{codec}}" },
+        { expr: sum(rate(own("starling_bytes_out_total")), "protocol, codec"), legend: "out {{protocol}} {{codec}}" },
       ],
     }),
   ];
@@ -86,15 +86,14 @@ export function lifeCycle(): Builder<Panel>[] {
       runbooks: ["StarlingConnectionsLost"],
     }),
     graphPanel({
-      title: "Closes by code",
+      title: "Closes by reason",
       description:
-        "1000, 1001, 1005: the client left. 1006: gone without a close frame. 1012: drained. 4000: ping " +
-        "unanswered. 4001: slow reader. 4002, 4003: tokens. 4004: sent too fast. 4005: our fault. " +
-        "4006: resumed elsewhere. 4007: far over the rate limit. 4500, 4502: must not come back. PROTOCOL.md has them all.",
+        "client: it closed. lost: gone without a close frame. restart: drained. superseded: resumed elsewhere. " +
+        "internal: our fault. disconnected, token_invalid: must not come back. The others: a limit, said by its name.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,
-      queries: [{ expr: `${sum(rate(own("starling_disconnects_total")), "code")} > 0`, legend: "{{code}}" }],
+      queries: [{ expr: `${sum(rate(own("starling_disconnects_total")), "reason")} > 0`, legend: "{{reason}}" }],
       runbooks: ["StarlingConnectionsLost"],
     }),
     graphPanel({

@@ -3,7 +3,7 @@
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 import type { Panel } from "@grafana/grafana-foundation-sdk/dashboard";
 import * as units from "@grafana/grafana-foundation-sdk/units";
-import { OUR_REASONS, own, quantile, rate, sum, UNWANTED_CODES } from "./expressions.js";
+import { OUR_REASONS, own, quantile, rate, sum, UNWANTED_CLOSES } from "./expressions.js";
 import { statPanel } from "./panel.js";
 
 const WIDTH = 3;
@@ -119,7 +119,7 @@ export function stateOfUsers(): Builder<Panel>[] {
       width: WIDTH,
       decimals: 1,
       queries: [
-        { expr: sum(rate(own("starling_disconnects_total", `code=~"${UNWANTED_CODES}"`))), legend: "lost" },
+        { expr: sum(rate(own("starling_disconnects_total", `reason=~"${UNWANTED_CLOSES}"`))), legend: "lost" },
       ],
       thresholds: { warn: 10, bad: 100 },
       runbooks: ["StarlingConnectionsLost"],

@@ -6,7 +6,7 @@ import {
   type PublicKeyInput,
 } from "node:crypto";
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey } from "jose";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 
 export type JwtAlgorithm = "HS256" | "RS256" | "ES256";
 

@@ -1,8 +1,8 @@
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from "jose";
 import type { Authorizer } from "../core/authorizer.js";
-import { checkChannelName, isServerChannel } from "../protocol/channel-name.js";
-import { StarlingError, quote } from "../protocol/errors.js";
-import { userIdProblem } from "../protocol/user-id.js";
+import { checkChannelName, isServerChannel } from "../core/channel-name.js";
+import { StarlingError, quote } from "../core/errors.js";
+import { userIdProblem } from "../core/user-id.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { createJwtKey, type JwtKeyOptions } from "./jwt-key.js";
 import { sharedPatternList, type PatternList } from "./patterns.js";

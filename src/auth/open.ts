@@ -1,5 +1,5 @@
 import type { Authorizer } from "../core/authorizer.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { PatternList } from "./patterns.js";
 

@@ -4,8 +4,8 @@
  * There is no escape: `a*` also matches the channel named `a*`.
  */
 
-import { setBounded } from "../protocol/bounded-map.js";
-import { isServerChannel } from "../protocol/channel-name.js";
+import { setBounded } from "../core/bounded-map.js";
+import { isServerChannel } from "../core/channel-name.js";
 
 /** A pattern with `*` elsewhere than only at its end. */
 interface Glob {

@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { ConfigError, unknownFlag } from "../config/load.js";
-import { quote } from "../protocol/errors.js";
-import { didYouMean } from "../protocol/suggest.js";
+import { quote } from "../core/errors.js";
+import { didYouMean } from "../core/suggest.js";
 import { clusterCommand } from "./cluster.js";
 import { configCommand } from "./config-command.js";
 import { addConfigFlags } from "./flags.js";

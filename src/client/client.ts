@@ -1,5 +1,5 @@
 import { Backoff } from "./backoff.js";
-import type { Action } from "../protocol/messages.js";
+import type { Action } from "../protocols/starling/messages.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { contentOf } from "./content.js";

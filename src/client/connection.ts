@@ -1,7 +1,7 @@
 import { Backoff } from "./backoff.js";
 import type { Timer } from "./clock.js";
 import type { Commands } from "./commands.js";
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "../protocols/starling/words.js";
 import { messageOf, type StarlingError } from "./error.js";
 import { stringOf, type Frame, type Welcome } from "./frames.js";
 import { Link, type LinkEnd } from "./link.js";

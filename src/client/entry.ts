@@ -1,4 +1,4 @@
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "../protocols/starling/words.js";
 import type { Backoff } from "./backoff.js";
 import type { Timer } from "./clock.js";
 import type { StarlingError } from "./error.js";

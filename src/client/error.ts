@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode } from "../protocol/errors.js";
+import { ERROR_CODES, type ErrorCode } from "../protocols/starling/words.js";
 
 /**
  * Codes of the client's own, beside the server's. timeout: the deadline passed;

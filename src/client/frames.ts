@@ -1,7 +1,8 @@
 /** The native protocol as the client sees it; src/protocol/messages.ts is its source. */
 
 import type { Bytes } from "./bytes.js";
-import type { Action, Position, Tags, WelcomeMessage } from "../protocol/messages.js";
+import type { Action, WelcomeMessage } from "../protocols/starling/messages.js";
+import type { Position, Tags } from "../protocols/starling/words.js";
 import { StarlingError, type ClientErrorCode } from "./error.js";
 import { hintOf } from "./backoff.js";
 

@@ -34,4 +34,4 @@ export type {
   Subscription,
   Urls,
 } from "./types.js";
-export type { Position, Sender } from "../protocol/messages.js";
+export type { Position, Sender } from "../protocols/starling/words.js";

@@ -6,7 +6,7 @@ import { hintOf } from "./backoff.js";
 import type { Outlet } from "./commands.js";
 import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 import { SilenceWatch } from "./watch.js";
-import { mayReconnect } from "../protocol/errors.js";
+import { mayReconnect } from "../protocols/starling/close-codes.js";
 
 export interface LinkOptions {
   readonly url: string;

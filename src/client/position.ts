@@ -1,4 +1,4 @@
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "../protocols/starling/words.js";
 import type { Frame } from "./frames.js";
 
 export function positionOf(frame: Frame): Position | undefined {

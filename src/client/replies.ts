@@ -1,6 +1,6 @@
 /** What the server says of a channel, as the application gets it. The frames are its word: checked first. */
 
-import type { Sender } from "../protocol/messages.js";
+import type { Sender } from "../protocols/starling/words.js";
 import { fromBase64 } from "./codec-json.js";
 import { StarlingError, messageOf } from "./error.js";
 import { stringOf, type Frame } from "./frames.js";

@@ -1,4 +1,4 @@
-import type { Sender } from "../protocol/messages.js";
+import type { Sender } from "../protocols/starling/words.js";
 import type { Client } from "./client.js";
 import type { StarlingError } from "./error.js";
 import type { Presence, PresenceChange } from "./types.js";

@@ -6,8 +6,8 @@ import { StarlingError, messageOf } from "./error.js";
 import type { Frame } from "./frames.js";
 import { positionOf, reaches, standingOf } from "./position.js";
 import type { Gap, Message, Removal, Subscription, SubscribeOptions } from "./types.js";
-import { isServerChannel } from "../protocol/channel-name.js";
-import type { Position } from "../protocol/messages.js";
+import { isServerChannel } from "../protocols/starling/words.js";
+import type { Position } from "../protocols/starling/words.js";
 
 type NewsName = Exclude<keyof SubscribeOptions, "since">;
 type News<Name extends NewsName> = Parameters<NonNullable<SubscribeOptions[Name]>>[0];

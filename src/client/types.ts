@@ -1,4 +1,4 @@
-import type { Position, Sender, Tags } from "../protocol/messages.js";
+import type { Position, Sender, Tags } from "../protocols/starling/words.js";
 import type { Clock } from "./clock.js";
 import type { ClientErrorCode, StarlingError } from "./error.js";
 import type { ClientCodec } from "./frames.js";

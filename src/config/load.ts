@@ -2,11 +2,11 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
-import { quote } from "../protocol/errors.js";
+import { quote } from "../core/errors.js";
 import { emptyValues } from "./empty-values.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/target.js";
-import { didYouMean } from "../protocol/suggest.js";
+import { didYouMean } from "../core/suggest.js";
 import { brokenRules, risks } from "./checks.js";
 import { openFileLimit } from "./descriptors.js";
 import {

@@ -1,8 +1,8 @@
 /** The option `namespaces`: what channels do besides delivering, by what stands before their first colon. */
 
 import { z } from "zod";
-import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
-import { didYouMean } from "../protocol/suggest.js";
+import { CHANNEL_NAME_MAX } from "../core/channel-name.js";
+import { didYouMean } from "../core/suggest.js";
 import { flag, integer, oneOf, type Kind } from "./kinds.js";
 
 /** One rule of a namespace, as a config file has it. */

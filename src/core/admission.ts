@@ -1,26 +1,28 @@
 /** Who may open a socket: the checks that are made before one exists. */
 
-import { CODECS } from "../protocol/codecs.js";
-import { quote } from "../protocol/errors.js";
+import type { Apps } from "./app.js";
+import { quote } from "./errors.js";
 import { addressText, type AddressKey } from "./client-address.js";
 import type { EdgeOptions } from "./options.js";
+import type { Offer, Protocol } from "./protocol.js";
 import { allowsOrigin } from "./origins.js";
+import type { RejectReason } from "./rejects.js";
 import type { Stats } from "./stats.js";
 import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
 import { Unauthenticated } from "./unauthenticated.js";
 import { UpgradeRate } from "./upgrade-rate.js";
 
 export interface Admission {
-  readonly codecIndex: number;
-  readonly subprotocol: string | undefined;
+  readonly offer: Offer;
   /** Where something is limited by it. */
   readonly address: AddressKey | undefined;
 }
 
 export interface AdmissionsOptions<Client> {
   readonly options: EdgeOptions;
-  /** Whether clients must authenticate. */
-  readonly authenticate: boolean;
+  /** Asked in this order: the first that says that a request is its own decides. */
+  readonly protocols: readonly Protocol[];
+  readonly apps: Apps;
   readonly stats: Stats;
   /** Closes the client that has been unauthenticated for longest. */
   readonly evict: (client: Client, reason: string) => void;
@@ -29,6 +31,8 @@ export interface AdmissionsOptions<Client> {
 /** @typeParam Client  what stands for a connection: an object of its own */
 export class Admissions<Client extends object> {
   readonly #options: EdgeOptions;
+  readonly #protocols: readonly Protocol[];
+  readonly #apps: Apps;
   readonly #stats: Stats;
   readonly #allowsOrigin: (origin: string) => boolean;
   readonly #perIp = new Map<AddressKey, number>();
@@ -38,8 +42,10 @@ export class Admissions<Client extends object> {
   readonly #upgrades: UpgradeRate | undefined;
   readonly #unauthenticated: Unauthenticated<Client> | undefined;
 
-  constructor({ options, authenticate, stats, evict }: AdmissionsOptions<Client>) {
+  constructor({ options, protocols, apps, stats, evict }: AdmissionsOptions<Client>) {
     this.#options = options;
+    this.#protocols = protocols;
+    this.#apps = apps;
     this.#stats = stats;
     this.#allowsOrigin = allowsOrigin(options.origins);
     const { upgradeRate, upgradeBurst, sharePerIpPercent: sharePercent, maxUnauthenticated: max } = options;
@@ -49,7 +55,7 @@ export class Admissions<Client extends object> {
         performance.now(),
       );
     }
-    if (authenticate && max > 0) {
+    if (max > 0 && [...apps].some(({ authorizer }) => authorizer.required)) {
       const reason = `limit of unauthenticated connections reached (${max})`;
       this.#unauthenticated = new Unauthenticated({
         max,
@@ -99,26 +105,14 @@ export class Admissions<Client extends object> {
     }
     const wrongOrigin = this.#wrongOrigin(request);
     if (wrongOrigin !== undefined) return this.#refuse("origin", 403, wrongOrigin);
-    const codecIndex = codecOf(request);
-    if (codecIndex === -1) {
-      const known = CODECS.map((codec) => codec.subprotocol).join(", ");
-      return this.#refuse(
-        "subprotocol",
-        400,
-        `unsupported subprotocol ${quote(request.allSubprotocols.join(", "))}; supported: ${known}`,
-      );
-    }
+    const offer = this.#offer(request);
+    if ("status" in offer) return offer;
     const limited = this.#limit(request);
-    if (typeof limited === "object") return limited;
-    return {
-      codecIndex,
-      subprotocol: request.subprotocols.length === 0 ? undefined : CODECS[codecIndex]!.subprotocol,
-      address: limited,
-    };
+    return typeof limited === "object" ? limited : { offer, address: limited };
   }
 
-  entered(client: Client, { address }: Admission): void {
-    this.#unauthenticated?.add(client, address);
+  entered(client: Client, { address, offer }: Admission): void {
+    if (offer.app.authorizer.required) this.#unauthenticated?.add(client, address);
     if (address === undefined || this.#options.maxConnectionsPerIp === 0) return;
     this.#addresses.set(client, address);
     this.#perIp.set(address, (this.#perIp.get(address) ?? 0) + 1);
@@ -137,6 +131,16 @@ export class Admissions<Client extends object> {
     const count = this.#perIp.get(address) ?? 0;
     if (count > 1) this.#perIp.set(address, count - 1);
     else this.#perIp.delete(address);
+  }
+
+  #offer(request: UpgradeRequest): Offer | UpgradeRefusal {
+    for (const protocol of this.#protocols) {
+      const offer = protocol.admit(request, this.#apps);
+      if (offer === undefined) continue;
+      if ("status" in offer) this.#stats.reject(offer.reason);
+      return offer;
+    }
+    return this.#refuse("protocol", 404, `no protocol is served at ${quote(request.path)}`);
   }
 
   #wrongOrigin(request: UpgradeRequest): string | undefined {
@@ -193,7 +197,7 @@ export class Admissions<Client extends object> {
   }
 
   #refuse(
-    reason: string,
+    reason: RejectReason,
     status: number,
     message: string,
     headers: Readonly<Record<string, string>> = {},
@@ -201,23 +205,6 @@ export class Admissions<Client extends object> {
     this.#stats.reject(reason);
     return { status, message, headers };
   }
-}
-
-/** The first that the client offered and this node speaks; -1: none. */
-function codecOf(request: UpgradeRequest): number {
-  const { subprotocols } = request;
-  if (subprotocols.length === 0) return 0;
-  const index = indexOfOffered(subprotocols);
-  // RFC 6455 11.3.4 lets them stand in several headers. Those of the first one come first anyhow.
-  return index === -1 ? indexOfOffered(request.allSubprotocols) : index;
-}
-
-function indexOfOffered(subprotocols: readonly string[]): number {
-  for (const offered of subprotocols) {
-    const index = CODECS.findIndex((codec) => codec.subprotocol === offered);
-    if (index !== -1) return index;
-  }
-  return -1;
 }
 
 /** 16 bytes are 22 characters of base64 and two of padding (RFC 6455 4.1). */

@@ -1,6 +1,6 @@
 /** How large an answer may be, and what it costs: of history, of missed publications, of members. */
 
-import type { Sender } from "../protocol/messages.js";
+import type { Sender } from "./publication.js";
 import type { BusPublication } from "./broker.js";
 import type { PresenceMember } from "./presence.js";
 

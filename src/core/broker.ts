@@ -4,8 +4,9 @@
  * to the promises below.
  */
 
-import type { StarlingError } from "../protocol/errors.js";
-import type { Payload, Position, Sender, Tags } from "../protocol/messages.js";
+import type { StarlingError } from "./errors.js";
+import type { Payload } from "../encoding/payload.js";
+import type { Position, Sender, Tags } from "./publication.js";
 
 /** A channel's name on the bus: `app/name`. An app id has no slash, so the first one splits. */
 export type ChannelKey = string;

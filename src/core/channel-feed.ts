@@ -12,7 +12,7 @@
  * publication came in shows a state at least as new as that publication.
  */
 
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "./publication.js";
 import type { BusPublication, HistoryPage } from "./broker.js";
 
 /** A publication with a position; its bytes are its own. */

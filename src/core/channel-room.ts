@@ -1,6 +1,6 @@
 /** Room for channels on a connection, by number and by the bytes of their names: these bound what its session costs. */
 
-import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
+import { CHANNEL_NAME_MAX } from "./channel-name.js";
 import type { LocalChannel } from "./channel.js";
 import * as few from "./few.js";
 import type { EdgeOptions } from "./options.js";

@@ -1,6 +1,6 @@
 /** What channels do besides delivering: by namespace, which is what stands before the first colon. */
 
-import { setBounded } from "../protocol/bounded-map.js";
+import { setBounded } from "./bounded-map.js";
 import type { HistoryRule } from "./broker.js";
 
 /** Who may send to a channel, besides what the token's claims say. */

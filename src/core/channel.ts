@@ -1,29 +1,32 @@
-import { setBounded } from "../protocol/bounded-map.js";
-import { CODECS } from "../protocol/codecs.js";
 import type { ChannelKey } from "./broker.js";
 import type { ChannelFeed } from "./channel-feed.js";
 import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
-
-/** The application of every channel and connection, as long as a node serves one. */
-export const DEFAULT_APP = "main";
-
-/** Keys of one application: their hashes are known, where a new string's would be computed. */
-const keys = new Map<string, ChannelKey>();
-let keysApp = "";
-const KEYS_KEPT = 4_096;
-
-export function channelKey(app: string, name: string): ChannelKey {
-  if (app !== keysApp) {
-    keys.clear();
-    keysApp = app;
-  }
-  return keys.get(name) ?? setBounded(keys, KEYS_KEPT, name, `${app}/${name}`);
-}
+import type { ServedFraming } from "./framings.js";
 
 /** @returns the application and the name that a key was made of */
 export function splitChannelKey(key: ChannelKey): { app: string; name: string } {
   const slash = key.indexOf("/");
   return { app: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+/** The subscribers of a channel on this node that share a framing: a topic of the transport. */
+export class ChannelTopic {
+  readonly served: ServedFraming;
+  readonly name: string;
+  subscribers = 0;
+  readonly #channelName: string;
+  #head: Uint8Array | undefined;
+
+  constructor(served: ServedFraming, channel: LocalChannel) {
+    this.served = served;
+    this.name = topicName(served.framing.topicPrefix, channel.key);
+    this.#channelName = channel.name;
+  }
+
+  /** What the channel's publications begin with. */
+  get head(): Uint8Array {
+    return (this.#head ??= this.served.framing.head(this.#channelName));
+  }
 }
 
 /** A channel with subscribers on this node. */
@@ -33,11 +36,8 @@ export class LocalChannel {
   /** One list for all who hold this channel alone, as most connections hold one. */
   readonly nameAlone: readonly string[];
   readonly rules: ChannelRules;
-  /** Topics by codec, in the order of CODECS. */
-  readonly topics: readonly string[];
-  readonly #heads: (Uint8Array | undefined)[] = [];
-  /** Subscribers by codec, in the order of CODECS. */
-  readonly subscribers: number[];
+  /** One for each framing that had subscribers. */
+  readonly topics: ChannelTopic[] = [];
   /** Handed to its topics since everyone was last looked at, as of that look; fan-out's own. */
   unsweptBytes = 0;
   unsweptSince = 0;
@@ -53,18 +53,18 @@ export class LocalChannel {
     this.rules = rules;
     this.name = splitChannelKey(key).name;
     this.nameAlone = [this.name];
-    this.topics = CODECS.map((codec) => topicOf(codec.topicPrefix, key));
-    this.subscribers = CODECS.map(() => 0);
   }
 
-  /** What its publications begin with in one of CODECS. */
-  head(codecIndex: number): Uint8Array {
-    return (this.#heads[codecIndex] ??= CODECS[codecIndex]!.head(this.name));
+  topic(served: ServedFraming): ChannelTopic {
+    for (const topic of this.topics) if (topic.served === served) return topic;
+    const topic = new ChannelTopic(served, this);
+    this.topics.push(topic);
+    return topic;
   }
 
   get subscriberCount(): number {
     let count = 0;
-    for (const subscribers of this.subscribers) count += subscribers;
+    for (const { subscribers } of this.topics) count += subscribers;
     return count;
   }
 }
@@ -73,6 +73,6 @@ export class LocalChannel {
  * In ASCII: uWebSockets.js for Node 22 and later subscribes to a text that V8 holds as Latin-1 by those bytes, and
  * publishes to it by its UTF-8. No name of one kind is one of the other: a key in ASCII stands behind a slash.
  */
-function topicOf(prefix: string, key: ChannelKey): string {
+function topicName(prefix: string, key: ChannelKey): string {
   return Buffer.byteLength(key) === key.length ? `${prefix}/${key}` : `${prefix}%${encodeURIComponent(key)}`;
 }

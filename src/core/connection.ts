@@ -1,25 +1,23 @@
 /**
- * One socket of one client: takes its frames in order, answers them, and holds
- * what the node knows about it. A node holds very many: one flat object each.
+ * One socket of one client: takes its frames in order and hands them to its protocol, sends what the protocol
+ * makes, and holds what the node knows about it. A node holds very many: one flat object each.
  */
 
-import { CODECS } from "../protocol/codecs.js";
-import type { Codec } from "../protocol/codec.js";
-import { CommandError } from "../protocol/command-fields.js";
-import { CLOSE_CODES, StarlingError, mayReconnect, type CloseName } from "../protocol/errors.js";
-import type { CommandId, DroppedFrames, Position, ServerMessage } from "../protocol/messages.js";
-import { closingMessage, errorMessage } from "../protocol/refusals.js";
+import type { App } from "./app.js";
 import { endOf, type Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
-import { checkFrame } from "./command-checks.js";
-import { execute } from "./commands.js";
-import { authenticateAtUpgrade, welcome } from "./connect.js";
+import { CLOSE_REASONS, type CloseReason, type Closing } from "./closing.js";
 import type { EdgeContext } from "./context.js";
+import { StarlingError } from "./errors.js";
 import type { Few } from "./few.js";
 import type { FrameTaker } from "./frame-turns.js";
+import type { ServedFraming } from "./framings.js";
 import type { HeartbeatMember } from "./heartbeat.js";
-import { PendingFrames, type PendingFrame } from "./pending-frames.js";
+import type { DroppedFrames, Notice } from "./notices.js";
 import { Overrun } from "./overrun.js";
+import { PendingFrames, type PendingFrame } from "./pending-frames.js";
+import type { Protocol } from "./protocol.js";
+import type { Position } from "./publication.js";
 import { withRare, type RareState } from "./rare-state.js";
 import { RATE_STATE, chargeRate, owesRate, takeRate, type RateState } from "./rate-limit.js";
 import {
@@ -42,11 +40,10 @@ export class Connection
   implements SocketHandler, HeartbeatMember, FrameTaker, RateState, RegisteredConnection
 {
   readonly id: string;
-  readonly app: string;
-  /** Which of CODECS it speaks. */
-  readonly codecIndex: number;
+  readonly app: App;
+  readonly served: ServedFraming;
   channels: Few<LocalChannel>;
-  readonly #edge: EdgeContext;
+  readonly edge: EdgeContext;
   /** Its own id until it resumes another session. */
   sessionId: string;
   /** undefined: it must authenticate first. Changed by users.ts. */
@@ -60,7 +57,7 @@ export class Connection
   rateBytes = RATE_STATE.rateBytes;
   rateMilliBytes = RATE_STATE.rateMilliBytes;
   rateAtMs = RATE_STATE.rateAtMs;
-  /** A command is waiting: later frames wait too. */
+  /** A frame is being worked on: later ones wait. */
   #waiting = false;
   /** It is over its rate limit: frames are dropped. */
   #dropping = false;
@@ -76,24 +73,24 @@ export class Connection
   constructor(options: {
     edge: EdgeContext;
     id: string;
-    app: string;
-    codecIndex: number;
+    app: App;
+    served: ServedFraming;
     /** Given with the upgrade request. */
-    token: string | undefined;
+    proof: string | undefined;
   }) {
-    this.#edge = options.edge;
+    this.edge = options.edge;
     this.id = options.id;
     this.sessionId = options.id;
     this.app = options.app;
-    this.codecIndex = options.codecIndex;
-    this.#setRare("token", options.token);
-    this.identity = options.edge.authorizer.anonymous;
+    this.served = options.served;
+    this.#setRare("proof", options.proof);
+    this.identity = options.app.authorizer.anonymous;
     this.connectedAt = Math.floor(Date.now() / 1000);
     this.lastActivity = this.connectedAt;
   }
 
-  get codec(): Codec {
-    return CODECS[this.codecIndex]!;
+  get protocol(): Protocol {
+    return this.served.protocol;
   }
 
   /** null: not identified. */
@@ -103,6 +100,13 @@ export class Connection
 
   get isClosed(): boolean {
     return this.#socket === undefined;
+  }
+
+  /** What it brought with its upgrade to prove who it is: handed out once. */
+  takeProof(): string | undefined {
+    const proof = this.#rare?.proof;
+    this.#setRare("proof", undefined);
+    return proof;
   }
 
   /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
@@ -123,12 +127,21 @@ export class Connection
     this.#setRare("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
+  /** Channels whose unsubscribe is yet to be recorded: who subscribes again is answered after that. */
+  get leaving(): Map<string, Promise<void>> | undefined {
+    return this.#rare?.leaving;
+  }
+
+  set leaving(leaving: Map<string, Promise<void>> | undefined) {
+    this.#setRare("leaving", leaving);
+  }
+
   #setRare<Name extends keyof RareState>(name: Name, value: RareState[Name]): void {
     this.#rare = withRare(this.#rare, name, value);
   }
 
   get resumeSecret(): string {
-    return this.#edge.identifiers.secretOf(this.id);
+    return this.edge.identifiers.secretOf(this.id);
   }
 
   get resumeToken(): string {
@@ -146,12 +159,15 @@ export class Connection
   }
 
   session(): SessionRecord {
+    const { sessionId: session, userId, restoring } = this;
+    const app = this.app.id;
+    // Without anything to give back it is not kept.
+    if (!this.protocol.keepsSessions) return { session, app, userId: null, channels: NONE };
     const channels = this.channelNames();
-    const { restoring } = this;
     return {
-      session: this.sessionId,
-      app: this.app,
-      userId: this.userId,
+      session,
+      app,
+      userId,
       channels: restoring.length === 0 ? channels : [...channels, ...restoring],
     };
   }
@@ -164,7 +180,7 @@ export class Connection
 
   opened(socket: Socket): void {
     this.#socket = socket;
-    const { options, hub, heartbeat, registry, stats, expiry, terms } = this.#edge;
+    const { options, hub, heartbeat, registry, stats, expiry } = this.edge;
     stats.connects++;
     stats.connections++;
     hub.add(this);
@@ -173,17 +189,11 @@ export class Connection
     if (this.identity === undefined) {
       expiry.at(Date.now() / 1000 + options.connectTimeoutMs / 1000, this);
     }
-    this.send(welcome(this, terms));
-    const token = this.#rare?.token;
-    if (token !== undefined) {
-      this.#setRare("token", undefined);
-      this.wait(authenticateAtUpgrade(this.#edge, this, token));
-    }
+    this.protocol.opened(this);
   }
 
   message(frame: Uint8Array, binary: boolean): void {
-    const { stats } = this.#edge;
-    const counts = stats.codecs[this.codecIndex]!;
+    const { counts } = this.served;
     counts.messagesIn++;
     counts.bytesIn += frame.length;
     this.framesIn++;
@@ -192,7 +202,7 @@ export class Connection
       this.#rare?.overrun?.drop(frame.length);
       return;
     }
-    const edge = this.#edge;
+    const edge = this.edge;
     const nowMs = performance.now();
     this.#noteActivity(nowMs);
     const over = takeRate(this, edge.options.rate, frame.length, nowMs);
@@ -219,16 +229,16 @@ export class Connection
   }
 
   #take(frame: Uint8Array, binary: boolean): void {
-    let id: CommandId | undefined;
+    const { maxFrameBytes } = this.edge.options;
     try {
-      checkFrame(frame, binary, this.codec, this.#edge.options.maxFrameBytes);
-      const command = this.codec.decode(frame);
-      id = command.id;
-      const waiting = execute(this.#edge, this, command);
-      if (waiting !== undefined) this.wait(waiting.catch((error: unknown) => this.fail(error, id)));
+      if (frame.length > maxFrameBytes) {
+        const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
+        throw new StarlingError("too_large", message);
+      }
+      const waiting = this.protocol.frame(this, frame, binary);
+      if (waiting !== undefined) this.wait(waiting.catch((error: unknown) => this.fail(error, undefined)));
     } catch (error) {
-      if (error instanceof CommandError) id = error.commandId;
-      this.fail(error, id);
+      this.fail(error, undefined);
     }
   }
 
@@ -244,7 +254,7 @@ export class Connection
 
   #overrun(nowMs: number): Overrun {
     let overrun = this.#rare?.overrun;
-    if (overrun === undefined) this.#setRare("overrun", (overrun = new Overrun(this.#edge, this, nowMs)));
+    if (overrun === undefined) this.#setRare("overrun", (overrun = new Overrun(this.edge, this, nowMs)));
     return overrun;
   }
 
@@ -258,7 +268,7 @@ export class Connection
   }
 
   #enqueue(bytes: Uint8Array, binary: boolean): void {
-    const { options, stats } = this.#edge;
+    const { options, stats } = this.edge;
     let pending = this.#rare?.pending;
     if (pending === undefined) this.#setRare("pending", (pending = new PendingFrames()));
     const frame = { bytes, binary, number: this.framesIn };
@@ -269,7 +279,7 @@ export class Connection
     }
   }
 
-  /** Takes what waits, until a command of it has to wait or others are to have their turn. */
+  /** Takes what waits, until one of them has to wait or others are to have their turn. */
   takeWaiting(): void {
     if (this.#rare?.pending === undefined) return;
     if (this.#socket === undefined) this.#takePending();
@@ -277,7 +287,7 @@ export class Connection
   }
 
   #takePending(): void {
-    const { frameTurns, options } = this.#edge;
+    const { frameTurns, options } = this.edge;
     const nowMs = performance.now();
     while (!this.#waiting && this.#rare?.pending !== undefined) {
       if (!frameTurns.allow(this)) {
@@ -286,24 +296,11 @@ export class Connection
       }
       const next = this.#rare.pending.shift();
       if (next === undefined) this.#setRare("pending", undefined);
-      else if (this.isClosed) this.#takeLate(next);
-      else if (owesRate(this, options.rate, nowMs)) this.#refuse("messages", next, nowMs);
+      else if (!this.isClosed && owesRate(this, options.rate, nowMs)) this.#refuse("messages", next, nowMs);
       else this.#take(next.bytes, next.binary);
     }
     const closedWith = this.#rare?.closedWith;
-    if (closedWith !== undefined && this.#rare?.pending === undefined) this.#leave(closedWith, true);
-  }
-
-  /** The client sent it and then closed: what it published is published, all else would be for nobody. */
-  #takeLate({ bytes, binary }: PendingFrame): void {
-    try {
-      checkFrame(bytes, binary, this.codec, this.#edge.options.maxFrameBytes);
-      const command = this.codec.decode(bytes);
-      if (command.action === "send") void execute(this.#edge, this, command);
-    } catch (error) {
-      if (error instanceof StarlingError) this.#edge.stats.reject(error.code);
-      else this.#edge.log.error({ err: error, connection: this.id }, "a frame of a closed connection failed");
-    }
+    if (closedWith !== undefined && this.#rare?.pending === undefined) this.#leave(closedWith, undefined);
   }
 
   /** Forgets the frames that still wait. @returns which they were */
@@ -317,71 +314,72 @@ export class Connection
     const nowSeconds = Math.floor((STARTED_AT_MS + nowMs) / 1000);
     if (nowSeconds - this.lastActivity < ACTIVITY_SECONDS) return;
     this.lastActivity = nowSeconds;
-    this.#edge.registry.put(this);
+    this.edge.registry.put(this);
   }
 
-  send(message: ServerMessage): void {
-    if (!this.isClosed) this.sendEncoded(this.codec.encode(message));
+  notify(notice: Notice): void {
+    if (!this.isClosed) this.protocol.notify(this, notice);
   }
 
-  sendEncoded(frame: Uint8Array): void {
+  send(frame: Uint8Array): void {
     if (!this.isClosed && this.sendFrame(frame) !== "sent") this.checkBuffered();
   }
 
   /** What an answer cost beyond its request counts towards the rate limit. */
   charge(cost: { readonly items: number; readonly bytes: number }): void {
-    chargeRate(this, this.#edge.options.rate, cost);
+    chargeRate(this, this.edge.options.rate, cost);
   }
 
   /** Without a look at what waits already: for several in a row, with a look behind the last. */
   sendFrame(frame: Uint8Array): SendResult {
     if (this.#socket === undefined) return "dropped";
-    const counts = this.#edge.stats.codecs[this.codecIndex]!;
+    const { counts, framing } = this.served;
     counts.messagesOut++;
     counts.bytesOut += frame.length;
-    const result = SEND_RESULTS[this.#socket.send(frame, this.codec.binary)]!;
-    if (result === "dropped") this.#edge.hub.lost(this);
+    const result = SEND_RESULTS[this.#socket.send(frame, framing.binary)]!;
+    if (result === "dropped") this.edge.hub.lost(this);
     return result;
   }
 
-  /** Answers a command that failed. What is not a StarlingError is a fault of ours: it ends the session. */
-  fail(error: unknown, id: CommandId | undefined): void {
-    if (this.isClosed) return;
-    if (!(error instanceof StarlingError)) {
-      this.#edge.stats.sessionFaults++;
-      this.#edge.log.error({ err: error, connection: this.id }, "a fault ended this connection");
-      this.close("internal");
+  /**
+   * Tells that a frame failed. What is not a StarlingError is a fault of ours: it ends the session.
+   * @param ref  of that frame, as the protocol names it
+   */
+  fail(error: unknown, ref: unknown): void {
+    if (error instanceof StarlingError) {
+      this.edge.stats.reject(error.code);
+      this.notify({ kind: "error", error, ref });
       return;
     }
-    this.#edge.stats.reject(error.code);
-    this.send(errorMessage(error, id));
+    this.edge.stats.sessionFaults++;
+    this.edge.log.error({ err: error, connection: this.id }, "a fault ended this connection");
+    this.close("internal");
   }
 
   /** Says why, closes, and forgets. */
-  close(name: CloseName, options: { reason?: string; retryAfterMs?: number; code?: number } = {}): void {
+  close(reason: CloseReason, details: Partial<Omit<Closing, "reason">> = {}): void {
     const socket = this.#socket;
     if (socket === undefined) return;
-    const code = options.code ?? CLOSE_CODES[name].code;
-    const reason = options.reason ?? name;
+    const closing: Closing = { ...details, reason, message: details.message ?? reason };
     // A slow reader would not read it, and has no room for it.
-    if (name !== "slow_reader") {
-      const last = this.codec.encode(closingMessage(code, reason, options.retryAfterMs));
-      socket.send(last, this.codec.binary);
-    }
+    if (reason !== "slow_reader") this.protocol.notify(this, { kind: "closing", closing });
+    this.#setRare("closing", closing);
     this.#socket = undefined;
-    socket.end(code, Buffer.from(reason));
+    socket.end(this.protocol.closeCode(reason), Buffer.from(closing.message));
   }
 
   /** Puts it on a channel's topic. */
   hear(channel: LocalChannel): void {
-    channel.subscribers[this.codecIndex]!++;
-    this.#socket?.subscribe(channel.topics[this.codecIndex]!);
+    const topic = channel.topic(this.served);
+    topic.subscribers++;
+    this.#socket?.subscribe(topic.name);
   }
 
   /** Takes it off a channel's topic. */
   unhear(channel: LocalChannel): void {
-    channel.subscribers[this.codecIndex]!--;
-    this.#socket?.unsubscribe(channel.topics[this.codecIndex]!);
+    const topic = channel.topic(this.served);
+    topic.subscribers--;
+    this.#socket?.unsubscribe(topic.name);
   }
 
   /** To all on a topic that it is on, but it. */
@@ -395,25 +393,30 @@ export class Connection
   }
 
   checkBuffered(): void {
-    if (!this.isClosed) this.#edge.slowReaders.check(this);
+    if (!this.isClosed) this.edge.slowReaders.check(this);
   }
 
   closeSlow(): void {
     if (this.isClosed) return;
-    this.#edge.stats.slowCloses++;
+    this.edge.stats.slowCloses++;
     this.close("slow_reader");
   }
 
   beat(): void {
     if (this.#socket === undefined) return;
-    const waiting = SEND_RESULTS[this.#socket.ping()] === "sent" ? 0 : this.bufferedBytes();
+    const waiting = this.protocol.beat(this) ? 0 : this.bufferedBytes();
     this.#setRare("bufferedAtBeat", waiting > 0 ? waiting : undefined);
+  }
+
+  /** Sends a ping of the transport. @returns whether it left this process at once */
+  ping(): boolean {
+    return this.#socket !== undefined && SEND_RESULTS[this.#socket.ping()] === "sent";
   }
 
   heartbeatMissed(): void {
     // A ping behind a backlog that shrinks is still on its way: the reader is slow, not dead.
     if (this.bufferedBytes() < (this.#rare?.bufferedAtBeat ?? 0)) return;
-    this.#edge.stats.heartbeatTimeouts++;
+    this.edge.stats.heartbeatTimeouts++;
     this.close("heartbeat_timeout");
   }
 
@@ -422,52 +425,56 @@ export class Connection
     this.awaitingPong = false;
     if (this.isClosed) return;
     const nowMs = performance.now();
-    if (takeRate(this, this.#edge.options.rate, bytes, nowMs) === undefined) return;
+    if (takeRate(this, this.edge.options.rate, bytes, nowMs) === undefined) return;
     this.#overrun(nowMs).dropControl(bytes, nowMs);
   }
 
   drained(): void {
     this.awaitingPong = false;
-    this.#edge.slowReaders.drained(this);
+    this.edge.slowReaders.drained(this);
   }
 
   dropped(): void {
-    this.#edge.stats.dropReports++;
-    this.#edge.hub.lost(this);
+    this.edge.stats.dropReports++;
+    this.edge.hub.lost(this);
   }
 
   /** Asked by the expiry when a second is over at which this connection may have run out. */
   expired(): void {
     if (this.isClosed) return;
     if (this.identity === undefined) return this.close("connect_timeout");
-    const end = endOf(this.#edge.authorizer, this.identity);
+    const end = endOf(this.app.authorizer, this.identity);
     if (end !== undefined && end <= Date.now() / 1000) this.close("token_expired");
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
   closed(code: number): void {
-    const byPeer = this.#socket !== undefined;
     this.#socket = undefined;
-    if (byPeer && !this.#waiting && this.#rare?.pending !== undefined) this.#setRare("closedWith", code);
-    else this.#leave(code, byPeer);
+    const closing = this.#rare?.closing;
+    if (closing === undefined && !this.#waiting && this.#rare?.pending !== undefined) {
+      // What the client published before is taken first.
+      this.#setRare("closedWith", code);
+      return;
+    }
+    this.#leave(code, closing);
   }
 
-  #leave(code: number, byPeer: boolean): void {
-    this.#setRare("closedWith", undefined);
+  /** @param closing  undefined: the client closed, or the connection was lost */
+  #leave(code: number, closing: Closing | undefined): void {
     this.#rare?.overrun?.stop();
-    this.#setRare("overrun", undefined);
-    this.#setRare("pending", undefined);
-    const { hub, heartbeat, registry, stats, expiry } = this.#edge;
+    for (const name of ["overrun", "pending", "closedWith", "closing"] as const) this.#setRare(name, undefined);
+    const { hub, heartbeat, registry, stats, expiry } = this.edge;
     heartbeat.remove(this);
-    const end = endOf(this.#edge.authorizer, this.identity);
+    const end = endOf(this.app.authorizer, this.identity);
     if (end !== undefined) expiry.cancel(end, this);
     hub.remove(this);
-    this.#edge.slowReaders.forget(this);
-    // A session that another connection has is not this one's to leave behind.
-    const kept = code !== (byPeer ? CLOSE_CODES.normal.code : CLOSE_CODES.superseded.code);
-    registry.remove(this, kept && (byPeer || mayReconnect(code)));
+    this.edge.slowReaders.forget(this);
+    const { protocol } = this;
+    const peer = closing === undefined ? protocol.peerClosed(code) : undefined;
+    const resumable = closing === undefined ? peer !== "goodbye" : CLOSE_REASONS[closing.reason].resumable;
+    registry.remove(this, protocol.keepsSessions && resumable);
     stats.connections--;
-    stats.disconnect(code);
-    this.#edge.forget(this);
+    stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
+    this.edge.forget(this);
   }
 }

@@ -1,8 +1,6 @@
-import type { WelcomeMessage } from "../protocol/messages.js";
 import type { AnswerTurns } from "./answer-turns.js";
-import type { Authorizer } from "./authorizer.js";
+import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
-import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
 import type { Expiry } from "./expiry.js";
 import type { FrameTurns } from "./frame-turns.js";
@@ -16,8 +14,6 @@ import type { ConnectionRegistry } from "./registry.js";
 import type { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
 
-export type Terms = Pick<WelcomeMessage, "node" | "heartbeat" | "limits" | "authenticate">;
-
 /** What every connection of a node shares. */
 export interface EdgeContext {
   readonly options: EdgeOptions;
@@ -25,9 +21,8 @@ export interface EdgeContext {
   readonly broker: Broker;
   readonly registry: ConnectionRegistry;
   readonly presence: PresenceStore;
-  readonly rulesOf: RulesOf;
+  readonly apps: Apps;
   readonly slowReaders: SlowReaders;
-  readonly authorizer: Authorizer;
   readonly heartbeat: Heartbeat;
   readonly frameTurns: FrameTurns;
   readonly answerTurns: AnswerTurns;
@@ -36,8 +31,6 @@ export interface EdgeContext {
   readonly stats: Stats;
   readonly log: Log;
   readonly identifiers: Identifiers;
-  /** What every welcome says. */
-  readonly terms: Terms;
   /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */
   registrationGate(nowMs: number): Promise<void> | undefined;
   /** A connection got its first identity. */

@@ -15,9 +15,11 @@ export type ControlCommand =
       readonly kind: "disconnect";
       readonly app: string;
       readonly target: Target;
-      readonly code: number;
+      /** For people. */
       readonly reason: string;
     }
+  /** A session went to another connection: the one that had it is closed. */
+  | { readonly kind: "supersede"; readonly connection: string }
   | {
       readonly kind: "unsubscribe";
       readonly app: string;

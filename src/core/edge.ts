@@ -3,17 +3,15 @@
  * the registry, and does what other nodes and the server API ask.
  */
 
-import { CLOSE_CODES } from "../protocol/errors.js";
 import { Admissions } from "./admission.js";
 import { AnswerTurns } from "./answer-turns.js";
 import { pageBytes } from "./answers.js";
-import type { Authorizer } from "./authorizer.js";
+import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
-import { DEFAULT_APP } from "./channel.js";
-import type { RulesOf } from "./channel-rules.js";
-import { adopt, takeAway } from "./connect.js";
+import { setIdentity } from "./actions/authenticate.js";
+import { revoke } from "./actions/unsubscribe.js";
 import { Connection } from "./connection.js";
-import type { EdgeContext, Terms } from "./context.js";
+import type { EdgeContext } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
 import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
@@ -21,8 +19,10 @@ import { FrameTurns } from "./frame-turns.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Hub } from "./hub.js";
 import { Identifiers } from "./identifiers.js";
+import { Framings } from "./framings.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
+import type { Protocol } from "./protocol.js";
 import type { PresenceStore } from "./presence.js";
 import type { ConnectionRegistry } from "./registry.js";
 import { SlowReaders } from "./slow-reader.js";
@@ -30,13 +30,14 @@ import type { Stats } from "./stats.js";
 import type { Topics, UpgradeAcceptance, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
 export interface EdgeParts {
+  /** In the order in which they are offered an upgrade. */
+  readonly protocols: readonly Protocol[];
   readonly options: EdgeOptions;
   readonly broker: Broker;
   readonly registry: ConnectionRegistry;
   readonly presence: PresenceStore;
   readonly control: ControlBus;
-  readonly authorizer: Authorizer;
-  readonly rulesOf: RulesOf;
+  readonly apps: Apps;
   readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
@@ -52,8 +53,7 @@ export class Edge implements EdgeContext {
   readonly registry: ConnectionRegistry;
   readonly presence: PresenceStore;
   readonly control: ControlBus;
-  readonly authorizer: Authorizer;
-  readonly rulesOf: RulesOf;
+  readonly apps: Apps;
   readonly slowReaders: SlowReaders;
   readonly heartbeat: Heartbeat;
   readonly frameTurns: FrameTurns;
@@ -61,8 +61,8 @@ export class Edge implements EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
-  readonly terms: Terms;
   readonly #admissions: Admissions<Connection>;
+  readonly #framings: Framings;
   readonly identifiers: Identifiers;
   /** Why the node as a whole is not open yet. */
   #held: string | undefined;
@@ -84,15 +84,13 @@ export class Edge implements EdgeContext {
     this.broker = parts.broker;
     this.registry = parts.registry;
     this.presence = parts.presence;
-    this.rulesOf = parts.rulesOf;
     this.control = parts.control;
-    this.authorizer = parts.authorizer;
+    this.apps = parts.apps;
     this.stats = parts.stats;
     this.log = parts.log;
     this.hub = new Hub({
       broker: parts.broker,
       presence: parts.presence,
-      rulesOf: parts.rulesOf,
       topics: parts.topics,
       stats: parts.stats,
       log: parts.log,
@@ -117,12 +115,13 @@ export class Edge implements EdgeContext {
     this.expiry = new Expiry((connection) => connection.expired());
     this.#admissions = new Admissions({
       options: parts.options,
-      authenticate: parts.authorizer.required,
+      protocols: parts.protocols,
+      apps: parts.apps,
       stats: parts.stats,
-      evict: (connection, reason) => connection.close("connect_timeout", { reason }),
+      evict: (connection, message) => connection.close("connect_timeout", { message }),
     });
+    this.#framings = new Framings(parts.protocols, parts.stats);
     this.identifiers = new Identifiers(parts.options.nodeId);
-    this.terms = termsOf(parts.options, parts.authorizer.required);
   }
 
   /** Resolves once the bus is subscribed and this node is registered. */
@@ -197,16 +196,16 @@ export class Edge implements EdgeContext {
   admit(request: UpgradeRequest): UpgradeAcceptance | UpgradeRefusal {
     const admission = this.#admissions.check(request);
     if ("status" in admission) return admission;
-    const { query } = request;
+    const { framing, app, subprotocol, proof } = admission.offer;
     const connection = new Connection({
       edge: this,
       id: this.identifiers.next(),
-      app: DEFAULT_APP,
-      codecIndex: admission.codecIndex,
-      token: query === "" ? undefined : (new URLSearchParams(query).get("token") ?? undefined),
+      app,
+      served: this.#framings.get(framing),
+      proof,
     });
     this.#admissions.entered(connection, admission);
-    return { handler: connection, subprotocol: admission.subprotocol };
+    return { handler: connection, subprotocol };
   }
 
   authenticated(connection: Connection): void {
@@ -285,22 +284,25 @@ export class Edge implements EdgeContext {
   #targets(app: string, target: Target): readonly Connection[] {
     if (target.user !== undefined) return this.hub.users.connections(app, target.user);
     const connection = this.hub.connections.get(target.connection);
-    return connection?.app === app ? [connection] : [];
+    return connection?.app.id === app ? [connection] : [];
   }
 
   #obey(command: ControlCommand): void {
+    if (command.kind === "supersede") {
+      this.#supersede(command.connection);
+      return;
+    }
     for (const connection of this.#targets(command.app, command.target)) {
       switch (command.kind) {
         case "disconnect":
-          if (command.code === CLOSE_CODES.superseded.code) this.stats.superseded++;
-          connection.close("disconnected", { code: command.code, reason: command.reason });
+          connection.close("disconnected", { message: command.reason });
           break;
         case "unsubscribe":
-          takeAway(this, connection, command.channel, "the application ended this subscription");
+          revoke(this, connection, command.channel, "the application ended this subscription");
           break;
         case "permit":
           if (connection.identity === undefined) break;
-          adopt(this, connection, this.authorizer.permit(connection.identity, command));
+          setIdentity(this, connection, connection.app.authorizer.permit(connection.identity, command));
           this.registry.put(connection);
           break;
       }
@@ -365,19 +367,4 @@ export class Edge implements EdgeContext {
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();
   }
-}
-
-function termsOf(options: EdgeOptions, authenticate: boolean): Terms {
-  const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, rate } = options;
-  return {
-    node: nodeId,
-    heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
-    limits: {
-      frameBytes: options.maxFrameBytes,
-      channels: options.maxChannelsPerConnection,
-      messagesPerSecond: rate.messagesPerSecond,
-      bytesPerSecond: rate.bytesPerSecond,
-    },
-    authenticate,
-  };
 }

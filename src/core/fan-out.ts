@@ -1,21 +1,19 @@
 /**
  * Delivery to the subscribers of one channel on this node. Fan-out itself is the
- * transport's: a message costs one encoding and one native call per codec,
+ * transport's: a message costs one encoding and one native call per framing,
  * however many subscribers there are.
  */
 
-import { CODECS } from "../protocol/codecs.js";
-import type { ServerMessage } from "../protocol/messages.js";
 import type { BusPublication } from "./broker.js";
-import type { LocalChannel } from "./channel.js";
+import type { ChannelTopic, LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
-import type { CodecStats, Stats } from "./stats.js";
+import type { ChannelNotice } from "./notices.js";
+import type { Stats } from "./stats.js";
 import type { Topics } from "./transport.js";
 
 export class FanOut {
   readonly #topics: Topics;
   readonly #stats: Stats;
-  readonly #codecStats: readonly CodecStats[];
   readonly #bytesDue: number;
   readonly #mostChannels: () => number;
   readonly #due: () => void;
@@ -39,36 +37,36 @@ export class FanOut {
   }) {
     this.#topics = options.topics;
     this.#stats = options.stats;
-    this.#codecStats = options.stats.codecs;
     this.#bytesDue = options.bytesDue;
     this.#mostChannels = options.mostChannels;
     this.#due = options.due;
   }
 
   publish(channel: LocalChannel, publication: BusPublication, excluded: Connection | undefined): void {
-    for (let i = 0; i < CODECS.length; i++) {
-      if (channel.subscribers[i] === 0) continue;
-      const codec = CODECS[i]!;
-      const frame = codec.encodePublication(channel.head(i), publication);
-      if (excluded !== undefined && excluded.codecIndex === i) {
-        excluded.publishToOthers(channel.topics[i]!, frame, codec.binary);
+    for (const topic of channel.topics) {
+      if (topic.subscribers === 0) continue;
+      const { framing } = topic.served;
+      const frame = framing.publication(topic.head, publication);
+      if (excluded !== undefined && excluded.served === topic.served) {
+        excluded.publishToOthers(topic.name, frame, framing.binary);
       } else {
-        this.#topics.publish(channel.topics[i]!, frame, codec.binary);
+        this.#topics.publish(topic.name, frame, framing.binary);
       }
-      this.#count(channel, i, frame.length);
+      this.#count(channel, topic, frame.length);
     }
     this.#stats.publicationsDelivered++;
     this.#stats.deliverySeconds.observe(Math.max(0, this.#now() - publication.publishedAtMs) / 1000);
   }
 
   /** What the server itself has to say to a channel's subscribers. */
-  tell(channel: LocalChannel, message: ServerMessage): void {
-    for (let i = 0; i < CODECS.length; i++) {
-      if (channel.subscribers[i] === 0) continue;
-      const codec = CODECS[i]!;
-      const frame = codec.encode(message);
-      this.#topics.publish(channel.topics[i]!, frame, codec.binary);
-      this.#count(channel, i, frame.length);
+  notify(channel: LocalChannel, notice: ChannelNotice): void {
+    for (const topic of channel.topics) {
+      if (topic.subscribers === 0) continue;
+      const { framing } = topic.served;
+      const frame = framing.notice(channel.name, notice);
+      if (frame === undefined) continue;
+      this.#topics.publish(topic.name, frame, framing.binary);
+      this.#count(channel, topic, frame.length);
     }
   }
 
@@ -81,11 +79,10 @@ export class FanOut {
     return this.#nowMs;
   }
 
-  #count(channel: LocalChannel, codecIndex: number, frameBytes: number): void {
-    const stats = this.#codecStats[codecIndex]!;
-    const subscribers = channel.subscribers[codecIndex]!;
-    stats.messagesOut += subscribers;
-    stats.bytesOut += subscribers * frameBytes;
+  #count(channel: LocalChannel, { served, subscribers }: ChannelTopic, frameBytes: number): void {
+    const { counts } = served;
+    counts.messagesOut += subscribers;
+    counts.bytesOut += subscribers * frameBytes;
     this.#bytes += frameBytes;
     if (channel.unsweptSince !== this.#sweeps) {
       channel.unsweptSince = this.#sweeps;

@@ -64,7 +64,7 @@ export class Feeds {
       },
       gap: (position) => {
         this.#stats.gaps++;
-        this.#fanOut.tell(channel, { type: "gap", channel: channel.name, recovered: false, ...position });
+        this.#fanOut.notify(channel, { kind: "gap", position });
       },
       stale: () => this.#stats.publicationsStale++,
       failed: (error) =>

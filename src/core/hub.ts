@@ -4,11 +4,11 @@
  */
 
 import type { AnswerTurns } from "./answer-turns.js";
-import type { Position, PresenceMessage } from "../protocol/messages.js";
+import type { PresenceSnapshot } from "./notices.js";
+import type { Position } from "./publication.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
-import { LocalChannel, channelKey, splitChannelKey } from "./channel.js";
+import { LocalChannel } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
-import type { RulesOf } from "./channel-rules.js";
 import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
@@ -23,7 +23,6 @@ import { Users } from "./users.js";
 export interface HubOptions {
   readonly broker: Broker;
   readonly presence: PresenceStore;
-  readonly rulesOf: RulesOf;
   readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
@@ -60,7 +59,6 @@ export class Hub {
   readonly users = new Users();
   readonly #broker: Broker;
   readonly #presence: PresenceStore;
-  readonly #rulesOf: RulesOf;
   readonly #stats: Stats;
   readonly #fanOut: FanOut;
   readonly #feeds: Feeds;
@@ -76,7 +74,6 @@ export class Hub {
     this.#options = options;
     this.#broker = broker;
     this.#presence = options.presence;
-    this.#rulesOf = options.rulesOf;
     this.#stats = stats;
     this.#fanOut = new FanOut({
       topics,
@@ -94,10 +91,10 @@ export class Hub {
    * @throws StarlingError unavailable, unknown, by the promise
    */
   join(connection: Connection, name: string, request: JoinRequest): Promise<void> | undefined {
-    const key = channelKey(connection.app, name);
+    const key = connection.app.keyOf(name);
     let channel = this.channels.get(key);
     if (channel === undefined) {
-      channel = new LocalChannel(key, this.#rulesOf(name));
+      channel = new LocalChannel(key, connection.app.rulesOf(name));
       if (channel.rules.history !== undefined)
         channel.feed = this.#feeds.open(channel, channel.rules.history);
       this.channels.set(key, channel);
@@ -201,15 +198,13 @@ export class Hub {
 
   sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
     connection.charge(costOf(missed));
-    const head = channel.head(connection.codecIndex);
-    for (const publication of missed) {
-      connection.sendFrame(connection.codec.encodePublication(head, publication));
-    }
+    const { head, served } = channel.topic(connection.served);
+    for (const publication of missed) connection.sendFrame(served.framing.publication(head, publication));
   }
 
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
-    const channel = this.channels.get(channelKey(connection.app, name));
+    const channel = this.channels.get(connection.app.keyOf(name));
     if (channel === undefined || !few.has(connection.channels, channel)) return false;
     connection.channels = few.remove(connection.channels, channel);
     this.#detach(connection, channel);
@@ -252,7 +247,7 @@ export class Hub {
    * `limit` in name order, so that the same is cut off on every node.
    */
   channelCounts(app: string, prefix: string, limit: number): Record<string, number> {
-    const keyPrefix = channelKey(app, prefix);
+    const keyPrefix = `${app}/${prefix}`;
     const found = [...this.channels.values()].filter(({ key }) => key.startsWith(keyPrefix));
     found.sort((a, b) => (a.key < b.key ? -1 : 1));
     return Object.fromEntries(
@@ -298,12 +293,7 @@ export class Hub {
   presenceEvent({ key, kind, member }: PresenceEvent): void {
     const channel = this.channels.get(key);
     if (channel?.rules.joinLeave !== true) return;
-    this.#fanOut.tell(channel, {
-      type: kind,
-      channel: splitChannelKey(key).name,
-      connection: member.connection,
-      ...(member.user === null ? {} : { user: member.user }),
-    });
+    this.#fanOut.notify(channel, { kind, member });
   }
 
   /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, unknown */
@@ -316,7 +306,7 @@ export class Hub {
     for (const channel of this.channels.values()) {
       if (channel.feed !== undefined) continue;
       this.#stats.gaps++;
-      this.#fanOut.tell(channel, { type: "gap", channel: channel.name, recovered: false });
+      this.#fanOut.notify(channel, { kind: "gap", position: undefined });
     }
   }
 
@@ -325,7 +315,7 @@ export class Hub {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
       await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
-        this.#fanOut.tell(channel, this.#snapshotOf(channel, page));
+        this.#fanOut.notify(channel, this.#snapshotOf(page));
       });
     }
   }
@@ -334,13 +324,13 @@ export class Hub {
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
     await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
       if (!few.has(connection.channels, channel) || connection.isClosed) return;
-      connection.sendFrame(connection.codec.encode(this.#snapshotOf(channel, page)));
+      connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
     });
   }
 
-  #snapshotOf({ name }: LocalChannel, { members, connections, users }: PresencePage): PresenceMessage {
+  #snapshotOf({ members, connections, users }: PresencePage): PresenceSnapshot {
     const told = sendersWithin(members, this.#options.pageBytes);
-    return { type: "presence", channel: name, members: told, connections, users };
+    return { kind: "presence", members: told, connections, users };
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */

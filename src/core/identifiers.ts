@@ -1,5 +1,5 @@
 import { createCipheriv, randomBytes, type Cipher } from "node:crypto";
-import { setBounded } from "../protocol/bounded-map.js";
+import { setBounded } from "./bounded-map.js";
 
 /** Of Number.MAX_SAFE_INTEGER, to the base 36. */
 const COUNT_DIGITS_MAX = 11;

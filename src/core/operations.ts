@@ -1,10 +1,12 @@
 /** What an application may do to the fleet from outside: the server API's side of core. */
 
-import { CLOSE_CODES, StarlingError } from "../protocol/errors.js";
-import type { Payload, Position, Tags } from "../protocol/messages.js";
+import { StarlingError, quote } from "./errors.js";
+import type { Payload } from "../encoding/payload.js";
+import type { Position, Tags } from "./publication.js";
 import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
-import { channelKey } from "./channel.js";
-import { holeError, notEnabled, scopedMessageId } from "./command-checks.js";
+import type { App } from "./app.js";
+import { holeError, scopedMessageId } from "./actions/publish.js";
+import { notEnabled } from "./actions/rights.js";
 import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
 import type { PresenceCounts, PresencePage } from "./presence.js";
@@ -37,13 +39,20 @@ export class Operations {
     this.#edge = edge;
   }
 
+  #app(id: string): App {
+    const app = this.#edge.apps.get(id);
+    if (app === undefined) throw new StarlingError("bad_request", `no app ${quote(id)} is served here`);
+    return app;
+  }
+
   /** Queues in this turn. @throws StarlingError bad_request, unavailable, unknown */
   publish(input: PublishInput): Promise<Position | undefined> {
-    const { history } = this.#edge.rulesOf(input.channel);
+    const app = this.#app(input.app);
+    const { history } = app.rulesOf(input.channel);
     if (history !== undefined && input.exclude !== undefined) return Promise.reject(holeError(input.channel));
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {
-        key: channelKey(input.app, input.channel),
+        key: app.keyOf(input.channel),
         payload: input.payload,
         from: undefined,
         event: input.event,
@@ -87,26 +96,25 @@ export class Operations {
   }
 
   /** @throws StarlingError not_enabled, unavailable, unknown */
-  async history(app: string, channel: string, range: HistoryRange): Promise<HistoryPage> {
-    const rule = this.#edge.rulesOf(channel).history;
+  async history(appId: string, channel: string, range: HistoryRange): Promise<HistoryPage> {
+    const app = this.#app(appId);
+    const rule = app.rulesOf(channel).history;
     if (rule === undefined) throw notEnabled(channel, "history");
-    return this.#edge.broker.history(channelKey(app, channel), { rule, ...range, peek: true });
+    return this.#edge.broker.history(app.keyOf(channel), { rule, ...range, peek: true });
   }
 
   /** @throws StarlingError not_enabled, unavailable, unknown */
-  async presence(app: string, channel: string, limit: number): Promise<PresencePage> {
-    this.#checkPresence(channel);
-    return this.#edge.presence.members(channelKey(app, channel), limit);
+  async presence(appId: string, channel: string, limit: number): Promise<PresencePage> {
+    const app = this.#app(appId);
+    checkPresence(app, channel);
+    return this.#edge.presence.members(app.keyOf(channel), limit);
   }
 
   /** @throws StarlingError not_enabled, unavailable, unknown */
-  async presenceStats(app: string, channel: string): Promise<PresenceCounts> {
-    this.#checkPresence(channel);
-    return this.#edge.presence.counts(channelKey(app, channel));
-  }
-
-  #checkPresence(channel: string): void {
-    if (!this.#edge.rulesOf(channel).presence) throw notEnabled(channel, "presence");
+  async presenceStats(appId: string, channel: string): Promise<PresenceCounts> {
+    const app = this.#app(appId);
+    checkPresence(app, channel);
+    return this.#edge.presence.counts(app.keyOf(channel));
   }
 
   async userConnections(
@@ -123,13 +131,12 @@ export class Operations {
   disconnectUser(
     app: string,
     user: string,
-    options: { code?: number | undefined; reason?: string | undefined },
+    options: { reason?: string | undefined },
   ): Promise<Told> {
     return this.#tell({
       kind: "disconnect",
       app,
       target: { user },
-      code: options.code ?? CLOSE_CODES.disconnected.code,
       reason: options.reason ?? "disconnected",
     });
   }
@@ -171,6 +178,10 @@ export class Operations {
     const reasons = this.#edge.notReadyReasons();
     return { ready: reasons.length === 0, reasons };
   }
+}
+
+function checkPresence(app: App, channel: string): void {
+  if (!app.rulesOf(channel).presence) throw notEnabled(channel, "presence");
 }
 
 function sumCounts(answers: readonly ControlAnswer[]): Map<string, number> {

@@ -3,11 +3,8 @@
  * told which. Dropping is cheap, not free: after so many the connection is closed.
  */
 
-import { CommandError } from "../protocol/command-fields.js";
-import { StarlingError } from "../protocol/errors.js";
-import type { CommandId, DroppedFrames } from "../protocol/messages.js";
-import { errorMessage } from "../protocol/refusals.js";
-import { checkFrame } from "./command-checks.js";
+import { StarlingError } from "./errors.js";
+import type { DroppedFrames } from "./notices.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { PendingFrame } from "./pending-frames.js";
@@ -44,11 +41,11 @@ export class Overrun {
     }, INTERVAL_MS);
   }
 
-  /** A frame that is over the limit is read for its id alone. */
+  /** A frame that is over the limit is read for its ref alone. */
   refuse(over: "messages" | "bytes", { bytes, binary, number }: PendingFrame, nowMs: number): void {
     const { rate } = this.#edge.options;
     const waitMs = Math.max(INTERVAL_MS, rateWaitMs(this.#connection, over, rate, bytes.length));
-    this.#tell({ from: number, to: number }, describeLimit(over, rate), waitMs, this.#idOf(bytes, binary));
+    this.#tell({ from: number, to: number }, describeLimit(over, rate), waitMs, this.#refOf(bytes, binary));
     this.#forgive(nowMs);
     this.#count(bytes.length);
   }
@@ -103,20 +100,15 @@ export class Overrun {
     );
   }
 
-  #tell(dropped: DroppedFrames, message: string, retryAfterMs: number, id: CommandId | undefined): void {
+  #tell(dropped: DroppedFrames, message: string, retryAfterMs: number, ref: unknown): void {
     if (this.#connection.isClosed) return;
     this.#edge.stats.reject("rate_limited", dropped.to - dropped.from + 1);
     const error = new StarlingError("rate_limited", message, { retryAfterMs });
-    this.#connection.send({ ...errorMessage(error, id), dropped });
+    this.#connection.notify({ kind: "error", error, ref, dropped });
   }
 
-  #idOf(frame: Uint8Array, binary: boolean): CommandId | undefined {
-    const { codec } = this.#connection;
-    try {
-      checkFrame(frame, binary, codec, this.#edge.options.maxFrameBytes);
-      return codec.decode(frame).id;
-    } catch (error) {
-      return error instanceof CommandError ? error.commandId : undefined;
-    }
+  #refOf(bytes: Uint8Array, binary: boolean): unknown {
+    if (bytes.length > this.#edge.options.maxFrameBytes) return undefined;
+    return this.#connection.protocol.refOf(this.#connection, bytes, binary);
   }
 }

@@ -1,4 +1,4 @@
-import type { DroppedFrames } from "../protocol/messages.js";
+import type { DroppedFrames } from "./notices.js";
 import type { EdgeOptions } from "./options.js";
 
 export interface PendingFrame {

@@ -1,4 +1,5 @@
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "./publication.js";
+import type { Closing } from "./closing.js";
 import type { LocalChannel } from "./channel.js";
 import type { Overrun } from "./overrun.js";
 import type { PendingFrames } from "./pending-frames.js";
@@ -6,24 +7,29 @@ import type { PendingFrames } from "./pending-frames.js";
 /** What few connections have at a time: within each of them it would be 40 bytes of every one. */
 export interface RareState {
   /** Given with the upgrade, until it is looked at. */
-  token: string | undefined;
+  proof: string | undefined;
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[] | undefined;
+  leaving: Map<string, Promise<void>> | undefined;
   pending: PendingFrames | undefined;
   overrun: Overrun | undefined;
   /** Its socket is gone, by the client; the code. It is left once the frames that came before are taken. */
   closedWith: number | undefined;
+  /** Why this node closes it, until it is closed. */
+  closing: Closing | undefined;
   /** Bytes that were waiting when it was last pinged. */
   bufferedAtBeat: number | undefined;
 }
 
 const NOTHING: Readonly<RareState> = {
-  token: undefined,
+  proof: undefined,
   skipped: undefined,
   restoring: undefined,
+  leaving: undefined,
   pending: undefined,
   overrun: undefined,
   closedWith: undefined,
+  closing: undefined,
   bufferedAtBeat: undefined,
 };
 

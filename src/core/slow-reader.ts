@@ -5,14 +5,13 @@
  * join and missed more than may wait for them: they get it in parts.
  */
 
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "./publication.js";
 import type { LocalChannel } from "./channel.js";
 import type { JoinOutcome } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 import type { Hub } from "./hub.js";
 import type { Log } from "./log.js";
-import { standingOf } from "./standing.js";
 import type { Stats } from "./stats.js";
 
 export class SlowReaders {
@@ -144,14 +143,12 @@ export class SlowReaders {
     const recovered = told.recovered === true && missed.length === told.missed.length;
     if (partial) connection.skipped?.set(channel, told.position);
     else this.#back(connection, channel);
-    connection.sendFrame(
-      connection.codec.encode({
-        type: "gap",
-        channel: channel.name,
-        ...standingOf({ ...told, missed }),
-        recovered,
-      }),
-    );
+    connection.notify({
+      kind: "repaired",
+      channel: channel.name,
+      outcome: { ...told, missed },
+      recovered,
+    });
     this.#hub.sendMissed(connection, channel, missed);
     if (!partial && !connection.isClosed) connection.hear(channel);
     return partial;

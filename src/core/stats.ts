@@ -3,7 +3,11 @@
  * nothing; metrics/ reads them when it is scraped.
  */
 
-import { CODECS } from "../protocol/codecs.js";
+import type { CloseReason } from "./closing.js";
+import type { RejectReason } from "./rejects.js";
+
+/** client: it closed the connection; lost: nobody did. */
+export type DisconnectReason = CloseReason | "client" | "lost";
 
 /** Counts values into fixed buckets; upper bounds in seconds, ascending. */
 export class Buckets {
@@ -30,8 +34,9 @@ export class Buckets {
 const DELIVERY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const BATCH_ITEMS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 
-export interface CodecStats {
-  readonly name: string;
+export interface FramingStats {
+  readonly protocol: string;
+  readonly framing: string;
   messagesIn: number;
   messagesOut: number;
   bytesIn: number;
@@ -73,27 +78,33 @@ export class Stats {
   /** Bus envelopes that could not be read: corrupt, too large, or of an unknown version. */
   envelopesSkipped = 0;
   registrySize = 0;
-  readonly disconnects = new Map<number, number>();
+  /** By protocol and reason. */
+  readonly disconnects = new Map<string, Map<DisconnectReason, number>>();
   /** By reason: error codes of answered frames, and why upgrades were refused. */
-  readonly rejects = new Map<string, number>();
+  readonly rejects = new Map<RejectReason, number>();
   /** Requests of the server API that were refused or failed, by error code. */
   readonly apiErrors = new Map<string, number>();
-  /** In the order of CODECS. */
-  readonly codecs: readonly CodecStats[] = CODECS.map(({ name }) => ({
-    name,
-    ...{ messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 },
-  }));
+  readonly framings: FramingStats[] = [];
   readonly deliverySeconds = new Buckets(DELIVERY_SECONDS);
   readonly bridgeRoundTripSeconds = new Buckets(DELIVERY_SECONDS);
   readonly batchItems = new Buckets(BATCH_ITEMS);
   /** From a publication's batch being opened to the bus's answer: once per batch, weighted by its items. */
   readonly publishSeconds = new Buckets(DELIVERY_SECONDS);
 
-  reject(reason: string, times = 1): void {
+  reject(reason: RejectReason, times = 1): void {
     this.rejects.set(reason, (this.rejects.get(reason) ?? 0) + times);
   }
 
-  disconnect(code: number): void {
-    this.disconnects.set(code, (this.disconnects.get(code) ?? 0) + 1);
+  disconnect(protocol: string, reason: DisconnectReason): void {
+    let reasons = this.disconnects.get(protocol);
+    if (reasons === undefined) this.disconnects.set(protocol, (reasons = new Map()));
+    reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  }
+
+  /** @returns the counts of a framing, which start here */
+  countFraming(protocol: string, framing: string): FramingStats {
+    const counts = { protocol, framing, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
+    this.framings.push(counts);
+    return counts;
   }
 }

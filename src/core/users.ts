@@ -1,6 +1,7 @@
 /** Which connections of this node are which user's, and the channel `#user:` that reaches them. */
 
-import { LocalChannel, channelKey } from "./channel.js";
+import type { App } from "./app.js";
+import { LocalChannel } from "./channel.js";
 import type { ChannelKey } from "./broker.js";
 import type { Identity } from "./authorizer.js";
 import type { Connection } from "./connection.js";
@@ -21,10 +22,10 @@ export class Users {
     if (!same) this.forget(connection);
     connection.identity = identity;
     if (same || userId === null) return;
-    let users = this.#apps.get(connection.app);
+    let users = this.#apps.get(connection.app.id);
     if (users === undefined) {
       users = new Map();
-      this.#apps.set(connection.app, users);
+      this.#apps.set(connection.app.id, users);
     }
     users.set(userId, few.add(users.get(userId), connection));
     const channel = this.#channelOf(connection.app, userId);
@@ -34,7 +35,7 @@ export class Users {
   forget(connection: Connection): void {
     const { app, userId } = connection;
     if (userId === null) return;
-    const users = this.#apps.get(app);
+    const users = this.#apps.get(app.id);
     const connections = users?.get(userId);
     if (users === undefined || !few.has(connections, connection)) return;
     const channel = this.#channelOf(app, userId);
@@ -71,9 +72,9 @@ export class Users {
     return this.#channelOf(connection.app, connection.userId) === channel;
   }
 
-  #channelOf(app: string, userId: string): LocalChannel | undefined {
+  #channelOf(app: App, userId: string): LocalChannel | undefined {
     // Names are put together only where there is something to find.
     if (this.#channels.size === 0) return undefined;
-    return this.#channels.get(channelKey(app, `#user:${userId}`));
+    return this.#channels.get(app.keyOf(`#user:${userId}`));
   }
 }

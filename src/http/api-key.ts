@@ -11,34 +11,43 @@ const digest: (key: string) => Buffer =
     ? (key) => crypto.hash("sha256", key, "buffer")
     : (key) => crypto.createHash("sha256").update(key).digest();
 
+/** The API keys of each application, by its id. */
+export type ApiKeys = ReadonlyMap<string, readonly string[]>;
+
 /**
  * Checks `Authorization: Bearer KEY` or `X-API-Key: KEY`. The digests are
  * compared, as they are of one length and no timing tells how much was right.
- * @param keys none: everyone is let in
- * @throws Error for a key that no header could carry
+ * @returns tells whose key a request has; undefined: there are no keys, and everyone is let in
+ * @throws Error for a key that no header could carry, or that two applications have
  */
-export function createKeyCheck(keys: readonly string[]): (request: HttpRequest) => void {
-  for (const [index, key] of keys.entries()) {
-    if (!KEY_SHAPE.test(key)) {
-      throw new Error(
-        `API key ${index + 1} of ${keys.length} is empty or not printable ASCII without spaces`,
-      );
+export function createKeyCheck(keys: ApiKeys): (request: HttpRequest) => string | undefined {
+  const owners = new Map<string, string>();
+  for (const [app, list] of keys) {
+    for (const [index, key] of list.entries()) {
+      const which = `API key ${index + 1} of ${list.length}${keys.size > 1 ? ` of app ${app}` : ""}`;
+      if (!KEY_SHAPE.test(key)) throw new Error(`${which} is empty or not printable ASCII without spaces`);
+      const owner = owners.get(key) ?? app;
+      if (owner !== app) throw new Error(`${which} is one of app ${owner} too: a key opens one app`);
+      owners.set(key, app);
     }
   }
-  const digests = keys.map(digest);
+  const known = [...owners].map(([key, app]) => ({ digest: digest(key), app }));
 
-  function known(key: string): boolean {
+  function ownerOf(key: string): string | undefined {
     const given = digest(key);
-    let found = false;
-    for (const wanted of digests) found = crypto.timingSafeEqual(given, wanted) || found;
-    return found;
+    let owner: string | undefined;
+    for (const { digest: wanted, app } of known) if (crypto.timingSafeEqual(given, wanted)) owner = app;
+    return owner;
   }
 
   return (request) => {
-    if (digests.length === 0) return;
+    if (known.length === 0) return undefined;
     const bearer = /^bearer +(\S+) *$/i.exec(request.header("authorization") ?? "")?.[1];
     const given = [bearer, request.header("x-api-key")].filter((key) => key !== undefined && key !== "");
-    if (given.some((key) => known(key!))) return;
+    for (const key of given) {
+      const owner = ownerOf(key!);
+      if (owner !== undefined) return owner;
+    }
     if (given.length === 0) {
       throw new ApiError(
         "unauthorized",

@@ -1,8 +1,9 @@
+import { DEFAULT_APP } from "../core/app.js";
 import { silentLog, type Log } from "../core/log.js";
 import type { HttpRequest, HttpResponse, HttpService } from "../core/transport.js";
-import { StarlingError, quote } from "../protocol/errors.js";
-import { suggest } from "../protocol/suggest.js";
-import { createKeyCheck } from "./api-key.js";
+import { StarlingError, quote } from "../core/errors.js";
+import { suggest } from "../core/suggest.js";
+import { createKeyCheck, type ApiKeys } from "./api-key.js";
 import { check } from "./check.js";
 import { COMMON_HEADERS, jsonResponse } from "./message.js";
 import { buildOpenApi, needsKey } from "./openapi.js";
@@ -14,8 +15,8 @@ import { createRoutes } from "./routes.js";
 
 export interface ApiOptions {
   readonly operations: NodeOperations;
-  /** Empty: everyone is let in, which only makes sense on a loopback address. */
-  readonly apiKeys: readonly string[];
+  /** None at all: everyone is let in as `main`, which only makes sense on a loopback address. */
+  readonly apiKeys: ApiKeys;
   /** Whether /metrics asks for no key. */
   readonly metricsPublic: boolean;
   /** Of one publication's content, in bytes. */
@@ -40,7 +41,7 @@ export function createApi(options: ApiOptions): HttpService {
   // A rate over a series that appears with 1 misses the 1.
   for (const code of API_ERROR_CODES) errors.set(code, errors.get(code) ?? 0);
   const checkKey = createKeyCheck(apiKeys);
-  const keyed = apiKeys.length > 0;
+  const keyed = [...apiKeys.values()].some((keys) => keys.length > 0);
 
   let document: string | undefined;
   const routes = createRoutes({
@@ -56,7 +57,8 @@ export function createApi(options: ApiOptions): HttpService {
   async function answer(request: HttpRequest): Promise<HttpResponse> {
     const found = find(request);
     // Before saying whether a path exists: that is not for those without a key either.
-    if (found.route === undefined || needsKey(found.route, metricsPublic)) checkKey(request);
+    const app =
+      found.route === undefined || needsKey(found.route, metricsPublic) ? checkKey(request) : undefined;
     if (found.route === undefined) throw found.problem();
     const { route, segments } = found;
     // Any page in a browser on this machine could ask: it cannot read, but it could publish.
@@ -76,7 +78,7 @@ export function createApi(options: ApiOptions): HttpService {
     }
     const json = route.body && decodeBody(bytes, route.body.optional);
     const body = route.body && check(route.body.checked, json, "body");
-    const output = await route.handle({ params, query, body, json, bytes });
+    const output = await route.handle({ app: app ?? DEFAULT_APP, params, query, body, json, bytes });
     if ("json" in output) return jsonResponse(output.status, output.json);
     return { ...output, headers: { ...COMMON_HEADERS, ...output.headers } };
   }

@@ -1,9 +1,8 @@
 /** Routes for what a channel keeps beside its subscribers: history and presence, where its rules say so. */
 
-import { DEFAULT_APP } from "../core/channel.js";
 import type { PresenceMember } from "../core/presence.js";
-import { encodeHistoryBody } from "../protocol/json-codec.js";
-import { textAt } from "../protocol/text-cache.js";
+import { encodeHistoryBody } from "../protocols/starling/json-codec.js";
+import { textAt } from "../encoding/text-cache.js";
 import { jsonTextResponse } from "./message.js";
 import type { NodeOperations } from "./operations.js";
 import { BUS_ERRORS, named, route, type Route } from "./route.js";
@@ -27,12 +26,12 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       query: schemas.historyQuery,
       responses: { 200: { description: "Publications.", json: named("History", schemas.history) } },
       errors: [NOT_ENABLED, ...BUS_ERRORS],
-      async handle({ params: { channel }, query: { since_offset, since_epoch, limit, reverse } }) {
+      async handle({ app, params: { channel }, query: { since_offset, since_epoch, limit, reverse } }) {
         const since =
           since_offset === undefined || since_epoch === undefined
             ? undefined
             : { offset: since_offset, epoch: since_epoch };
-        const page = await operations.history(DEFAULT_APP, channel, {
+        const page = await operations.history(app, channel, {
           since,
           limit,
           reverse,
@@ -55,8 +54,8 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       query: schemas.presenceQuery,
       responses: { 200: { description: "Members.", json: named("Presence", schemas.presence) } },
       errors: [NOT_ENABLED, ...BUS_ERRORS],
-      async handle({ params: { channel }, query: { limit } }) {
-        const { members, connections, users } = await operations.presence(DEFAULT_APP, channel, limit);
+      async handle({ app, params: { channel }, query: { limit } }) {
+        const { members, connections, users } = await operations.presence(app, channel, limit);
         return { status: 200, json: { channel, members: members.map(memberOf), connections, users } };
       },
     }),
@@ -72,8 +71,8 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
         200: { description: "The counts.", json: named("PresenceStats", schemas.presenceStats) },
       },
       errors: [NOT_ENABLED, ...BUS_ERRORS],
-      async handle({ params: { channel } }) {
-        const { connections, users } = await operations.presenceStats(DEFAULT_APP, channel);
+      async handle({ app, params: { channel } }) {
+        const { connections, users } = await operations.presenceStats(app, channel);
         return { status: 200, json: { channel, connections, users } };
       },
     }),

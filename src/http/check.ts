@@ -1,9 +1,9 @@
 /** Holds a value to a zod schema, and says in one sentence what is wrong with it. */
 
 import type { z } from "zod";
-import { checkChannelName } from "../protocol/channel-name.js";
-import { StarlingError, quote } from "../protocol/errors.js";
-import { suggest } from "../protocol/suggest.js";
+import { checkChannelName } from "../core/channel-name.js";
+import { StarlingError, quote } from "../core/errors.js";
+import { suggest } from "../core/suggest.js";
 
 export type ObjectSchema = z.ZodObject<Readonly<Record<string, z.ZodType>>>;
 

@@ -3,7 +3,7 @@ import type { Target } from "../core/control.js";
 import type { HistoryRange, PublishInput, Told } from "../core/operations.js";
 import type { PresenceCounts, PresencePage } from "../core/presence.js";
 import type { ConnectionRecord, Totals } from "../core/registry.js";
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "../core/publication.js";
 
 export interface ChannelCount {
   readonly channel: string;
@@ -42,7 +42,7 @@ export interface NodeOperations {
   disconnectUser(
     app: string,
     user: string,
-    options: { readonly code?: number | undefined; readonly reason?: string | undefined },
+    options: { readonly reason?: string | undefined },
   ): Promise<Told>;
   unsubscribe(app: string, target: Target, channel: string): Promise<Told>;
   permit(

@@ -1,7 +1,7 @@
 /** Everything the API says when it refuses, in one shape: `{"error":{"code","message","temporary"}}`. */
 
 import type { HttpResponse } from "../core/transport.js";
-import { ERROR_CODES, StarlingError, type ErrorCode } from "../protocol/errors.js";
+import { ERROR_CODES, StarlingError, type ErrorCode } from "../core/errors.js";
 import { jsonResponse } from "./message.js";
 
 /** What only HTTP can get wrong. None is temporary. */

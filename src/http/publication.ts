@@ -1,15 +1,17 @@
 import type { z } from "zod";
-import { DEFAULT_APP } from "../core/channel.js";
 import type { PublishInput } from "../core/operations.js";
-import { isServerChannel, userOfChannel } from "../protocol/channel-name.js";
-import { StarlingError, quote } from "../protocol/errors.js";
-import { DEPTH_MAX } from "../protocol/json-scan.js";
-import { Encoding, type Payload, type Position } from "../protocol/messages.js";
+import { isServerChannel, userOfChannel } from "../core/channel-name.js";
+import { StarlingError, quote } from "../core/errors.js";
+import { DEPTH_MAX } from "../encoding/json-scan.js";
+import { Encoding, type Payload } from "../encoding/payload.js";
+import { type Position } from "../core/publication.js";
 import { fieldSpan, itemStarts } from "./json-spans.js";
 import type { publication } from "./schemas.js";
 
 /** A publication of a body: checked, as JSON.parse made it, and where its object begins in the body. */
 export interface RawPublication {
+  /** Id of the application that publishes. */
+  readonly app: string;
   readonly body: z.output<typeof publication>;
   readonly json: unknown;
   readonly bytes: Uint8Array;
@@ -18,7 +20,7 @@ export interface RawPublication {
 
 /** @throws StarlingError bad_request, forbidden, too_large */
 export function readPublication(
-  { body, json, bytes, start }: RawPublication,
+  { app, body, json, bytes, start }: RawPublication,
   maxContentBytes: number,
 ): PublishInput {
   // Nobody can hear the others: a misspelled #user: would be lost without a word.
@@ -44,7 +46,7 @@ export function readPublication(
     );
   }
   return {
-    app: DEFAULT_APP,
+    app,
     channel: body.channel,
     payload,
     event: body.event,

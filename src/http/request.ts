@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { HttpRequest } from "../core/transport.js";
-import { StarlingError, quote } from "../protocol/errors.js";
+import { StarlingError, quote } from "../core/errors.js";
 import { check, type ObjectSchema } from "./check.js";
 import { ApiError } from "./problem.js";
 

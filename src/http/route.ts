@@ -6,6 +6,8 @@ import type { ObjectSchema } from "./check.js";
 export type Access = "open" | "key" | "metrics";
 
 export interface RouteInput<Params, Query, Body> {
+  /** Id of the application whose key was given. */
+  readonly app: string;
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;

@@ -1,6 +1,5 @@
 /** Every route of the API: what it takes, what it does, what it answers. */
 
-import { DEFAULT_APP } from "../core/channel.js";
 import { check } from "./check.js";
 import { errorDetail } from "./problem.js";
 import type { NodeOperations } from "./operations.js";
@@ -51,8 +50,8 @@ function publishRoutes({ operations, maxContentBytes, onError }: RoutesOptions):
       },
       responses: { 200: { description: "The bus has it.", json: named("Published", schemas.published) } },
       errors: [413, 429, ...BUS_ERRORS],
-      async handle({ body, json, bytes }) {
-        const input = readPublication({ body, json, bytes, start: 0 }, maxContentBytes);
+      async handle({ app, body, json, bytes }) {
+        const input = readPublication({ app, body, json, bytes, start: 0 }, maxContentBytes);
         const position = await operations.publish(input);
         return { status: 200, json: describePublished(input.channel, position) };
       },
@@ -73,13 +72,13 @@ function publishRoutes({ operations, maxContentBytes, onError }: RoutesOptions):
         200: { description: "One result each.", json: named("PublishedMany", schemas.publishedMany) },
       },
       errors: [],
-      async handle({ body, bytes }) {
+      async handle({ app, body, bytes }) {
         const starts = publicationStarts(bytes);
         const publishOne = async (json: unknown, index: number) => {
           try {
             const item = check(schemas.publication, json, "body");
             const input = readPublication(
-              { body: item, json, bytes, start: starts[index]! },
+              { app, body: item, json, bytes, start: starts[index]! },
               maxContentBytes,
             );
             return describePublished(input.channel, await operations.publish(input));
@@ -105,8 +104,8 @@ function queryRoutes({ operations }: RoutesOptions): Route[] {
       query: schemas.channelsQuery,
       responses: { 200: { description: "By name.", json: named("ChannelList", schemas.channelList) } },
       errors: BUS_ERRORS,
-      async handle({ query }) {
-        return { status: 200, json: await operations.channels({ app: DEFAULT_APP, ...query }) };
+      async handle({ app, query }) {
+        return { status: 200, json: await operations.channels({ app, ...query }) };
       },
     }),
     route({
@@ -119,8 +118,8 @@ function queryRoutes({ operations }: RoutesOptions): Route[] {
       params: schemas.channelParams,
       responses: { 200: { description: "The count.", json: named("Channel", schemas.channelDetail) } },
       errors: BUS_ERRORS,
-      async handle({ params: { channel } }) {
-        const { subscribers, missing } = await operations.channelSubscribers({ app: DEFAULT_APP, channel });
+      async handle({ app, params: { channel } }) {
+        const { subscribers, missing } = await operations.channelSubscribers({ app, channel });
         return { status: 200, json: { channel, subscribers, missing } };
       },
     }),
@@ -135,8 +134,8 @@ function queryRoutes({ operations }: RoutesOptions): Route[] {
         200: { description: "None is an empty list.", json: named("ConnectionList", schemas.connectionList) },
       },
       errors: BUS_ERRORS,
-      async handle({ params: { user } }) {
-        return { status: 200, json: await operations.userConnections(DEFAULT_APP, user) };
+      async handle({ app, params: { user } }) {
+        return { status: 200, json: await operations.userConnections(app, user) };
       },
     }),
     route({
@@ -171,8 +170,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       },
       responses: ACCEPTED,
       errors: BUS_ERRORS,
-      async handle({ params: { user }, body: { reason } }) {
-        const { missing } = await operations.disconnectUser(DEFAULT_APP, user, { reason });
+      async handle({ app, params: { user }, body: { reason } }) {
+        const { missing } = await operations.disconnectUser(app, user, { reason });
         return { status: 202, json: { user, missing } };
       },
     }),
@@ -190,8 +189,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       },
       responses: ACCEPTED,
       errors: BUS_ERRORS,
-      async handle({ params: { user }, body: { channel } }) {
-        const { missing } = await operations.unsubscribe(DEFAULT_APP, { user }, channel);
+      async handle({ app, params: { user }, body: { channel } }) {
+        const { missing } = await operations.unsubscribe(app, { user }, channel);
         return { status: 202, json: { user, missing } };
       },
     }),
@@ -206,8 +205,8 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       body: { documented: named("Permit", schemas.permit), checked: schemas.permit, optional: false },
       responses: ACCEPTED,
       errors: BUS_ERRORS,
-      async handle({ params: { user }, body: { channels, publish } }) {
-        const { missing } = await operations.permit(DEFAULT_APP, { user }, { channels, publish });
+      async handle({ app, params: { user }, body: { channels, publish } }) {
+        const { missing } = await operations.permit(app, { user }, { channels, publish });
         return { status: 202, json: { user, missing } };
       },
     }),

@@ -5,9 +5,9 @@
  */
 
 import { z } from "zod";
-import { CHANNEL_NAME_MAX, isChannelName } from "../protocol/channel-name.js";
-import { loneSurrogateAt } from "../protocol/surrogates.js";
-import { USER_ID_MAX, USER_ID_PATTERN, userIdProblem } from "../protocol/user-id.js";
+import { CHANNEL_NAME_MAX, isChannelName } from "../core/channel-name.js";
+import { loneSurrogateAt } from "../encoding/surrogates.js";
+import { USER_ID_MAX, USER_ID_PATTERN, userIdProblem } from "../core/user-id.js";
 import { API_ERROR_CODES } from "./problem.js";
 
 export const PUBLICATIONS_MAX = 1000;

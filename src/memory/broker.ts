@@ -12,8 +12,8 @@ import type {
 } from "../core/broker.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
-import { StarlingError } from "../protocol/errors.js";
-import type { Position } from "../protocol/messages.js";
+import { StarlingError } from "../core/errors.js";
+import type { Position } from "../core/publication.js";
 import { MemoryHistory } from "./history.js";
 
 export interface MemoryBrokerOptions {

@@ -7,7 +7,7 @@ import type {
   ControlHandlers,
   ControlQuestion,
 } from "../core/control.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 
 export interface MemoryControlOptions {
   readonly nodeId: string;

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 
 import type { BusPublication, ChannelKey, HistoryPage, HistoryQuery, HistoryRule } from "../core/broker.js";
-import type { Position } from "../protocol/messages.js";
+import type { Position } from "../core/publication.js";
 
 /**
  * How much longer than its history a channel's standing lives, from when it was last

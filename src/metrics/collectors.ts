@@ -21,20 +21,22 @@ export function counter(registry: Registry, { name, help }: Description, read: (
   });
 }
 
-/** The same by one label. `read` must bound what the label can be. */
-export function labelledCounter<Label extends string>(
+/** The same by labels. `read` gives their values in order, and must bound what they can be. */
+export function labelledCounter(
   registry: Registry,
-  { name, help, label }: Description & { label: Label },
-  read: () => Iterable<readonly [value: string, count: number]>,
+  { name, help, labels }: Description & { readonly labels: readonly string[] },
+  read: () => Iterable<readonly [values: readonly string[], count: number]>,
 ): void {
   new Counter({
     name,
     help,
-    labelNames: [label],
+    labelNames: labels,
     registers: [registry],
     collect() {
       this.reset();
-      for (const [value, count] of read()) this.inc({ [label]: value } as Record<Label, string>, count);
+      for (const [values, count] of read()) {
+        this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]!])), count);
+      }
     },
   });
 }

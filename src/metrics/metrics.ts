@@ -1,8 +1,8 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
-import type { CodecStats, Stats } from "../core/stats.js";
+import type { FramingStats, Stats } from "../core/stats.js";
 import { counter, gauge, histogram, info, labelledCounter } from "./collectors.js";
 import { collectEventLoopLag } from "./event-loop.js";
-import { byCloseCode, byReason } from "./labels.js";
+import { disconnectCounts, rejectCounts } from "./labels.js";
 
 /** What is not counted in Stats but can be asked for. */
 export interface Gauges {
@@ -86,27 +86,31 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
   counter(registry, { name: name("connects_total"), help: "Connections opened" }, () => stats.connects);
   labelledCounter(
     registry,
-    { name: name("disconnects_total"), help: "Connections closed, by close code", label: "code" },
-    () => byCloseCode(stats.disconnects),
+    {
+      name: name("disconnects_total"),
+      help: "Connections closed, by protocol and reason",
+      labels: ["protocol", "reason"],
+    },
+    () => disconnectCounts(stats),
   );
   labelledCounter(
     registry,
     {
       name: name("rejects_total"),
       help: "Refusals: error codes of commands, and why upgrades were refused",
-      label: "reason",
+      labels: ["reason"],
     },
-    () => byReason(stats.rejects),
+    () => rejectCounts(stats),
   );
   labelledCounter(
     registry,
     {
       name: name("api_errors_total"),
       help: "Requests of the server API that were refused or failed, by error code",
-      label: "code",
+      labels: ["code"],
     },
     // Only the API's own codes are counted.
-    () => stats.apiErrors,
+    () => [...stats.apiErrors].map(([code, count]) => [[code], count]),
   );
   counter(
     registry,
@@ -165,15 +169,15 @@ function collectMessages(registry: Registry, stats: Stats): void {
     { name: "starling_subscriptions", help: "Subscriptions of open connections" },
     () => stats.subscriptions,
   );
-  const perCodec = (name: string, help: string, field: Exclude<keyof CodecStats, "name">) =>
-    labelledCounter(registry, { name, help, label: "codec" }, () =>
-      // Codecs are the node's own, so there are as many series as it has codecs.
-      stats.codecs.map((counts) => [counts.name, counts[field]] as const),
+  const perFraming = (name: string, help: string, field: Exclude<keyof FramingStats, "protocol" | "framing">) =>
+    labelledCounter(registry, { name, help, labels: ["protocol", "codec"] }, () =>
+      // Framings are the node's own, so there are as many series as it has of them.
+      stats.framings.map((counts) => [[counts.protocol, counts.framing], counts[field]] as const),
     );
-  perCodec("starling_messages_in_total", "Frames from clients, by codec", "messagesIn");
-  perCodec("starling_messages_out_total", "Frames to clients, one per receiver, by codec", "messagesOut");
-  perCodec("starling_bytes_in_total", "Bytes of frames from clients, by codec", "bytesIn");
-  perCodec("starling_bytes_out_total", "Bytes of frames to clients, one per receiver, by codec", "bytesOut");
+  perFraming("starling_messages_in_total", "Frames from clients", "messagesIn");
+  perFraming("starling_messages_out_total", "Frames to clients, one per receiver", "messagesOut");
+  perFraming("starling_bytes_in_total", "Bytes of frames from clients", "bytesIn");
+  perFraming("starling_bytes_out_total", "Bytes of frames to clients, one per receiver", "bytesOut");
   counter(
     registry,
     { name: "starling_publications_delivered_total", help: "Publications handed to local subscribers" },

@@ -1,7 +1,7 @@
 /** Writes one batch of connection state: few round trips, and what failed comes back to be kept. */
 
 import type { RegisteredConnection, SessionRecord } from "../core/registry.js";
-import { FrameWriter } from "../protocol/frame-writer.js";
+import { FrameWriter } from "../encoding/frame-writer.js";
 import { chunks } from "./chunks.js";
 import { hashSecret, type Outcome, type Ownership, type SessionSave, type SessionStore } from "./sessions.js";
 

@@ -3,7 +3,7 @@
 import { Cluster, Redis, ReplyError, type Command, type RedisOptions as ConnectionOptions } from "ioredis";
 
 import type { Log } from "../core/log.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import { advice, explain, isTemporary, tells, type RedisUnreachable } from "./connect-failure.js";
 import { limited } from "./limited.js";
 import { troubleOf } from "./server-state.js";

@@ -11,8 +11,8 @@
 import { z } from "zod";
 
 import type { ControlAnswer, ControlCommand, ControlQuestion } from "../core/control.js";
-import { CHANNEL_NAME_MAX } from "../protocol/channel-name.js";
-import { StarlingError } from "../protocol/errors.js";
+import { CHANNEL_NAME_MAX } from "../core/channel-name.js";
+import { StarlingError } from "../core/errors.js";
 import { packMessage, unpackMessage } from "./packing.js";
 
 export const CONTROL_VERSION = 1;
@@ -36,10 +36,10 @@ const command = z.discriminatedUnion("kind", [
     kind: z.literal("disconnect"),
     app: text,
     target,
-    code: z.number().int().min(1000).max(4999),
     // RFC 6455 5.5: a close frame has 123 bytes for it.
     reason: z.string().refine((reason) => Buffer.byteLength(reason) <= 123, "over 123 bytes"),
   }),
+  z.object({ kind: z.literal("supersede"), connection: text }),
   z.object({ kind: z.literal("unsubscribe"), app: text, target, channel }),
   z.object({
     kind: z.literal("permit"),

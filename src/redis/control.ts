@@ -11,7 +11,7 @@ import type {
 } from "../core/control.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import { decodeControl, encodeControl, type ControlMessage } from "./control-messages.js";
 import { limited } from "./limited.js";
 import type { RedisLink } from "./link.js";

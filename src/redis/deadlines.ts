@@ -7,7 +7,7 @@
 import type { Redis } from "ioredis";
 
 import type { Log } from "../core/log.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 
 export interface DeadlinesOptions {
   /** A call may wait for half of it, so that whoever called still hears that it was late. */

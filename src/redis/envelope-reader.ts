@@ -1,8 +1,9 @@
 /** Reads what envelope.ts lays out, and believes none of it. */
 
 import type { BusPublication, ChannelKey } from "../core/broker.js";
-import type { Encoding, Payload, Position, Sender, Tags } from "../protocol/messages.js";
-import { quote } from "../protocol/errors.js";
+import type { Encoding, Payload } from "../encoding/payload.js";
+import type { Position, Sender, Tags } from "../core/publication.js";
+import { quote } from "../core/errors.js";
 import {
   binaryBody,
   containerCount,
@@ -12,8 +13,8 @@ import {
   isString,
   skipBinary,
   stringHead,
-} from "../protocol/msgpack-scan.js";
-import { shortTextAt } from "../protocol/text-cache.js";
+} from "../encoding/msgpack-scan.js";
+import { shortTextAt } from "../encoding/text-cache.js";
 import {
   ENVELOPE_VERSION,
   ENVELOPE_VERSION_BEFORE,

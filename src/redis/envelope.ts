@@ -26,8 +26,8 @@
  */
 
 import type { ChannelKey, PublishRequest } from "../core/broker.js";
-import type { Sender } from "../protocol/messages.js";
-import { FrameWriter } from "../protocol/frame-writer.js";
+import type { Sender } from "../core/publication.js";
+import { FrameWriter } from "../encoding/frame-writer.js";
 import {
   writeArrayHead,
   writeBinary,
@@ -36,7 +36,7 @@ import {
   writeNumber,
   writePlain,
   writeString,
-} from "../protocol/msgpack-writer.js";
+} from "../encoding/msgpack-writer.js";
 import { packMessage } from "./packing.js";
 
 export const ENVELOPE_VERSION = 2;

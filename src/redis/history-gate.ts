@@ -1,6 +1,6 @@
 /** Lets so many jobs run at once; the others wait in line, and more than that are refused. */
 
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 
 export class Gate {
   readonly #mostRunning: number;

@@ -18,9 +18,9 @@ import type {
 } from "../core/broker.js";
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
-import { setBounded } from "../protocol/bounded-map.js";
-import { StarlingError } from "../protocol/errors.js";
-import type { Position } from "../protocol/messages.js";
+import { setBounded } from "../core/bounded-map.js";
+import { StarlingError } from "../core/errors.js";
+import type { Position } from "../core/publication.js";
 import { readEntry } from "./envelope-reader.js";
 import { encodeItems, encodePositionedHead } from "./envelope.js";
 import { Gate } from "./history-gate.js";

@@ -7,10 +7,10 @@
 import { isUtf8 } from "node:buffer";
 
 import type { BusPublication } from "../core/broker.js";
-import { checkChannelName, isServerChannel, userOfChannel } from "../protocol/channel-name.js";
-import { StarlingError, quote } from "../protocol/errors.js";
-import { ScanError, skipSpace, skipValue } from "../protocol/json-scan.js";
-import { Encoding } from "../protocol/messages.js";
+import { checkChannelName, isServerChannel, userOfChannel } from "../core/channel-name.js";
+import { StarlingError, quote } from "../core/errors.js";
+import { ScanError, skipSpace, skipValue } from "../encoding/json-scan.js";
+import { Encoding } from "../encoding/payload.js";
 
 /**
  * @param line  JSON: `channel` and either `message` or `content`, any JSON value

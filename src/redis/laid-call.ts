@@ -5,7 +5,7 @@
 
 import { Command } from "ioredis";
 
-import { FrameWriter } from "../protocol/frame-writer.js";
+import { FrameWriter } from "../encoding/frame-writer.js";
 import type { RedisClient } from "./client.js";
 import { knownOrInFull, type Script } from "./scripts.js";
 

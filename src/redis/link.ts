@@ -13,7 +13,7 @@ import { Cluster, type Redis } from "ioredis";
 
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import {
   closeRedis,
   connectRedis,

@@ -2,7 +2,7 @@
 
 import type { Log } from "../core/log.js";
 import { UNREGISTERED, type RegisteredConnection, type SessionRecord } from "../core/registry.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import {
   emptyBatch,
   owned,

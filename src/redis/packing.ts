@@ -2,8 +2,8 @@
 
 import { Packr } from "msgpackr";
 
-import { FrameWriter } from "../protocol/frame-writer.js";
-import { ScanError } from "../protocol/json-scan.js";
+import { FrameWriter } from "../encoding/frame-writer.js";
+import { ScanError } from "../encoding/json-scan.js";
 import {
   containerCount,
   containerHead,
@@ -11,8 +11,8 @@ import {
   isMapByte,
   skipBinary,
   skipMsgpack,
-} from "../protocol/msgpack-scan.js";
-import { writeArrayHead, writeNumber } from "../protocol/msgpack-writer.js";
+} from "../encoding/msgpack-scan.js";
+import { writeArrayHead, writeNumber } from "../encoding/msgpack-writer.js";
 
 /** The largest message that a node sends to another or reads from one. */
 export const BUS_MESSAGE_BYTES_MAX = 16 * 1024 * 1024;

@@ -5,9 +5,9 @@
 
 import { isUtf8 } from "node:buffer";
 
-import { ScanError, skipSpace, skipValue, unexpected } from "../protocol/json-scan.js";
-import { Encoding, type Payload } from "../protocol/messages.js";
-import { skipMsgpack } from "../protocol/msgpack-scan.js";
+import { ScanError, skipSpace, skipValue, unexpected } from "../encoding/json-scan.js";
+import { Encoding, type Payload } from "../encoding/payload.js";
+import { skipMsgpack } from "../encoding/msgpack-scan.js";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -1,4 +1,4 @@
-import { quote } from "../protocol/errors.js";
+import { quote } from "../core/errors.js";
 
 /** Publications of one channel that have offsets in a row, or none for one reason. */
 export interface Run {

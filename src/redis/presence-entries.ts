@@ -5,7 +5,7 @@
 
 import type { ChannelKey } from "../core/broker.js";
 import type { PresenceEvent, PresenceMember } from "../core/presence.js";
-import { checkChannelName } from "../protocol/channel-name.js";
+import { checkChannelName } from "../core/channel-name.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
 
 const HEADER = /^2 (\S+ \S+) ([1-9]\d{0,15})$/;

@@ -12,7 +12,7 @@ import type {
   Totals,
 } from "../core/registry.js";
 import type { Stats } from "../core/stats.js";
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import { secretHashOf } from "./batch.js";
 import {
   closeRedis,

@@ -5,8 +5,8 @@ import crypto, { createHash } from "node:crypto";
 import { Cluster } from "ioredis";
 
 import type { SessionRecord, TakeRefusal } from "../core/registry.js";
-import { isChannelName } from "../protocol/channel-name.js";
-import { FrameWriter } from "../protocol/frame-writer.js";
+import { isChannelName } from "../core/channel-name.js";
+import { FrameWriter } from "../encoding/frame-writer.js";
 import { chunks } from "./chunks.js";
 import type { RedisClient } from "./client.js";
 import { sessionBucket, type Keys } from "./keys.js";

@@ -1,4 +1,4 @@
-import { unitAt } from "../protocol/unit-at.js";
+import { unitAt } from "../encoding/unit-at.js";
 
 /**
  * Which of so many carries a channel, or holds a session: FNV-1a of its name's UTF-16 units. Every node must

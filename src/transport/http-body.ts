@@ -1,6 +1,6 @@
 /** Reading of request bodies, within a bound for one and a bound for all of them together. */
 
-import { StarlingError } from "../protocol/errors.js";
+import { StarlingError } from "../core/errors.js";
 import type { Exchange } from "./http-connection.js";
 
 /** The bytes that all bodies of a listener may hold at one time. */

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { Broker } from "../../src/core/broker.js";
-import { Encoding } from "../../src/protocol/messages.js";
+import { Encoding } from "../../src/encoding/payload.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 

@@ -34,8 +34,9 @@ export function recordingHandlers(): RecordingHandlers {
 }
 
 export const COMMANDS: readonly ControlCommand[] = [
-  { kind: "disconnect", app: "main", target: { user: "ü 42" }, code: 4502, reason: "gone" },
-  { kind: "disconnect", app: "main", target: { connection: "c1" }, code: 4502, reason: "" },
+  { kind: "disconnect", app: "main", target: { user: "ü 42" }, reason: "gone" },
+  { kind: "supersede", connection: "c1" },
+  { kind: "disconnect", app: "main", target: { connection: "c1" }, reason: "" },
   { kind: "unsubscribe", app: "main", target: { user: "42" }, channel: "room" },
   { kind: "permit", app: "main", target: { connection: "c1" }, channels: ["news:*"], publish: [] },
   { kind: "permit", app: "main", target: { user: "42" }, channels: undefined, publish: ["room"] },

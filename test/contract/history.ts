@@ -3,7 +3,8 @@
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Broker, HistoryQuery, HistoryRule } from "../../src/core/broker.js";
-import { Encoding, type Position } from "../../src/protocol/messages.js";
+import { Encoding } from "../../src/encoding/payload.js";
+import { type Position } from "../../src/core/publication.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, type Recorder, type RequestFields } from "../support/publications.js";
 

@@ -182,7 +182,7 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     client.sendText("x".repeat(1251));
     expect((await client.closed()).code).toBe(1006);
     await other.do("ping");
-    expect(await node.metric('starling_disconnects_total{code="1006"}')).toBe(1);
+    expect(await node.metric('starling_disconnects_total{protocol="starling",reason="lost"}')).toBe(1);
     expect(await node.metric('starling_rejects_total{reason="frame_too_large"}')).toBe(1);
   });
 });
@@ -253,6 +253,6 @@ describe("frames behind a token that is being checked", () => {
     expect(await client.closed()).toEqual({ code: 4004, reason: "overloaded" });
     expect(client.frames.at(-1)).toMatchObject({ type: "closing", code: 4004, reconnect: true });
     expect(await node.metric('starling_rejects_total{reason="overloaded"}')).toBe(1);
-    expect(await node.metric('starling_disconnects_total{code="4004"}')).toBe(1);
+    expect(await node.metric('starling_disconnects_total{protocol="starling",reason="overloaded"}')).toBe(1);
   });
 });

@@ -46,7 +46,7 @@ describe("fault: a client that floods the node", () => {
       for (let i = 0; i < 4; i++) socket.write(flood);
       await until(
         "its end",
-        async () => (await node.metric('starling_disconnects_total{code="4007"}')) === 1,
+        async () => (await node.metric('starling_disconnects_total{protocol="starling",reason="rate_limited"}')) === 1,
       );
       await neighbour.do("ping");
       await socket.closed();
@@ -59,8 +59,8 @@ describe("fault: a client that floods the node", () => {
       const after = await node.metrics();
       const came = (name: string): number => after.get(name)! - before.get(name)!;
       const frames =
-        came('starling_messages_in_total{codec="json"}') +
-        came('starling_messages_in_total{codec="msgpack"}');
+        came('starling_messages_in_total{protocol="starling",codec="json"}') +
+        came('starling_messages_in_total{protocol="starling",codec="msgpack"}');
       expect(frames).toBeLessThanOrEqual(1110);
     },
   );

@@ -49,7 +49,7 @@ describe("a heartbeat", () => {
     expect(await look.hkeys(hash)).toEqual([alive.welcome["connection"]]);
     const metrics = await node.metrics();
     expect(metrics.get("starling_heartbeat_timeouts_total")).toBe(1);
-    expect(metrics.get('starling_disconnects_total{code="4000"}')).toBe(1);
+    expect(metrics.get('starling_disconnects_total{protocol="starling",reason="heartbeat_timeout"}')).toBe(1);
     expect(metrics.get("starling_connections")).toBe(1);
     await alive.do("ping");
   });
@@ -85,8 +85,8 @@ describe("a heartbeat", () => {
     await until("both gone", async () => (await node.metric("starling_connections")) === 0);
     const metrics = await node.metrics();
     expect(metrics.get("starling_heartbeat_timeouts_total")).toBe(0);
-    expect(metrics.get('starling_disconnects_total{code="1000"}')).toBe(1);
-    expect(metrics.get('starling_disconnects_total{code="1006"}')).toBe(1);
+    expect(metrics.get('starling_disconnects_total{protocol="starling",reason="client"}')).toBe(1);
+    expect(metrics.get('starling_disconnects_total{protocol="starling",reason="lost"}')).toBe(1);
   });
 
   it("fault 20: behind a backlog does not close a client that still reads", async () => {

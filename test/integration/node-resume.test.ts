@@ -195,7 +195,7 @@ describe("a session that is resumed while its old socket stands", () => {
     expect(await old.closed()).toEqual({ code: 4006, reason: "superseded" });
     expect(old.frames.at(-1)).toMatchObject({ type: "closing", code: 4006, reconnect: true });
     expect(await here.metric("starling_sessions_superseded_total")).toBe(1);
-    expect(await here.metric('starling_disconnects_total{code="4006"}')).toBe(1);
+    expect(await here.metric('starling_disconnects_total{protocol="starling",reason="superseded"}')).toBe(1);
     // The old one's end did not end the session that is another's now.
     await client.do("send", { channel: "a", content: 1 });
     await client.contents("a", 1);

@@ -36,7 +36,7 @@ describe("fault 13: a client that stops reading", () => {
 
     const metrics = await node.metrics();
     expect(metrics.get("starling_slow_closes_total")).toBe(5);
-    expect(metrics.get('starling_disconnects_total{code="4001"}')).toBe(5);
+    expect(metrics.get('starling_disconnects_total{protocol="starling",reason="slow_reader"}')).toBe(5);
     expect(metrics.get("starling_connections")).toBe(2);
     expect(metrics.get("starling_drop_reports_total")).toBe(0);
     for (const client of slow) {

@@ -4,7 +4,7 @@ import { pack } from "msgpackr";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { PublishRequest } from "../../src/core/broker.js";
-import { Encoding } from "../../src/protocol/messages.js";
+import { Encoding } from "../../src/encoding/payload.js";
 import { encodeEnvelope } from "../../src/redis/envelope.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Config } from "../../src/config.js";
-import type { Position } from "../../src/protocol/messages.js";
+import type { Position } from "../../src/core/publication.js";
 import { shardOf } from "../../src/redis/shard.js";
 import { slotOf } from "../../src/redis/slots.js";
 import { RULE, keep } from "../contract/history.js";

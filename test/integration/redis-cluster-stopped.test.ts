@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 
-import type { Position } from "../../src/protocol/messages.js";
+import type { Position } from "../../src/core/publication.js";
 import { shardOf } from "../../src/redis/shard.js";
 import { slotOf } from "../../src/redis/slots.js";
 import { keep } from "../contract/history.js";

@@ -5,7 +5,7 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { HistoryRule } from "../../src/core/broker.js";
-import type { Position } from "../../src/protocol/messages.js";
+import type { Position } from "../../src/core/publication.js";
 import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";
 import { createRecorder, type RequestFields } from "../support/publications.js";
 import { createRedisNode, type RedisNode } from "../support/redis-node.js";

@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { pack } from "msgpackr";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
-import type { Position } from "../../src/protocol/messages.js";
+import type { Position } from "../../src/core/publication.js";
 import { APPEND } from "../../src/redis/history-scripts.js";
 import { runScript } from "../../src/redis/scripts.js";
 import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";

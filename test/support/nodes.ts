@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { SignJWT } from "jose";
 import { configSchema, defaultConfig, type Config } from "../../src/config.js";
 import { silentLog } from "../../src/core/log.js";
+import type { Protocol } from "../../src/core/protocol.js";
 import { startNode } from "../../src/node.js";
 import { closeClients, RawClient, type Frame, type RawClientOptions } from "./raw-client.js";
 import type { RedisServer } from "./redis-server.js";
@@ -54,7 +55,10 @@ export async function cleanUp(): Promise<void> {
 
 let count = 0;
 
-export async function startTestNode(options: Partial<Config> = {}): Promise<InProcessNode> {
+export async function startTestNode(
+  options: Partial<Config> = {},
+  parts: { readonly protocols?: readonly Protocol[] } = {},
+): Promise<InProcessNode> {
   const config = configSchema.parse({
     ...defaultConfig,
     nodeId: `node-${count++}`,
@@ -67,7 +71,7 @@ export async function startTestNode(options: Partial<Config> = {}): Promise<InPr
     redisStartTimeoutMs: 1,
     ...options,
   });
-  const node = await startNode(config, silentLog);
+  const node = await startNode(config, silentLog, parts);
   stops.push(() => node.stop());
   return { ...talkTo(node), stop: () => node.stop(), drain: () => node.drain() };
 }

@@ -1,8 +1,8 @@
 /** What broker tests publish, and a record of what came back. */
 
 import type { Broker, BusPublication, PublishRequest } from "../../src/core/broker.js";
-import type { StarlingError } from "../../src/protocol/errors.js";
-import { Encoding } from "../../src/protocol/messages.js";
+import type { StarlingError } from "../../src/core/errors.js";
+import { Encoding } from "../../src/encoding/payload.js";
 
 export type RequestFields = Partial<Omit<PublishRequest, "settle">>;
 export type Outcome = "sent" | StarlingError["code"];

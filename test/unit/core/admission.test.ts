@@ -4,14 +4,19 @@ import { addressKey } from "../../../src/core/client-address.js";
 import type { EdgeOptions } from "../../../src/core/options.js";
 import { Stats } from "../../../src/core/stats.js";
 import type { UpgradeRequest } from "../../../src/core/transport.js";
-import { OPTIONS, UPGRADE } from "./harness.js";
+import { FRAMINGS } from "../../../src/protocols/starling/framing.js";
+import { starlingProtocol } from "../../../src/protocols/starling/protocol.js";
+import { App, Apps, DEFAULT_APP } from "../../../src/core/app.js";
+import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
+import { authorizer, OPTIONS, UPGRADE } from "./harness.js";
 
 function setUp(options: Partial<EdgeOptions> = {}, authenticate = false) {
   const stats = new Stats();
   const evicted: string[] = [];
   const admissions = new Admissions<object>({
     options: { ...OPTIONS, ...options },
-    authenticate,
+    protocols: [starlingProtocol],
+    apps: new Apps([new App({ id: DEFAULT_APP, authorizer: authorizer({ required: authenticate }), rulesOf: () => DEFAULT_RULES })]),
     stats,
     evict: (_client, reason) => evicted.push(reason),
   });
@@ -28,22 +33,22 @@ function setUp(options: Partial<EdgeOptions> = {}, authenticate = false) {
   return { stats, admissions, check, come, evicted };
 }
 
+const [JSON_FRAMING, MSGPACK_FRAMING] = FRAMINGS;
+
 const ip = (last: number) => ({ address: addressKey([10, 0, 0, last]) });
 
 describe("admission", () => {
   it("admits a client that offers no subprotocol as JSON, without naming one", () => {
-    expect(setUp().check()).toEqual({ codecIndex: 0, subprotocol: undefined });
+    expect(setUp().check()).toMatchObject({ offer: { framing: JSON_FRAMING, subprotocol: undefined } });
   });
 
   it("takes the first subprotocol that is spoken here", () => {
     const { check } = setUp();
-    expect(check({ subprotocols: ["starling.v1.msgpack"] })).toEqual({
-      codecIndex: 1,
-      subprotocol: "starling.v1.msgpack",
+    expect(check({ subprotocols: ["starling.v1.msgpack"] })).toMatchObject({
+      offer: { framing: MSGPACK_FRAMING, subprotocol: "starling.v1.msgpack" },
     });
-    expect(check({ subprotocols: ["chat", "starling.v1.json", "starling.v1.msgpack"] })).toEqual({
-      codecIndex: 0,
-      subprotocol: "starling.v1.json",
+    expect(check({ subprotocols: ["chat", "starling.v1.json", "starling.v1.msgpack"] })).toMatchObject({
+      offer: { framing: JSON_FRAMING, subprotocol: "starling.v1.json" },
     });
   });
 
@@ -90,8 +95,7 @@ describe("admission", () => {
     const { check } = setUp();
     const allSubprotocols = ["chat", "starling.v1.msgpack"];
     expect(check({ subprotocols: ["chat"], allSubprotocols })).toMatchObject({
-      codecIndex: 1,
-      subprotocol: "starling.v1.msgpack",
+      offer: { framing: MSGPACK_FRAMING, subprotocol: "starling.v1.msgpack" },
     });
     expect(check({ subprotocols: ["chat"], allSubprotocols: ["chat", "mqtt"] })).toMatchObject({
       status: 400,
@@ -104,7 +108,7 @@ describe("admission", () => {
         throw new Error("read");
       },
     };
-    expect(setUp().admissions.check(request)).toMatchObject({ codecIndex: 0 });
+    expect(setUp().admissions.check(request)).toMatchObject({ offer: { framing: JSON_FRAMING } });
   });
 
   it("refuses with 503 when the node is full", () => {

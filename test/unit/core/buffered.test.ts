@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
 import { SEND_RESULTS } from "../../../src/core/transport.js";
 import { MemoryHistory } from "../../../src/memory/history.js";
-import { Encoding, type Position } from "../../../src/protocol/messages.js";
+import { Encoding } from "../../../src/encoding/payload.js";
+import { type Position } from "../../../src/core/publication.js";
 import { OPTIONS, deferred, startEdge, taken, turn, type FakeSocket, type TestEdge } from "./harness.js";
 
 const RULE = { size: 1000, ttlMs: 60_000 };

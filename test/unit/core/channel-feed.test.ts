@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { BusPublication, HistoryPage } from "../../../src/core/broker.js";
 import { ChannelFeed, type JoinOutcome, type Positioned } from "../../../src/core/channel-feed.js";
-import type { Position } from "../../../src/protocol/messages.js";
+import type { Position } from "../../../src/core/publication.js";
 
 /** Settles promises that are ready, timers excluded. */
 async function settle(): Promise<void> {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { StarlingError } from "../../../src/protocol/errors.js";
+import { StarlingError } from "../../../src/core/errors.js";
+import { codecOf } from "../../../src/protocols/starling/framing.js";
 import { AWAY, authorizer, deferred, identity, startEdge, taken, turn, type TestEdge } from "./harness.js";
 
 let test: TestEdge;
@@ -311,10 +312,10 @@ describe("a connection's end", () => {
     const socket = test.connect();
     socket.leave(code);
     expect(test.registry.removed).toEqual([{ id: socket.handler.id, resumable }]);
-    expect(test.stats.disconnects.get(code)).toBe(1);
+    expect(test.stats.disconnects.get("starling")).toEqual(new Map([[code === 1006 ? "lost" : "client", 1]]));
   });
 
-  it("by the node leaves a session unless the code says not to come back", async () => {
+  it("by the node leaves a session unless the reason says not to come back", async () => {
     test = await startEdge();
     const kept = test.connect();
     const ended = test.connect();
@@ -371,7 +372,7 @@ describe("the rate limit of a connection", () => {
     vi.useFakeTimers();
     test = await startEdge({ options: { rate: { ...rate, messagesPerSecond: 100, bytesBurst: 10_000 } } });
     const socket = test.connect();
-    const decode = vi.spyOn(socket.handler.codec, "decode");
+    const decode = vi.spyOn(codecOf(socket.handler), "decode");
     for (let id = 1; id <= 104; id++) socket.type({ action: "ping", id });
     expect(decode).toHaveBeenCalledTimes(4);
     decode.mockRestore();

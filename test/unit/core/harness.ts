@@ -33,9 +33,13 @@ import {
   type Topics,
   type UpgradeRequest,
 } from "../../../src/core/transport.js";
-import { CODECS } from "../../../src/protocol/codecs.js";
-import { StarlingError } from "../../../src/protocol/errors.js";
-import { Encoding, type Position } from "../../../src/protocol/messages.js";
+import { CODECS } from "../../../src/protocols/starling/codecs.js";
+import { App, Apps, DEFAULT_APP } from "../../../src/core/app.js";
+import type { Protocol } from "../../../src/core/protocol.js";
+import { starlingProtocol } from "../../../src/protocols/starling/protocol.js";
+import { StarlingError } from "../../../src/core/errors.js";
+import { Encoding } from "../../../src/encoding/payload.js";
+import { type Position } from "../../../src/core/publication.js";
 
 export interface ReceivedFrame {
   readonly type: string;
@@ -365,7 +369,7 @@ export interface TestEdge {
 }
 
 export async function startEdge(
-  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer; rulesOf?: RulesOf } = {},
+  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer; rulesOf?: RulesOf; protocols?: readonly Protocol[]; apps?: readonly App[] } = {},
 ): Promise<TestEdge> {
   const broker = new FakeBroker();
   const registry = new FakeRegistry();
@@ -378,9 +382,16 @@ export async function startEdge(
     registry,
     presence: noPresence,
     control,
-    rulesOf: parts.rulesOf ?? (() => DEFAULT_RULES),
-    authorizer: parts.authorizer ?? authorizer(),
+    apps: new Apps([
+      new App({
+        id: DEFAULT_APP,
+        rulesOf: parts.rulesOf ?? (() => DEFAULT_RULES),
+        authorizer: parts.authorizer ?? authorizer(),
+      }),
+      ...(parts.apps ?? []),
+    ]),
     topics,
+    protocols: parts.protocols ?? [starlingProtocol],
     stats,
     log: silentLog,
   });

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { Encoding } from "../../../src/protocol/messages.js";
+import { Encoding } from "../../../src/encoding/payload.js";
 import {
   AWAY,
   authorizer,
@@ -38,7 +38,7 @@ describe("the hub", () => {
     expect(test.topics.publishes).toBe(1);
     for (const socket of sockets)
       expect(socket.last).toEqual({ type: "message", channel: "a", content: "hi" });
-    expect(test.stats.codecs[0]!.messagesOut).toBeGreaterThanOrEqual(20);
+    expect(test.stats.framings[0]!.messagesOut).toBeGreaterThanOrEqual(20);
   });
 
   it("does not encode what nobody here hears, and counts it", async () => {
@@ -187,7 +187,6 @@ describe("what the application commands", () => {
       kind: "disconnect",
       app: "main",
       target: { user: "ann" },
-      code: 4502,
       reason: "banned",
     });
     for (const socket of [first, second]) {
@@ -216,7 +215,7 @@ describe("what the application commands", () => {
     test = await startEdge();
     const socket = test.connect();
     const target = { connection: socket.handler.id };
-    test.control.handlers!.command({ kind: "disconnect", app: "other", target, code: 4502, reason: "no" });
+    test.control.handlers!.command({ kind: "disconnect", app: "other", target, reason: "no" });
     expect(socket.open).toBe(true);
   });
 

@@ -10,7 +10,8 @@ export const KEY = "key-of-the-tests";
 /** What the API asked of the node, in order: name, then arguments. */
 export type Calls = [name: string, ...args: unknown[]][];
 
-export function fakeOperations(overrides: Partial<NodeOperations> = {}) {
+export function fakeOperations(overrides: Partial<NodeOperations> = {},
+) {
   const calls: Calls = [];
   const published: PublishInput[] = [];
   const operations: NodeOperations = {
@@ -75,12 +76,14 @@ export interface Answer extends HttpResponse {
 }
 
 /** An API on fake operations. Every response is held to the document that the API serves. */
-export function harness(options: Partial<ApiOptions> = {}, overrides: Partial<NodeOperations> = {}) {
+export function harness(
+  { apiKeys = [KEY], ...options }: Partial<Omit<ApiOptions, "apiKeys">> & { apiKeys?: readonly string[] } = {},
+  overrides: Partial<NodeOperations> = {},
+) {
   const fake = fakeOperations(overrides);
-  const apiKeys = options.apiKeys ?? [KEY];
   const api = createApi({
     operations: fake.operations,
-    apiKeys,
+    apiKeys: new Map([["main", apiKeys]]),
     metricsPublic: false,
     maxContentBytes: 65_536,
     maxBodyBytes: 1_000_000,

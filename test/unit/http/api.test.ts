@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Log } from "../../../src/core/log.js";
-import { StarlingError } from "../../../src/protocol/errors.js";
+import { StarlingError } from "../../../src/core/errors.js";
 import { harness, KEY, type CallOptions } from "./api-harness.js";
 
 const problem = (code: string, message: string, temporary = false) => ({

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { BusPublication } from "../../../src/core/broker.js";
-import { StarlingError } from "../../../src/protocol/errors.js";
-import { Encoding, type Payload } from "../../../src/protocol/messages.js";
-import { jsonToMsgpack } from "../../../src/protocol/transcode.js";
+import { StarlingError } from "../../../src/core/errors.js";
+import { Encoding, type Payload } from "../../../src/encoding/payload.js";
+import { jsonToMsgpack } from "../../../src/encoding/transcode.js";
 import { harness } from "./api-harness.js";
 
 const json = (text: string): Payload => ({ bytes: Buffer.from(text), encoding: Encoding.json });

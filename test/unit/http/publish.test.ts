@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PublishInput } from "../../../src/core/operations.js";
 import { channelName } from "../../../src/http/schemas.js";
-import { checkChannelName } from "../../../src/protocol/channel-name.js";
-import { StarlingError } from "../../../src/protocol/errors.js";
-import { jsonCodec } from "../../../src/protocol/json-codec.js";
-import { Encoding } from "../../../src/protocol/messages.js";
+import { checkChannelName } from "../../../src/core/channel-name.js";
+import { StarlingError } from "../../../src/core/errors.js";
+import { jsonCodec } from "../../../src/protocols/starling/json-codec.js";
+import { Encoding } from "../../../src/encoding/payload.js";
 import { harness } from "./api-harness.js";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { BusPublication, HistoryRule } from "../../../src/core/broker.js";
 import { MemoryHistory } from "../../../src/memory/history.js";
-import { Encoding } from "../../../src/protocol/messages.js";
+import { Encoding } from "../../../src/encoding/payload.js";
 
 const RULE: HistoryRule = { size: 10, ttlMs: 1_000 };
 const WINDOW_MS = 5_000;

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Stats } from "../../../src/core/stats.js";
 import { createMetrics, type Metrics, type MetricsOptions } from "../../../src/metrics/metrics.js";
-import { CLOSE_CODES, ERROR_CODES } from "../../../src/protocol/errors.js";
+import { CLOSE_REASONS } from "../../../src/core/closing.js";
+import type { RejectReason } from "../../../src/core/rejects.js";
+import { ERROR_CODES } from "../../../src/core/errors.js";
 
 interface Family {
   readonly type: string;
@@ -136,29 +138,40 @@ describe("metrics", () => {
     }
   });
 
-  it("count messages and bytes by codec", async () => {
-    Object.assign(stats.codecs[0]!, { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
-    Object.assign(stats.codecs[1]!, { messagesIn: 5 });
-    expect(await valueOf('starling_messages_in_total{codec="json"}')).toBe(1);
-    expect(await valueOf('starling_messages_in_total{codec="msgpack"}')).toBe(5);
-    expect(await valueOf('starling_messages_out_total{codec="json"}')).toBe(20);
-    expect(await valueOf('starling_bytes_in_total{codec="json"}')).toBe(300);
-    expect(await valueOf('starling_bytes_out_total{codec="json"}')).toBe(4000);
+  it("count messages and bytes by protocol and codec", async () => {
+    const json = stats.countFraming("starling", "json");
+    Object.assign(json, { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
+    Object.assign(stats.countFraming("starling", "msgpack"), { messagesIn: 5 });
+    Object.assign(stats.countFraming("echo", "json"), { messagesIn: 7 });
+    const labels = (codec: string, protocol = "starling") => `{protocol="${protocol}",codec="${codec}"}`;
+    expect(await valueOf(`starling_messages_in_total${labels("json")}`)).toBe(1);
+    expect(await valueOf(`starling_messages_in_total${labels("msgpack")}`)).toBe(5);
+    expect(await valueOf(`starling_messages_in_total${labels("json", "echo")}`)).toBe(7);
+    expect(await valueOf(`starling_messages_out_total${labels("json")}`)).toBe(20);
+    expect(await valueOf(`starling_bytes_in_total${labels("json")}`)).toBe(300);
+    expect(await valueOf(`starling_bytes_out_total${labels("json")}`)).toBe(4000);
   });
 
-  it("count disconnects by the codes there are, and lump together what clients make up", async () => {
-    for (const code of [1000, 1000, 1006, 1015, 4001, 4502]) stats.disconnect(code);
-    for (let code = 3000; code < 4000; code++) stats.disconnect(code);
-    for (const code of [4999, 999, 1016]) stats.disconnect(code);
+  it("count disconnects by protocol and reason", async () => {
+    stats.countFraming("starling", "json");
+    stats.countFraming("echo", "json");
+    for (const reason of ["client", "client", "lost", "slow_reader", "disconnected"] as const) {
+      stats.disconnect("starling", reason);
+    }
+    stats.disconnect("echo", "client");
     const { samples } = (await scrape()).get("starling_disconnects_total")!;
-    const of = (code: string | number) => samples.get(`starling_disconnects_total{code="${code}"}`);
-    expect([of(1000), of(1006), of(1015), of(4001), of(4502), of("other")]).toEqual([2, 1, 1, 1, 1, 1003]);
-    expect(samples.size).toBeLessThan(30);
+    const of = (protocol: string, reason: string) =>
+      samples.get(`starling_disconnects_total{protocol="${protocol}",reason="${reason}"}`);
+    const found = ["client", "lost", "slow_reader", "disconnected"].map((reason) => of("starling", reason));
+    expect(found).toEqual([2, 1, 1, 1]);
+    expect(of("echo", "client")).toBe(1);
   });
 
-  it("show codes and reasons at 0 before the first, so that a rate sees the first", async () => {
-    for (const { code } of Object.values(CLOSE_CODES)) {
-      expect(await valueOf(`starling_disconnects_total{code="${code}"}`)).toBe(0);
+  it("show reasons at 0 before the first, so that a rate sees the first", async () => {
+    stats.countFraming("starling", "json");
+    for (const reason of [...Object.keys(CLOSE_REASONS), "client", "lost"]) {
+      const name = `starling_disconnects_total{protocol="starling",reason="${reason}"}`;
+      expect(await valueOf(name)).toBe(0);
     }
     for (const reason of Object.keys(ERROR_CODES)) {
       expect(await valueOf(`starling_rejects_total{reason="${reason}"}`)).toBe(0);
@@ -166,12 +179,11 @@ describe("metrics", () => {
   });
 
   it("count rejects by known reasons, whatever else gets in", async () => {
-    for (const reason of ["origin", "node_full", "bad_channel", "bad_channel"]) stats.reject(reason);
-    for (let i = 0; i < 1000; i++) stats.reject(`room-${i}"} evil{`);
-    stats.reject("other");
+    for (const reason of ["origin", "node_full", "bad_channel", "bad_channel"] as const) stats.reject(reason);
+    for (let i = 0; i < 1000; i++) stats.reject(`room-${i}"} evil{` as RejectReason);
     const { samples } = (await scrape()).get("starling_rejects_total")!;
     const of = (reason: string) => samples.get(`starling_rejects_total{reason="${reason}"}`);
-    expect([of("origin"), of("node_full"), of("bad_channel"), of("other")]).toEqual([1, 1, 2, 1001]);
+    expect([of("origin"), of("node_full"), of("bad_channel")]).toEqual([1, 1, 2]);
     expect(samples.size).toBeLessThan(40);
   });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 
 import type { BusPublication, PublishRequest } from "../../../src/core/broker.js";
-import { Encoding } from "../../../src/protocol/messages.js";
+import { Encoding } from "../../../src/encoding/payload.js";
 import { decodeEnvelope, readEntry } from "../../../src/redis/envelope-reader.js";
 import {
   ENVELOPE_VERSION_BEFORE,

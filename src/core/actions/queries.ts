@@ -1,0 +1,88 @@
+/** What clients may ask of a channel without subscribing: its history, and who is there. */
+
+import { costOf, pageBytes, sendersWithin } from "../answers.js";
+import type { HistoryPage } from "../broker.js";
+import type { ChannelRules } from "../channel-rules.js";
+import type { Connection } from "../connection.js";
+import type { EdgeContext } from "../context.js";
+import { StarlingError } from "../errors.js";
+import type { PresenceCounts } from "../presence.js";
+import type { Position, Sender } from "../publication.js";
+import { checkMaySubscribe, notEnabled } from "./rights.js";
+
+const LIMIT_DEFAULT = 100;
+const LIMIT_MAX = 1000;
+
+function checkedLimit(limit = LIMIT_DEFAULT): number {
+  if (limit <= LIMIT_MAX) return limit;
+  throw new StarlingError("bad_request", `"limit" is ${limit}, at most ${LIMIT_MAX} is allowed`);
+}
+
+function askedRules(connection: Connection, channel: string): ChannelRules {
+  checkMaySubscribe(connection, channel);
+  return connection.app.rulesOf(channel);
+}
+
+export interface HistoryRange {
+  readonly since: Position | undefined;
+  /** At most 1,000; 100 where undefined. */
+  readonly limit: number | undefined;
+  readonly reverse: boolean;
+}
+
+/** `maxBytes`: publications that would make an answer longer than this are to be left out, but not the first. */
+export type HistoryOutcome = HistoryPage & { readonly maxBytes: number };
+
+/** @throws StarlingError unauthorized, bad_channel, forbidden, not_enabled, bad_request, unavailable, unknown */
+export async function readHistory(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  { since, limit, reverse }: HistoryRange,
+): Promise<HistoryOutcome> {
+  const rule = askedRules(connection, channel).history;
+  if (rule === undefined) throw notEnabled(channel, "history");
+  const maxBytes = pageBytes(edge.options);
+  const page = await edge.broker.history(connection.app.keyOf(channel), {
+    rule,
+    since,
+    limit: checkedLimit(limit),
+    reverse,
+    maxBytes,
+    peek: true,
+  });
+  const cost = costOf(page.publications);
+  connection.charge(cost);
+  await edge.answerTurns.take(cost.bytes);
+  return { ...page, maxBytes };
+}
+
+/** @throws StarlingError as readHistory */
+export async function readPresenceCounts(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+): Promise<PresenceCounts> {
+  if (!askedRules(connection, channel).presence) throw notEnabled(channel, "presence");
+  connection.charge({ items: 1, bytes: 0 });
+  return edge.presence.counts(connection.app.keyOf(channel));
+}
+
+/**
+ * @param tell  called at the answer's place among the channel's joins and leaves
+ * @throws StarlingError as readHistory
+ */
+export async function readPresence(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  limit: number | undefined,
+  tell: (outcome: PresenceCounts & { readonly members: readonly Sender[] }) => void,
+): Promise<void> {
+  if (!askedRules(connection, channel).presence) throw notEnabled(channel, "presence");
+  const key = connection.app.keyOf(channel);
+  await edge.presence.members(key, checkedLimit(limit), ({ members, connections, users }) => {
+    connection.charge({ items: members.length, bytes: 0 });
+    tell({ members: sendersWithin(members, pageBytes(edge.options)), connections, users });
+  });
+}

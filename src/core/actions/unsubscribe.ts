@@ -1,0 +1,44 @@
+/** Clients leave channels, or lose them. */
+
+import { checkChannelName } from "../channel-name.js";
+import type { Connection } from "../connection.js";
+import type { EdgeContext } from "../context.js";
+import { StarlingError, quote } from "../errors.js";
+import { identityOf } from "./rights.js";
+
+/**
+ * The connection hears nothing more of the channel when this returns.
+ * @returns undefined: it is recorded; else once this resolves: a node killed before that would leave the channel to
+ *   whoever resumes the session. It rejects with a StarlingError unknown where that did not succeed in time.
+ * @throws StarlingError unauthorized, bad_channel, not_subscribed
+ */
+export function unsubscribe(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+): Promise<void> | undefined {
+  identityOf(connection);
+  checkChannelName(channel);
+  if (!edge.hub.leave(connection, channel)) {
+    throw new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
+  }
+  edge.registry.put(connection);
+  return edge.registry.recorded();
+}
+
+/** Who subscribes to the channel again is answered once `answered` settled; it must not reject. */
+export function answerFirst(connection: Connection, channel: string, answered: Promise<void>): void {
+  const leaving = connection.leaving ?? new Map<string, Promise<void>>();
+  connection.leaving = leaving.set(channel, answered);
+  void answered.then(() => {
+    if (leaving.get(channel) === answered) leaving.delete(channel);
+    if (leaving.size === 0) connection.leaving = undefined;
+  });
+}
+
+/** Unsubscribes a connection that did not ask for it, and tells it. */
+export function revoke(edge: EdgeContext, connection: Connection, channel: string, message: string): void {
+  if (!edge.hub.leave(connection, channel)) return;
+  connection.notify({ kind: "revoked", channel, message });
+  edge.registry.put(connection);
+}

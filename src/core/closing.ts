@@ -1,0 +1,33 @@
+/** Why a connection is closed. Protocols have close codes and frames for it. */
+
+/** What is said of each, and whether the session of a connection closed so can be resumed. */
+export const CLOSE_REASONS = {
+  restart: { resumable: true, meaning: "the node is draining: reconnect, to another" },
+  heartbeat_timeout: { resumable: true, meaning: "a ping was not answered in time" },
+  slow_reader: { resumable: true, meaning: "more bytes wait for this client than allowed" },
+  token_expired: { resumable: true, meaning: "the token ran out: reconnect with a fresh one" },
+  connect_timeout: { resumable: true, meaning: "no connect with a valid token came in time" },
+  overloaded: { resumable: true, meaning: "the client sent faster than it could be answered" },
+  internal: { resumable: true, meaning: "a fault of the node's own ended this session" },
+  // The session goes on, but with the other connection.
+  superseded: {
+    resumable: false,
+    meaning: "the session was resumed by another connection: reconnect without its resume token",
+  },
+  rate_limited: {
+    resumable: true,
+    meaning: "the client sent far more than its rate limit: reconnect after a pause",
+  },
+  token_invalid: { resumable: false, meaning: "the token was refused" },
+  disconnected: { resumable: false, meaning: "the application disconnected this user" },
+} as const satisfies Record<string, { resumable: boolean; meaning: string }>;
+
+export type CloseReason = keyof typeof CLOSE_REASONS;
+
+export interface Closing {
+  readonly reason: CloseReason;
+  /** For people, as UTF-8 at most 123 bytes. */
+  readonly message: string;
+  /** How long the client is asked to stay away. */
+  readonly retryAfterMs?: number | undefined;
+}

@@ -1,0 +1,35 @@
+/** The framings that a node serves, each with its protocol and its counts. */
+
+import type { Framing, Protocol } from "./protocol.js";
+import type { FramingStats, Stats } from "./stats.js";
+
+/** What connections of one framing share, and hold in one field. */
+export interface ServedFraming {
+  readonly protocol: Protocol;
+  readonly framing: Framing;
+  readonly counts: FramingStats;
+}
+
+export class Framings {
+  readonly #served = new Map<Framing, ServedFraming>();
+
+  /** @throws Error where two framings have the same topics */
+  constructor(protocols: readonly Protocol[], stats: Stats) {
+    const prefixes = new Set<string>();
+    for (const protocol of protocols) {
+      for (const framing of protocol.framings) {
+        const { name, topicPrefix } = framing;
+        if (prefixes.has(topicPrefix)) {
+          throw new Error(`framing ${name} of ${protocol.name} has the topic prefix ${topicPrefix} of another`);
+        }
+        prefixes.add(topicPrefix);
+        this.#served.set(framing, { protocol, framing, counts: stats.countFraming(protocol.name, name) });
+      }
+    }
+  }
+
+  /** @param framing  one of those that its protocol lists */
+  get(framing: Framing): ServedFraming {
+    return this.#served.get(framing)!;
+  }
+}

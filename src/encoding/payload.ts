@@ -1,0 +1,9 @@
+/** How a payload's bytes are to be read. Numbers, because they travel between nodes. */
+export const Encoding = { json: 0, msgpack: 1, binary: 2 } as const;
+export type Encoding = (typeof Encoding)[keyof typeof Encoding];
+
+/** Content as opaque bytes: validated where it came in, never parsed again on the way. */
+export interface Payload {
+  readonly bytes: Uint8Array;
+  readonly encoding: Encoding;
+}

@@ -1,0 +1,123 @@
+/** The actions of the native protocol: a command's fields go to core, and what comes of it into the reply. */
+
+import { publish } from "../../core/actions/publish.js";
+import { readHistory, readPresence, readPresenceCounts } from "../../core/actions/queries.js";
+import { subscribe } from "../../core/actions/subscribe.js";
+import { answerFirst, unsubscribe } from "../../core/actions/unsubscribe.js";
+import { checkChannelName } from "../../core/channel-name.js";
+import type { Connection } from "../../core/connection.js";
+import { StarlingError, quote } from "../../core/errors.js";
+import { suggest } from "../../core/suggest.js";
+import { connect, refresh } from "./connect.js";
+import { codecOf } from "./framing.js";
+import { ACTIONS, type Command } from "./messages.js";
+import { standingOf } from "./notices.js";
+import { channelOf, identityOf, reply, send } from "./replies.js";
+
+/**
+ * A promise returned holds back the client's later frames.
+ * @throws StarlingError, at once or by the promise
+ */
+export function execute(connection: Connection, command: Command): Promise<void> | undefined {
+  switch (command.action) {
+    case "send":
+      return sendMessage(connection, command);
+    case "subscribe":
+      return join(connection, command);
+    case "unsubscribe":
+      return leave(connection, command);
+    case "history":
+      return history(connection, command);
+    case "presence":
+      return presence(connection, command);
+    case "presence_stats":
+      return presenceStats(connection, command);
+    case "connect":
+      return connect(connection, command);
+    case "refresh":
+      return refresh(connection, command);
+    case "ping":
+      return ping(connection, command);
+    default: {
+      const near = suggest(command.action, ACTIONS);
+      const hint = near === undefined ? `one of ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
+      throw new StarlingError("unknown_action", `no action ${quote(command.action)}: ${hint}`);
+    }
+  }
+}
+
+function ping(connection: Connection, command: Command): undefined {
+  if (command.id === undefined) send(connection, { type: "pong" });
+  else reply(connection, command.id, {});
+}
+
+function sendMessage(connection: Connection, command: Command): undefined {
+  identityOf(connection);
+  const channel = channelOf(command);
+  if (command.content === undefined) {
+    checkChannelName(channel);
+    throw new StarlingError("bad_request", '"content" is missing: any JSON value will do');
+  }
+  // The command is what the action takes: no object more for each message.
+  publish(connection.edge, connection, channel, command as Command & { content: {} }, command.id);
+}
+
+/** As the queries: that a name is no channel's is told first. */
+function namedChannel(connection: Connection, command: Command): string {
+  const channel = channelOf(command);
+  checkChannelName(channel);
+  identityOf(connection);
+  return channel;
+}
+
+function join(connection: Connection, command: Command): Promise<void> | undefined {
+  const channel = namedChannel(connection, command);
+  return subscribe(connection.edge, connection, channel, command.since, (outcome) => {
+    const standing = outcome === undefined ? {} : standingOf(outcome);
+    reply(connection, command.id, { channel, ...standing });
+  });
+}
+
+function leave(connection: Connection, command: Command): undefined {
+  identityOf(connection);
+  const channel = channelOf(command);
+  const recorded = unsubscribe(connection.edge, connection, channel);
+  const { id } = command;
+  if (id === undefined) {
+    // Nobody waits for it, and it is tried again.
+    recorded?.catch(() => undefined);
+    return;
+  }
+  if (recorded === undefined) {
+    reply(connection, id, { channel });
+    return;
+  }
+  const answered = recorded.then(
+    () => reply(connection, id, { channel }),
+    (error: unknown) => connection.fail(error, id),
+  );
+  answerFirst(connection, channel, answered);
+}
+
+async function history(connection: Connection, command: Command): Promise<void> {
+  const channel = namedChannel(connection, command);
+  const { since, limit, reverse = false } = command;
+  const page = await readHistory(connection.edge, connection, channel, { since, limit, reverse });
+  if (command.id === undefined) return;
+  const { publications, top, more = false, maxBytes } = page;
+  const answer = { channel, publications, top, more, maxBytes };
+  if (!connection.isClosed) connection.send(codecOf(connection).encodeHistory(command.id, answer));
+}
+
+function presence(connection: Connection, command: Command): Promise<void> {
+  const channel = namedChannel(connection, command);
+  return readPresence(connection.edge, connection, channel, command.limit, (outcome) =>
+    reply(connection, command.id, { channel, ...outcome }),
+  );
+}
+
+async function presenceStats(connection: Connection, command: Command): Promise<void> {
+  const channel = namedChannel(connection, command);
+  const { connections, users } = await readPresenceCounts(connection.edge, connection, channel);
+  reply(connection, command.id, { channel, connections, users });
+}

@@ -1,0 +1,27 @@
+/** The framings of the native protocol: one for each codec. */
+
+import type { Connection } from "../../core/connection.js";
+import type { Framing } from "../../core/protocol.js";
+import type { Codec } from "./codec.js";
+import { CODECS } from "./codecs.js";
+import { channelMessage } from "./notices.js";
+
+export interface StarlingFraming extends Framing {
+  readonly codec: Codec;
+}
+
+/** In the order of CODECS. */
+export const FRAMINGS: readonly StarlingFraming[] = CODECS.map((codec) => ({
+  codec,
+  name: codec.name,
+  topicPrefix: codec.topicPrefix,
+  binary: codec.binary,
+  head: codec.head,
+  publication: codec.encodePublication,
+  notice: (channel, notice) => codec.encode(channelMessage(channel, notice)),
+}));
+
+/** Of a connection that speaks this protocol. */
+export function codecOf(connection: Connection): Codec {
+  return (connection.served.framing as StarlingFraming).codec;
+}

@@ -1,0 +1,96 @@
+/** Notices and outcomes of core as messages of the native protocol. */
+
+import type { JoinOutcome } from "../../core/channel-feed.js";
+import { ERROR_CODES, type StarlingError } from "../../core/errors.js";
+import type { ChannelNotice, DroppedFrames, Notice, PresenceSnapshot } from "../../core/notices.js";
+import { closeCodeOf, mayReconnect } from "./close-codes.js";
+import type {
+  CommandId,
+  ErrorMessage,
+  JoinLeaveMessage,
+  PresenceMessage,
+  ServerMessage,
+  Standing,
+} from "./messages.js";
+
+export function channelMessage(channel: string, notice: ChannelNotice): ServerMessage {
+  switch (notice.kind) {
+    case "gap":
+      return { type: "gap", channel, recovered: false, ...notice.position };
+    case "join":
+    case "leave": {
+      const { connection, user } = notice.member;
+      const message: JoinLeaveMessage = { type: notice.kind, channel, connection };
+      return user === null ? message : { ...message, user };
+    }
+    case "presence":
+      return presenceMessage(channel, notice);
+  }
+}
+
+export function messageOf(notice: Notice): ServerMessage {
+  switch (notice.kind) {
+    case "error":
+      return errorMessage(notice.error, notice.ref as CommandId | undefined, notice.dropped);
+    case "revoked":
+      return {
+        type: "unsubscribed",
+        channel: notice.channel,
+        code: "forbidden",
+        message: notice.message,
+      };
+    case "repaired":
+      return {
+        type: "gap",
+        channel: notice.channel,
+        ...standingOf(notice.outcome),
+        recovered: notice.recovered,
+      };
+    case "members":
+      return presenceMessage(notice.channel, notice.snapshot);
+    case "closing": {
+      const { reason, message, retryAfterMs } = notice.closing;
+      const code = closeCodeOf(reason);
+      return {
+        type: "closing",
+        code,
+        reason: message,
+        reconnect: mayReconnect(code),
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      };
+    }
+  }
+}
+
+export function errorMessage(
+  { code, message, retryAfterMs }: StarlingError,
+  id: CommandId | undefined,
+  dropped: DroppedFrames | undefined,
+): ErrorMessage {
+  return {
+    type: "error",
+    ...(id === undefined ? {} : { id }),
+    code,
+    message,
+    temporary: ERROR_CODES[code].temporary,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(dropped === undefined ? {} : { dropped }),
+  };
+}
+
+function presenceMessage(
+  channel: string,
+  { members, connections, users }: PresenceSnapshot,
+): PresenceMessage {
+  return { type: "presence", channel, members, connections, users };
+}
+
+/** What a subscriber is told of where it stands. */
+export function standingOf({ recovered, position, missed }: JoinOutcome): Standing {
+  return {
+    offset: position.offset,
+    epoch: position.epoch,
+    ...(recovered === undefined ? {} : { recovered }),
+    ...(recovered === undefined && missed.length === 0 ? {} : { missed: missed.length }),
+  };
+}

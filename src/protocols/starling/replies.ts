@@ -1,0 +1,27 @@
+/** What commands have in common: the fields that they need, and their answers. */
+
+import type { Identity } from "../../core/authorizer.js";
+import type { Connection } from "../../core/connection.js";
+import { StarlingError } from "../../core/errors.js";
+import { codecOf } from "./framing.js";
+import type { Command, CommandId, ServerMessage } from "./messages.js";
+
+export function send(connection: Connection, message: ServerMessage): void {
+  if (!connection.isClosed) connection.send(codecOf(connection).encode(message));
+}
+
+export function reply(connection: Connection, id: CommandId | undefined, fields: object): void {
+  if (id !== undefined) send(connection, { type: "reply", id, ...fields });
+}
+
+/** @throws StarlingError unauthorized */
+export function identityOf({ identity }: Connection): Identity {
+  if (identity !== undefined) return identity;
+  throw new StarlingError("unauthorized", 'send {"action":"connect","token":...} first');
+}
+
+/** @throws StarlingError bad_request */
+export function channelOf({ action, channel }: Command): string {
+  if (channel !== undefined) return channel;
+  throw new StarlingError("bad_request", `"channel" is missing: ${action} needs one`);
+}

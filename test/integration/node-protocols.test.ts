@@ -1,0 +1,106 @@
+/** A node that speaks one protocol more: what is common to all works for it unasked. */
+
+import { afterEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { PROTOCOLS } from "../../src/protocols/protocols.js";
+import { echoProtocol } from "../support/echo/protocol.js";
+import { cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
+
+const open: WebSocket[] = [];
+afterEach(async () => {
+  for (const socket of open.splice(0)) socket.terminate();
+  await cleanUp();
+});
+
+const start = (options: Parameters<typeof startTestNode>[0] = {}): Promise<InProcessNode> =>
+  startTestNode({ apiKeys: ["a key of the tests"], ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
+
+interface Echo {
+  readonly socket: WebSocket;
+  readonly texts: string[];
+  closedWith: number | undefined;
+  say(text: string): void;
+  heard(text: string): Promise<void>;
+}
+
+async function connectEcho({ wsUrl }: InProcessNode): Promise<Echo> {
+  const socket = new WebSocket(`${wsUrl}/echo`);
+  open.push(socket);
+  const texts: string[] = [];
+  const echo: Echo = {
+    socket,
+    texts,
+    closedWith: undefined,
+    say: (text) => socket.send(text),
+    heard: async (text) => {
+      await until(text, () => texts.includes(text));
+    },
+  };
+  socket.on("message", (data: Buffer) => texts.push(data.toString()));
+  socket.on("close", (code) => (echo.closedWith = code));
+  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  return echo;
+}
+
+describe("a protocol more", () => {
+  it("meets the native one on the same channels", async () => {
+    const node = await start();
+    const [echo, native] = [await connectEcho(node), await node.client()];
+    echo.say("room");
+    await echo.heard("+room");
+    await native.do("subscribe", { channel: "room" });
+    await native.do("send", { channel: "room", content: { a: 1 } });
+    await echo.heard('room {"a":1}');
+    echo.say("room hello");
+    await echo.heard('room "hello"');
+    await native.contents("room", 2);
+    expect(native.messages("room").map(({ content }) => content)).toEqual([{ a: 1 }, "hello"]);
+  });
+
+  it("is counted, listed by the API, and told its errors", async () => {
+    const node = await start();
+    const echo = await connectEcho(node);
+    echo.say("room");
+    await echo.heard("+room");
+    echo.say("#user:1");
+    await echo.heard("!forbidden");
+    const { body } = await node.get<{ channels: unknown }>("/v1/channels");
+    expect(body).toMatchObject({ channels: [{ channel: "room", subscribers: 1 }] });
+    expect(await node.metric('starling_messages_in_total{protocol="echo",codec="text"}')).toBe(2);
+    echo.socket.close();
+    await until("closed", () => echo.closedWith !== undefined);
+    const closed = 'starling_disconnects_total{protocol="echo",reason="client"}';
+    await until("counted", async () => (await node.metric(closed)) === 1);
+  });
+
+  it("is held to the limits", async () => {
+    const node = await start({ messagesPerSecond: 1, messagesBurst: 2, maxConnections: 1 });
+    const echo = await connectEcho(node);
+    for (const text of ["room a", "room b", "room c"]) echo.say(text);
+    await echo.heard("!rate_limited");
+    await expect(connectEcho(node)).rejects.toThrow("503");
+  });
+
+  it("is closed as a slow reader, by its own close code", async () => {
+    const node = await start({ maxBufferedBytes: 65_536, messagesBurst: 10_000, bytesBurst: 2 ** 30 });
+    const [echo, native] = [await connectEcho(node), await node.client()];
+    echo.say("room");
+    await echo.heard("+room");
+    echo.socket.pause();
+    const closed = 'starling_disconnects_total{protocol="echo",reason="slow_reader"}';
+    await until("closed", async () => {
+      for (let i = 0; i < 20; i++) native.send({ action: "send", channel: "room", content: "x".repeat(60_000) });
+      return (await node.metric(closed)) === 1;
+    });
+  });
+
+  it("is drained, and leaves no session", async () => {
+    const node = await start();
+    const echo = await connectEcho(node);
+    echo.say("room");
+    await echo.heard("+room");
+    await node.drain();
+    await until("closed", () => echo.closedWith !== undefined);
+    expect(echo.closedWith).toBe(1001);
+  });
+});
