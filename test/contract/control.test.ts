@@ -90,7 +90,7 @@ describe("control on Redis", () => {
       "a command with two targets",
       pack([1, "command", { ...COMMANDS[0], target: { user: "a", connection: "b" } }]),
     ],
-    ["a close code out of range", pack([1, "command", { ...COMMANDS[0], code: 99 }])],
+    ["a command of no kind that there is", pack([1, "command", { ...COMMANDS[0], kind: "explode" }])],
     ["a reason over 123 bytes", pack([1, "command", { ...COMMANDS[0], reason: "ü".repeat(62) }])],
     [
       "a question without an asker",

@@ -20,9 +20,9 @@ export interface Codec {
   /** The result is only valid until the next call: hand it on in the same turn. */
   encode(message: ServerMessage): Uint8Array;
   /** What the publications of a channel begin with: made once, as it is half of a small one. */
-  head(channel: string): Uint8Array;
+  readonly head: (channel: string) => Uint8Array;
   /** As encode. @param head  of its channel, as `head` made it */
-  encodePublication(head: Uint8Array, publication: Publication): Uint8Array;
+  readonly encodePublication: (head: Uint8Array, publication: Publication) => Uint8Array;
   /** The reply to `history`: content goes in as encodePublication has it. As encode. */
   encodeHistory(id: CommandId, answer: HistoryAnswer): Uint8Array;
 }

@@ -4,6 +4,7 @@ import { publish } from "../../core/actions/publish.js";
 import { readHistory, readPresence, readPresenceCounts } from "../../core/actions/queries.js";
 import { subscribe } from "../../core/actions/subscribe.js";
 import { answerFirst, unsubscribe } from "../../core/actions/unsubscribe.js";
+import type { Payload } from "../../encoding/payload.js";
 import { checkChannelName } from "../../core/channel-name.js";
 import type { Connection } from "../../core/connection.js";
 import { StarlingError, quote } from "../../core/errors.js";
@@ -59,7 +60,7 @@ function sendMessage(connection: Connection, command: Command): undefined {
     throw new StarlingError("bad_request", '"content" is missing: any JSON value will do');
   }
   // The command is what the action takes: no object more for each message.
-  publish(connection.edge, connection, channel, command as Command & { content: {} }, command.id);
+  publish(connection.edge, connection, channel, command as Command & { content: Payload }, command.id);
 }
 
 /** As the queries: that a name is no channel's is told first. */

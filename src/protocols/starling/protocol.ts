@@ -98,10 +98,10 @@ function decode(connection: Connection, bytes: Uint8Array, binary: boolean): Com
 }
 
 /** The first that the client offered and this node speaks; without an offer the first of all. */
-function framingFor({ subprotocols, allSubprotocols }: UpgradeRequest): StarlingFraming | undefined {
-  if (subprotocols.length === 0) return FRAMINGS[0];
+function framingFor(request: UpgradeRequest): StarlingFraming | undefined {
+  if (request.subprotocols.length === 0) return FRAMINGS[0];
   // RFC 6455 11.3.4 lets them stand in several headers. Those of the first one come first anyhow.
-  return amongOffered(subprotocols) ?? amongOffered(allSubprotocols);
+  return amongOffered(request.subprotocols) ?? amongOffered(request.allSubprotocols);
 }
 
 function amongOffered(subprotocols: readonly string[]): StarlingFraming | undefined {
