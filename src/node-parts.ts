@@ -16,12 +16,12 @@ import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
-import { createRedisBroker } from "./redis/broker.js";
-import type { RedisOptions } from "./redis/client.js";
-import { createRedisControl } from "./redis/control.js";
-import { createRedisLink } from "./redis/link.js";
-import { createRedisPresence } from "./redis/presence.js";
-import { createRedisRegistry } from "./redis/registry.js";
+import { createRedisBroker } from "./redis/bus/broker.js";
+import type { RedisOptions } from "./redis/link/client.js";
+import { createRedisControl } from "./redis/control/control.js";
+import { createRedisLink } from "./redis/link/link.js";
+import { createRedisPresence } from "./redis/presence/presence.js";
+import { createRedisRegistry } from "./redis/registry/registry.js";
 
 /** Publications that wait for the bus: beyond it publishing fails rather than memory grows. */
 const MAX_QUEUED_ITEMS = 100_000;

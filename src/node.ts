@@ -17,7 +17,7 @@ import { createSite } from "./http/site.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { createAuthorizer, redisOptions, sharedParts } from "./node-parts.js";
-import { waitForRedis } from "./redis/start-wait.js";
+import { waitForRedis } from "./redis/link/start-wait.js";
 import { PROTOCOLS } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";

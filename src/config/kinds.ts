@@ -2,7 +2,7 @@
 
 import { isIP } from "node:net";
 import { z } from "zod";
-import { REDIS_URL_FORMS, wrongTarget } from "../redis/target.js";
+import { REDIS_URL_FORMS, wrongTarget } from "../redis/link/redis-url.js";
 
 export interface Kind<S extends z.ZodType = z.ZodType> {
   readonly schema: S;

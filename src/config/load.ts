@@ -5,7 +5,7 @@ import { parse as parseYaml } from "yaml";
 import { quote } from "../core/errors.js";
 import { emptyValues } from "./empty-values.js";
 import { inPlainNumbers } from "./units.js";
-import { redact } from "../redis/target.js";
+import { redact } from "../redis/link/redis-url.js";
 import { didYouMean } from "../core/suggest.js";
 import { brokenRules, risks } from "./checks.js";
 import { openFileLimit } from "./descriptors.js";

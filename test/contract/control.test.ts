@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { pack } from "msgpackr";
 
 import { createMemoryControl } from "../../src/memory/control.js";
-import { createRedisControl } from "../../src/redis/control.js";
+import { createRedisControl } from "../../src/redis/control/control.js";
 import { eventually } from "../support/eventually.js";
 import { createRedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";

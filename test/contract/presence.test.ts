@@ -2,8 +2,8 @@ import { afterAll, beforeAll } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
 import { createMemoryPresence } from "../../src/memory/presence.js";
-import { createRedisLink } from "../../src/redis/link.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
+import { createRedisLink } from "../../src/redis/link/link.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { presenceContract } from "./presence.js";
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
 import { createMemoryRegistry } from "../../src/memory/registry.js";
-import { createRedisRegistry } from "../../src/redis/registry.js";
+import { createRedisRegistry } from "../../src/redis/registry/registry.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { registryContract } from "./registry.js";
 

@@ -4,10 +4,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 
 import { silentLog } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
-import { createRedisControl } from "../../src/redis/control.js";
-import { createRedisLink } from "../../src/redis/link.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
-import { createRedisRegistry } from "../../src/redis/registry.js";
+import { createRedisControl } from "../../src/redis/control/control.js";
+import { createRedisLink } from "../../src/redis/link/link.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
+import { createRedisRegistry } from "../../src/redis/registry/registry.js";
 import { describeBrokerContract } from "../contract/broker.js";
 import { describeControlContract } from "../contract/control.js";
 import { describeHistoryContract } from "../contract/history.js";

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 
 import type { PublishRequest } from "../../src/core/broker.js";
 import { Encoding } from "../../src/encoding/payload.js";
-import { encodeEnvelope } from "../../src/redis/envelope.js";
+import { encodeEnvelope } from "../../src/redis/bus/envelope.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";

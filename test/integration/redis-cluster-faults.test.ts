@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 
 import type { Config } from "../../src/config.js";
 import type { Position } from "../../src/core/publication.js";
-import { shardOf } from "../../src/redis/shard.js";
-import { slotOf } from "../../src/redis/slots.js";
+import { shardOf } from "../../src/redis/link/shard.js";
+import { slotOf } from "../../src/redis/link/slots.js";
 import { RULE, keep } from "../contract/history.js";
 import { eventually } from "../support/eventually.js";
 import { CHAT_RULES, cleanUp, startTestNode, until } from "../support/nodes.js";

@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 
 import type { Position } from "../../src/core/publication.js";
-import { shardOf } from "../../src/redis/shard.js";
-import { slotOf } from "../../src/redis/slots.js";
+import { shardOf } from "../../src/redis/link/shard.js";
+import { slotOf } from "../../src/redis/link/slots.js";
 import { keep } from "../contract/history.js";
 import { until } from "../support/nodes.js";
 import { createRecorder } from "../support/publications.js";

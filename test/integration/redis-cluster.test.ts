@@ -3,11 +3,11 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
-import { createRedisControl } from "../../src/redis/control.js";
-import { createRedisLink } from "../../src/redis/link.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
-import { createRedisRegistry } from "../../src/redis/registry.js";
-import { slotOf } from "../../src/redis/slots.js";
+import { createRedisControl } from "../../src/redis/control/control.js";
+import { createRedisLink } from "../../src/redis/link/link.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
+import { createRedisRegistry } from "../../src/redis/registry/registry.js";
+import { slotOf } from "../../src/redis/link/slots.js";
 import { describeBrokerContract } from "../contract/broker.js";
 import { describeControlContract } from "../contract/control.js";
 import { describeHistoryContract, keep } from "../contract/history.js";

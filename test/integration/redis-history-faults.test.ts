@@ -5,8 +5,8 @@ import { pack } from "msgpackr";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { Position } from "../../src/core/publication.js";
-import { APPEND } from "../../src/redis/history-scripts.js";
-import { runScript } from "../../src/redis/scripts.js";
+import { APPEND } from "../../src/redis/history/history-scripts.js";
+import { runScript } from "../../src/redis/link/scripts.js";
 import { RULE, keep, keepAll, numbered, read } from "../contract/history.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, type Recorder } from "../support/publications.js";

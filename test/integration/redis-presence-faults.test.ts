@@ -3,7 +3,7 @@
 import type { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
-import { createKeys } from "../../src/redis/keys.js";
+import { createKeys } from "../../src/redis/link/keys.js";
 import {
   eventually,
   hearEvents,

@@ -3,8 +3,8 @@
 import { silentLog } from "../../src/core/log.js";
 import type { PresenceMember } from "../../src/core/presence.js";
 import { Stats } from "../../src/core/stats.js";
-import { createRedisLink } from "../../src/redis/link.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
+import { createRedisLink } from "../../src/redis/link/link.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
 
 export interface NodeOptions {
   readonly nodeId: string;

@@ -3,8 +3,8 @@
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
-import { createKeys } from "../../src/redis/keys.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
+import { createKeys } from "../../src/redis/link/keys.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import {
   eventually,
   KEY,

@@ -2,7 +2,7 @@
 
 import { silentLog } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
-import { createRedisRegistry, type RedisRegistryOptions } from "../../src/redis/registry.js";
+import { createRedisRegistry, type RedisRegistryOptions } from "../../src/redis/registry/registry.js";
 import { FakeConnection } from "../support/fake-connection.js";
 
 const options = JSON.parse(process.argv[2]!) as Pick<RedisRegistryOptions, "nodeId" | "redis" | "leaseTtlMs">;

@@ -9,11 +9,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Log } from "../../src/core/log.js";
 import type { ConnectionRegistry } from "../../src/core/registry.js";
 import { Stats } from "../../src/core/stats.js";
-import { createKeys } from "../../src/redis/keys.js";
-import { Outbox } from "../../src/redis/outbox.js";
-import { createRedisRegistry } from "../../src/redis/registry.js";
-import { loadScript, runScript } from "../../src/redis/scripts.js";
-import { createSessionStore } from "../../src/redis/sessions.js";
+import { createKeys } from "../../src/redis/link/keys.js";
+import { Outbox } from "../../src/redis/registry/outbox.js";
+import { createRedisRegistry } from "../../src/redis/registry/registry.js";
+import { loadScript, runScript } from "../../src/redis/link/scripts.js";
+import { createSessionStore } from "../../src/redis/registry/sessions.js";
 import { eventually } from "../support/eventually.js";
 import { FakeConnection, FakeCore } from "../support/fake-connection.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";

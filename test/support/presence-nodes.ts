@@ -5,8 +5,8 @@ import { fork, type ChildProcess } from "node:child_process";
 import { onTestFinished } from "vitest";
 
 import type { PresenceMember, PresenceStore } from "../../src/core/presence.js";
-import type { RedisPresenceOptions } from "../../src/redis/presence.js";
-import { createRedisPresence } from "../../src/redis/presence.js";
+import type { RedisPresenceOptions } from "../../src/redis/presence/presence.js";
+import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import type { NodeOptions, Order } from "../integration/redis-presence-node.js";
 import { createRedisNode, type RedisNode } from "./redis-node.js";
 import type { RedisServer } from "./redis-server.js";

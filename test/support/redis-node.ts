@@ -3,9 +3,9 @@
 import type { Broker } from "../../src/core/broker.js";
 import type { Log } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
-import { createRedisBroker, type RedisBrokerOptions } from "../../src/redis/broker.js";
-import type { RedisOptions } from "../../src/redis/client.js";
-import { createRedisLink, type RedisLink, type RedisLinkOptions } from "../../src/redis/link.js";
+import { createRedisBroker, type RedisBrokerOptions } from "../../src/redis/bus/broker.js";
+import type { RedisOptions } from "../../src/redis/link/client.js";
+import { createRedisLink, type RedisLink, type RedisLinkOptions } from "../../src/redis/link/link.js";
 
 export interface LoggedLine {
   readonly level: "debug" | "info" | "warn" | "error";

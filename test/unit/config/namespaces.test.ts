@@ -7,7 +7,7 @@ import {
   ENVELOPE_VERSION,
   ENVELOPE_VERSION_BEFORE,
   type EnvelopeVersion,
-} from "../../../src/redis/envelope.js";
+} from "../../../src/redis/bus/envelope.js";
 
 const load = (namespaces: unknown): Config["namespaces"] =>
   loadConfig({ flags: { namespaces } }).config.namespaces;

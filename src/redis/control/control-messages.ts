@@ -1,0 +1,133 @@
+/**
+ * What nodes say to each other besides publications, as MessagePack:
+ *
+ *     [version, "command", command]
+ *     [version, "ask", id, node, question]
+ *     [version, "answer", id, node, answer]
+ *
+ * A reader takes this version and, once there is one, the one before.
+ */
+
+import { z } from "zod";
+
+import type { ControlAnswer, ControlCommand, ControlQuestion } from "../../core/control.js";
+import { CHANNEL_NAME_MAX } from "../../core/channel-name.js";
+import { StarlingError } from "../../core/errors.js";
+import { packMessage, unpackMessage } from "../bus/packing.js";
+
+export const CONTROL_VERSION = 1;
+
+export type ControlMessage =
+  | { readonly kind: "command"; readonly command: ControlCommand }
+  | { readonly kind: "ask"; readonly id: string; readonly node: string; readonly question: ControlQuestion }
+  | { readonly kind: "answer"; readonly id: string; readonly node: string; readonly answer: ControlAnswer };
+
+const TEXT_MAX = 1_024;
+const PATTERNS_MAX = 10_000;
+
+const text = z.string().min(1).max(TEXT_MAX);
+const channel = z.string().min(1).max(CHANNEL_NAME_MAX);
+const patterns = z.array(z.string().max(TEXT_MAX)).max(PATTERNS_MAX);
+const count = z.number().int().nonnegative();
+const target = z.union([z.strictObject({ user: text }), z.strictObject({ connection: text })]);
+
+const command = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("disconnect"),
+    app: text,
+    target,
+    // RFC 6455 5.5: a close frame has 123 bytes for it.
+    reason: z.string().refine((reason) => Buffer.byteLength(reason) <= 123, "over 123 bytes"),
+  }),
+  z.object({ kind: z.literal("supersede"), connection: text }),
+  z.object({ kind: z.literal("unsubscribe"), app: text, target, channel }),
+  z.object({
+    kind: z.literal("permit"),
+    app: text,
+    target,
+    channels: patterns.optional(),
+    publish: patterns.optional(),
+  }),
+]);
+
+const question = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("channels"),
+    app: text,
+    prefix: z.string().max(CHANNEL_NAME_MAX),
+    limit: count,
+  }),
+  z.object({ kind: z.literal("connections"), app: text, user: text }),
+  z.object({ kind: z.literal("readiness") }),
+  z.object({ kind: z.literal("recorded") }),
+]);
+
+const answer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("channels"), counts: z.record(channel, count) }),
+  z.object({
+    kind: z.literal("connections"),
+    connections: z.array(
+      z.object({
+        connection: text,
+        userId: z.string().max(TEXT_MAX).nullable(),
+        channels: z.array(channel),
+        connectedAt: z.number(),
+        lastActivity: z.number(),
+      }),
+    ),
+  }),
+  z.object({ kind: z.literal("readiness"), ready: z.boolean(), upgradeRate: count }),
+  z.object({ kind: z.literal("recorded") }),
+]);
+
+const version = z.literal(CONTROL_VERSION);
+const message = z.union([
+  z.tuple([version, z.literal("command"), command]),
+  z.tuple([version, z.literal("ask"), text, text, question]),
+  z.tuple([version, z.literal("answer"), text, text, answer]),
+]);
+
+/** @throws StarlingError bad_request for a command that the readers would refuse */
+export function encodeControl(outgoing: ControlMessage): Buffer {
+  switch (outgoing.kind) {
+    case "command": {
+      const written = withoutUndefined(outgoing.command);
+      const checked = command.safeParse(written);
+      if (!checked.success) throw new StarlingError("bad_request", z.prettifyError(checked.error));
+      return packMessage([CONTROL_VERSION, "command", written]);
+    }
+    case "ask":
+      return packMessage([CONTROL_VERSION, "ask", outgoing.id, outgoing.node, outgoing.question]);
+    case "answer":
+      return packMessage([CONTROL_VERSION, "answer", outgoing.id, outgoing.node, outgoing.answer]);
+  }
+}
+
+/** @throws Error saying what is wrong */
+export function decodeControl(bytes: Buffer): ControlMessage {
+  const read = message.safeParse(unpackMessage(bytes));
+  if (!read.success) throw new Error(`a control message is wrong: ${z.prettifyError(read.error)}`);
+  const fields = read.data;
+  switch (fields[1]) {
+    case "command":
+      return { kind: "command", command: fields[2] };
+    case "ask":
+      return { kind: "ask", id: fields[2], node: fields[3], question: fields[4] };
+    case "answer":
+      return { kind: "answer", id: fields[2], node: fields[3], answer: fields[4] };
+  }
+}
+
+/** MessagePack has no undefined: msgpackr would write an extension, which readers refuse. */
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, field]) => field !== undefined)
+      .map(([name, field]: [string, unknown]) => [
+        name,
+        typeof field === "object" && field !== null && !Array.isArray(field)
+          ? withoutUndefined(field)
+          : field,
+      ]),
+  ) as T;
+}

@@ -1,0 +1,35 @@
+/** Lets so many jobs run at once; the others wait in line, and more than that are refused. */
+
+import { StarlingError } from "../../core/errors.js";
+
+export class Gate {
+  readonly #mostRunning: number;
+  readonly #mostWaiting: number;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  constructor(mostRunning: number, mostWaiting: number) {
+    this.#mostRunning = mostRunning;
+    this.#mostWaiting = mostWaiting;
+  }
+
+  /** @throws StarlingError unavailable where too many wait; what the job throws */
+  async run<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#running < this.#mostRunning) {
+      this.#running++;
+    } else {
+      if (this.#waiting.length >= this.#mostWaiting) {
+        throw new StarlingError("unavailable", `${this.#mostWaiting} reads of history wait already`);
+      }
+      // Whoever leaves hands its place on.
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    try {
+      return await job();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
+    }
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * One order for what a shard tells and what is read of it. Events come over one connection, reads over
+ * another, and each may overtake the other. So the record counts its events, and a read says how many were
+ * told before it: they are waited for, and the channel's later ones are held back until the page was told.
+ */
+
+import type { ChannelKey } from "../../core/broker.js";
+import type { PresenceEvent } from "../../core/presence.js";
+import type { PresenceEvents } from "./presence-entries.js";
+import type { Standing } from "./presence-shard.js";
+
+export interface PresenceOrderOptions {
+  /** How long events are waited for that Redis told before a read. */
+  readonly patienceMs: number;
+  event(event: PresenceEvent): void;
+  /** Events did not come that Redis told. */
+  missed(): void;
+}
+
+interface Numbered {
+  readonly epoch: string;
+  readonly number: number;
+  readonly event: PresenceEvent;
+}
+
+/** A channel that is being read. */
+interface Hold {
+  reads: number;
+  events: Numbered[];
+  /** How many events the page knew that was told last. */
+  told: Standing | undefined;
+}
+
+interface Waiting extends Standing {
+  readonly done: () => void;
+}
+
+export class PresenceOrder {
+  readonly #options: PresenceOrderOptions;
+  readonly #holds = new Map<ChannelKey, Hold>();
+  readonly #waiting = new Set<Waiting>();
+  /** What was heard; undefined: it is not known yet what was told before this node listened. */
+  #heard: Standing | undefined;
+
+  constructor(options: PresenceOrderOptions) {
+    this.#options = options;
+  }
+
+  /** Events came from the bus. */
+  came({ epoch, number, events }: PresenceEvents): void {
+    const heard = this.#heard;
+    const follows = heard?.epoch !== epoch || number <= heard.told + 1;
+    const told = number + events.length - 1;
+    if (heard?.epoch !== epoch || told > heard.told) this.#heard = { epoch, told };
+    events.forEach((event, at) => {
+      const hold = this.#holds.get(event.key);
+      if (hold === undefined) this.#options.event(event);
+      else hold.events.push({ epoch, number: number + at, event });
+    });
+    if (!follows) this.#options.missed();
+    this.#wake();
+  }
+
+  /** A step was answered. What a record told that this node knows nothing of is not waited for. */
+  stood({ epoch, told }: Standing): void {
+    if (this.#heard?.epoch === epoch) return;
+    this.#heard = { epoch, told };
+    this.#wake();
+  }
+
+  /** Events may be missing from now on: the link to the bus is not what it was. */
+  reset(): void {
+    this.#heard = undefined;
+    for (const { done } of this.#waiting) done();
+  }
+
+  /** Calls `tell` when all events before the read were told and none after it. Rejects as `ask` does. */
+  async read<Read extends Standing>(
+    key: ChannelKey,
+    ask: () => Promise<Read>,
+    tell: (read: Read) => void,
+  ): Promise<void> {
+    const hold = this.#hold(key);
+    try {
+      let read: Read;
+      do {
+        read = await ask();
+        await this.#hear(read);
+        // Of two reads that overtook each other the older one is of no use.
+      } while (hold.told?.epoch === read.epoch && hold.told.told > read.told);
+      hold.told = { epoch: read.epoch, told: read.told };
+      const { epoch, told } = read;
+      const after = hold.events.findIndex((held) => held.epoch === epoch && held.number > told);
+      this.#release(hold.events.splice(0, after === -1 ? Infinity : after));
+      tell(read);
+    } finally {
+      hold.reads--;
+      if (hold.reads === 0) {
+        this.#holds.delete(key);
+        this.#release(hold.events);
+      }
+    }
+  }
+
+  #hold(key: ChannelKey): Hold {
+    let hold = this.#holds.get(key);
+    if (hold === undefined) this.#holds.set(key, (hold = { reads: 0, events: [], told: undefined }));
+    hold.reads++;
+    return hold;
+  }
+
+  #release(events: readonly Numbered[]): void {
+    for (const { event } of events) this.#options.event(event);
+  }
+
+  #isHeard({ epoch, told }: Standing): boolean {
+    return this.#heard?.epoch !== epoch || this.#heard.told >= told;
+  }
+
+  async #hear(read: Standing): Promise<void> {
+    if (this.#isHeard(read)) return;
+    const came = await new Promise<boolean>((resolve) => {
+      const end = (inTime: boolean): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(waiting);
+        resolve(inTime);
+      };
+      const timer = setTimeout(() => end(false), this.#options.patienceMs);
+      const waiting: Waiting = { epoch: read.epoch, told: read.told, done: () => end(true) };
+      this.#waiting.add(waiting);
+    });
+    if (came || this.#isHeard(read)) return;
+    this.#heard = { epoch: read.epoch, told: read.told };
+    this.#options.missed();
+  }
+
+  #wake(): void {
+    for (const waiting of this.#waiting) if (this.#isHeard(waiting)) waiting.done();
+  }
+}

@@ -1,0 +1,263 @@
+/** A shard of presence as one node writes it: what waits to be written, and the steps that write it. */
+
+import { randomUUID } from "node:crypto";
+
+import type { Log } from "../../core/log.js";
+import { limited } from "../link/throttle.js";
+import type { RedisLink } from "../link/link.js";
+import { loadScript, runScript } from "../link/scripts.js";
+
+const STEP = loadScript("presence-step");
+
+/** About 1 ms of Redis's time. */
+const STEP_ITEMS_MAX = 250;
+const STEP_CHARACTERS_MAX = 128 * 1024;
+/** Members that are looked at in one go when those of a dead node are picked. */
+const TAKE_OUT_LOOK = 500;
+/** Lapsed members and due leaves that one step takes at most; if more are left another follows at once. */
+const SWEEP_MOST = 200;
+/** How often in a member's life a record is swept in which nobody was: whoever came since is seen before lapsing. */
+const VACANT_SWEEPS_PER_LIFE = 6;
+const RETRY_MS = 500;
+const LOG_INTERVAL_MS = 5_000;
+
+/** lua/presence-step.lua says what each means. */
+export type Sign = "+" | "*" | "~" | "-";
+
+export interface PresenceShardOptions {
+  readonly shard: number;
+  readonly link: RedisLink;
+  /** After this long unrefreshed a member is taken out. */
+  readonly lifeMs: number;
+  readonly graceMs: number;
+  /** Of the keys, when no node lives to clear them. */
+  readonly keysTtlMs: number;
+  readonly flushIntervalMs: number;
+  /** How often lapsed members and due leaves are looked for, give or take a quarter. */
+  readonly sweepIntervalMs: number;
+  readonly log: Log;
+  /** The record was lost: all of this node's entries in the shard are to be put again. */
+  lost(): void;
+  /** Where the record stood when a step was done. */
+  stood(standing: Standing): void;
+}
+
+/** How many events of a shard were told since its record began. */
+export interface Standing {
+  readonly epoch: string;
+  readonly told: number;
+}
+
+export interface ChannelRead extends Standing {
+  readonly connections: number;
+  readonly users: number;
+  /** As encodeEntry made them. */
+  readonly entries: readonly string[];
+}
+
+type StepReply = [
+  epoch: string,
+  told: number,
+  waits: "more" | "some" | "none",
+  connections: number,
+  users: number,
+  entries: string[],
+];
+
+export class PresenceShard {
+  readonly #options: PresenceShardOptions;
+  readonly #keys: readonly string[];
+  readonly #events: string;
+  readonly #report: (error: unknown) => void;
+  /** The last sign wins; one per entry, so bounded by the entries that were or are to be written. */
+  readonly #queue = new Map<string, Sign>();
+  /** Joins that wait for another try: Redis may have them. */
+  readonly #tried = new Set<string>();
+  #epoch = "";
+  #flushing: Promise<void> | undefined;
+  #following: Promise<void> | undefined;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
+  /** Of performance.now(). */
+  #steppedAtMs = -Infinity;
+  /** Nobody was in the record when it was last swept, nor was written since. */
+  #vacant = false;
+  #closed = false;
+
+  constructor(options: PresenceShardOptions) {
+    this.#options = options;
+    const { keys } = options.link;
+    this.#keys = keys.presence(options.shard);
+    this.#events = keys.presenceEvents(options.shard);
+    this.#report = limited(LOG_INTERVAL_MS, (suppressed, error: unknown) => {
+      options.log.warn(
+        { shard: options.shard, suppressed, error: String(error) },
+        "presence could not be written",
+      );
+    });
+  }
+
+  join(entry: string): void {
+    // A leave that waits means that the record has the entry: it is told only if it lapsed there.
+    this.#put(entry, this.#queue.get(entry) === "-" ? "*" : "+");
+  }
+
+  leave(entry: string): void {
+    // Never sent: there is nothing to take back. So churn while Redis is away queues nothing.
+    if (this.#queue.get(entry) === "+" && !this.#tried.has(entry)) this.#queue.delete(entry);
+    else this.#put(entry, "-");
+  }
+
+  refresh(entry: string): void {
+    if (!this.#queue.has(entry)) this.#put(entry, "*");
+  }
+
+  /** After an outage, or if `lost` the loss of the record. */
+  writeAgain(entry: string, lost: boolean): void {
+    if (this.#queue.get(entry) !== "+") this.#put(entry, lost ? "~" : "*");
+  }
+
+  #put(entry: string, sign: Sign): void {
+    this.#queue.set(entry, sign);
+    if (this.#vacant) {
+      this.#vacant = false;
+      this.startSweeping();
+    }
+    if (this.#options.link.down === undefined) this.#schedule(this.#options.flushIntervalMs);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#closed || this.#flushTimer !== undefined || this.#flushing !== undefined) return;
+    this.#flushTimer = setTimeout(() => void this.flush(), delayMs);
+  }
+
+  /** Never rejects. Resolves when all that waits now was tried once. */
+  flush(): Promise<void> {
+    if (this.#flushing !== undefined) {
+      return (this.#following ??= this.#flushing.then(() => {
+        this.#following = undefined;
+        return this.flush();
+      }));
+    }
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    if (this.#queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
+    this.#flushing = this.#write(this.#queue.size).then((written) => {
+      this.#flushing = undefined;
+      if (this.#queue.size === 0 || this.#options.link.down !== undefined) return;
+      this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
+    });
+    return this.#flushing;
+  }
+
+  /** Batches go one after the other: the order of an entry's signs is that of its connection. */
+  async #write(count: number): Promise<boolean> {
+    let left = count;
+    while (left > 0 && this.#queue.size > 0) {
+      const batch: [string, Sign][] = [];
+      let characters = 0;
+      for (const [entry, sign] of this.#queue) {
+        if (batch.length >= Math.min(left, STEP_ITEMS_MAX) || characters >= STEP_CHARACTERS_MAX) break;
+        batch.push([entry, sign]);
+        characters += entry.length;
+        this.#queue.delete(entry);
+      }
+      left -= batch.length;
+      try {
+        await this.#step(batch.map(([entry, sign]) => sign + entry));
+        if (this.#tried.size > 0) for (const [entry] of batch) this.#tried.delete(entry);
+      } catch (error) {
+        // Written twice is as good as once.
+        for (const [entry, sign] of batch) {
+          if (this.#queue.has(entry)) continue;
+          this.#queue.set(entry, sign);
+          if (sign === "+") this.#tried.add(entry);
+        }
+        this.#report(error);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** @throws StarlingError unavailable, unknown */
+  async read(prefix: string, limit: number): Promise<ChannelRead> {
+    // Ghosts beyond one step's share are taken out first.
+    for (;;) {
+      const [epoch, told, waits, connections, users, entries] = await this.#step([], prefix, limit);
+      if (waits !== "more") return { epoch, told, connections, users, entries };
+    }
+  }
+
+  /**
+   * Has the members leave that `isOf` picks, unless they are written again meanwhile.
+   * @throws StarlingError unavailable, unknown
+   */
+  async takeOut(isOf: (entry: string) => boolean, stillDead: () => Promise<boolean>): Promise<void> {
+    const { link } = this.#options;
+    const [members, expiries] = this.#keys as [string, string];
+    for (let from = "-"; ;) {
+      const page = await link.run((redis) =>
+        redis.zrangebylex(members, from, "+", "LIMIT", 0, TAKE_OUT_LOOK),
+      );
+      const picked = page.filter(isOf);
+      const scores = await link.run((redis) =>
+        Promise.all(picked.map((entry) => redis.zscore(expiries, entry))),
+      );
+      const items = picked.flatMap((entry, at) => (scores[at] === null ? [] : [`!${scores[at]} ${entry}`]));
+      // Who lives after this registers again, and writes its members again after that.
+      if (items.length > 0 && !(await stillDead())) return;
+      for (let at = 0; at < items.length; at += STEP_ITEMS_MAX) {
+        await this.#step(items.slice(at, at + STEP_ITEMS_MAX));
+      }
+      if (page.length < TAKE_OUT_LOOK) return;
+      from = `(${page.at(-1)!}`;
+    }
+  }
+
+  async #step(items: readonly string[], prefix = "", limit = 0): Promise<StepReply> {
+    const { link, lifeMs, graceMs, keysTtlMs } = this.#options;
+    const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
+    const reply = (await link.run((redis) =>
+      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...items]),
+    )) as StepReply;
+    this.#steppedAtMs = performance.now();
+    const known = this.#epoch;
+    this.#epoch = reply[0];
+    if (known !== "" && known !== reply[0]) this.#options.lost();
+    this.#options.stood({ epoch: reply[0], told: reply[1] });
+    return reply;
+  }
+
+  startSweeping(): void {
+    const { sweepIntervalMs, lifeMs } = this.#options;
+    const vacantIntervalMs = Math.max(sweepIntervalMs, lifeMs / VACANT_SWEEPS_PER_LIFE);
+    const intervalMs = this.#vacant ? vacantIntervalMs : sweepIntervalMs;
+    // A join begins anew while a sweep is on its way, which does so too: of both one goes on.
+    clearTimeout(this.#sweepTimer);
+    this.#sweepTimer = setTimeout(() => void this.#sweep(), intervalMs * (0.75 + Math.random() / 2));
+  }
+
+  async #sweep(): Promise<void> {
+    const { link, sweepIntervalMs } = this.#options;
+    try {
+      // What waits goes first: after an outage nobody is to lapse whom this node still has.
+      await this.flush();
+      let more = performance.now() - this.#steppedAtMs > sweepIntervalMs / 2;
+      while (more && link.down === undefined && !this.#closed) {
+        const waits = (await this.#step([]))[2];
+        more = waits === "more";
+        this.#vacant = waits === "none" && this.#queue.size === 0 && this.#flushing === undefined;
+      }
+    } catch (error) {
+      this.#report(error);
+    }
+    if (!this.#closed) this.startSweeping();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#flushTimer);
+    clearTimeout(this.#sweepTimer);
+  }
+}

@@ -1,0 +1,366 @@
+/**
+ * Who is in which channel, over all nodes, in Redis. The record is one per shard and is changed by
+ * one script alone (lua/presence-step.lua), which also tells of it. Every node writes its own members
+ * and sweeps everybody's; nothing depends on one node's life or clock.
+ */
+
+import type { ChannelKey } from "../../core/broker.js";
+import { nodeOfConnection } from "../../core/identifiers.js";
+import type { Log } from "../../core/log.js";
+import type {
+  PresenceCounts,
+  PresenceHandlers,
+  PresenceMember,
+  PresencePage,
+  PresenceStore,
+} from "../../core/presence.js";
+import type { Stats } from "../../core/stats.js";
+import { limited } from "../link/throttle.js";
+import type { RedisLink } from "../link/link.js";
+import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
+import { PresenceOrder } from "./presence-order.js";
+import { PresenceShard, type ChannelRead } from "./presence-shard.js";
+import { shardOf } from "../link/shard.js";
+
+export interface RedisPresenceOptions {
+  readonly nodeId: string;
+  readonly link: RedisLink;
+  /**
+   * The members of a node that died leave this long after it last refreshed them, where no other node
+   * took them out before. At least three graces.
+   */
+  readonly ttlMs?: number | undefined;
+  /** How long a user without a connection may come back unnoticed. */
+  readonly graceMs?: number | undefined;
+  /** One for all nodes, as the bus's. */
+  readonly shards: number;
+  /** Joins and leaves are gathered for this long. */
+  readonly flushIntervalMs?: number | undefined;
+  /** Members that one page names at most. */
+  readonly maxMembers?: number | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+}
+
+const TTL_MS = 60_000;
+const GRACE_MS = 3_000;
+const FLUSH_INTERVAL_MS = 20;
+const MAX_MEMBERS = 1_000;
+const GRACES_PER_TTL_LEAST = 3;
+/** Each member is refreshed twice in its life, in this many shares. */
+const REFRESH_SHARES = 30;
+const REFRESH_INTERVAL_LEAST_MS = 10;
+const SWEEP_INTERVAL_MOST_MS = 1_000;
+const SKIP_LOG_INTERVAL_MS = 1_000;
+
+/** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
+interface Reading {
+  readonly page: Promise<PresencePage>;
+  /** By those who want it told at its place among the events. */
+  readonly tells: ((page: PresencePage) => void)[];
+}
+
+/** A member on this node. */
+interface Own {
+  readonly entry: string;
+  readonly shard: PresenceShard;
+  readonly user: string | null;
+  /** The share that it is refreshed with. */
+  readonly share: Set<Own>;
+}
+
+/** @throws Error if the options contradict each other */
+export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
+  return new RedisPresence(options);
+}
+
+class RedisPresence implements PresenceStore {
+  readonly #options: RedisPresenceOptions;
+  readonly #link: RedisLink;
+  readonly #graceMs: number;
+  readonly #refreshIntervalMs: number;
+  readonly #shards: readonly PresenceShard[];
+  /** By shard. */
+  readonly #orders: readonly PresenceOrder[];
+  /** By channel, then connection. */
+  readonly #own = new Map<ChannelKey, Map<string, Own>>();
+  readonly #shares: readonly Set<Own>[];
+  readonly #reads = new Map<string, Reading>();
+  readonly #reportSkipped: (error: unknown) => void;
+  #handlers: PresenceHandlers | undefined;
+  #joins = 0;
+  #refreshed = 0;
+  #refreshTimer: NodeJS.Timeout | undefined;
+  #missedTimer: NodeJS.Timeout | undefined;
+  #wasUp = false;
+  #open = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: RedisPresenceOptions) {
+    this.#options = options;
+    const { link, log } = options;
+    this.#link = link;
+    const ttlMs = options.ttlMs ?? TTL_MS;
+    const graceMs = (this.#graceMs = options.graceMs ?? GRACE_MS);
+    if (ttlMs < graceMs * GRACES_PER_TTL_LEAST) {
+      throw new Error(
+        `presence: a time-to-live of ${ttlMs} ms is too short for a grace of ${graceMs} ms: ` +
+          `at least ${graceMs * GRACES_PER_TTL_LEAST} ms`,
+      );
+    }
+    // Who lapses gets the grace too, so that after an outage nobody leaves who is written again.
+    const lifeMs = ttlMs - graceMs;
+    this.#refreshIntervalMs = Math.max(REFRESH_INTERVAL_LEAST_MS, lifeMs / 2 / REFRESH_SHARES);
+    const shares = Math.max(1, Math.floor(lifeMs / 2 / this.#refreshIntervalMs));
+    this.#shares = Array.from({ length: shares }, () => new Set<Own>());
+    this.#shards = Array.from(
+      { length: options.shards },
+      (_, shard) =>
+        new PresenceShard({
+          shard,
+          link,
+          lifeMs,
+          graceMs,
+          keysTtlMs: ttlMs * 2,
+          flushIntervalMs: options.flushIntervalMs ?? FLUSH_INTERVAL_MS,
+          sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
+          log,
+          lost: () => this.#recordLost(shard),
+          stood: (standing) => this.#orders[shard]!.stood(standing),
+        }),
+    );
+    this.#orders = this.#shards.map(
+      () =>
+        new PresenceOrder({
+          patienceMs: link.commandTimeoutMs,
+          event: (event) => this.#guard(() => this.#handlers?.event(event)),
+          missed: () => this.#tellMissed(),
+        }),
+    );
+    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
+      log.warn({ suppressed, error: String(error) }, "skipped presence events that could not be read");
+    });
+  }
+
+  async start(handlers: PresenceHandlers): Promise<void> {
+    const { nodeId, log } = this.#options;
+    this.#handlers = handlers;
+    this.#shards.forEach((_, shard) => {
+      this.#link.hear(this.#link.keys.presenceEvents(shard), (bytes) => this.#came(shard, bytes));
+    });
+    await this.#link.open();
+    this.#open = true;
+    this.#link.onChange((up) => this.#linkChanged(up));
+    for (const shard of this.#shards) shard.startSweeping();
+    // An earlier start of this node may have died with members.
+    void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
+      log.warn({ error: String(error) }, "members of an earlier start lapse by themselves");
+    });
+  }
+
+  join(key: ChannelKey, member: PresenceMember): void {
+    if (this.#stopping !== undefined) return;
+    const { connection, user } = member;
+    const former = this.#own.get(key)?.get(connection);
+    if (former?.user === user) return;
+    // It is somebody else from now on.
+    if (former !== undefined) this.leave(key, member);
+    const shard = this.#shardOf(key);
+    const share = this.#shares[this.#joins++ % this.#shares.length]!;
+    const own: Own = { entry: encodeEntry(key, member), shard, user, share };
+    let inChannel = this.#own.get(key);
+    if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, Own>()));
+    inChannel.set(connection, own);
+    share.add(own);
+    this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
+    shard.join(own.entry);
+  }
+
+  leave(key: ChannelKey, { connection }: PresenceMember): void {
+    const inChannel = this.#own.get(key);
+    const own = inChannel?.get(connection);
+    if (inChannel === undefined || own === undefined) return;
+    inChannel.delete(connection);
+    if (inChannel.size === 0) this.#own.delete(key);
+    own.share.delete(own);
+    own.shard.leave(own.entry);
+  }
+
+  async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
+    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
+    const asked = `${most} ${key}`;
+    let reading = this.#reads.get(asked);
+    if (reading === undefined) {
+      const tells: Reading["tells"] = [];
+      reading = { tells, page: this.#read(key, most, tells, () => this.#reads.delete(asked)) };
+      this.#reads.set(asked, reading);
+    }
+    if (tell !== undefined) reading.tells.push(tell);
+    return reading.page;
+  }
+
+  async counts(key: ChannelKey): Promise<PresenceCounts> {
+    const { connections, users } = await this.members(key, 0);
+    return { connections, users };
+  }
+
+  async takeOut(node: string, stillDead: () => Promise<boolean>): Promise<void> {
+    for (const shard of this.#shards) await shard.takeOut((entry) => this.#isOf(node, entry), stillDead);
+  }
+
+  /** A connection of the node, but none that is here: an earlier start of this node may have had its id. */
+  #isOf(node: string, entry: string): boolean {
+    try {
+      const { key, member } = decodeEntry(entry);
+      return (
+        nodeOfConnection(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true
+      );
+    } catch {
+      return false;
+    }
+  }
+
+  writeAgain(): void {
+    this.#writeAgain(false, this.#shards);
+  }
+
+  async #read(
+    key: ChannelKey,
+    most: number,
+    tells: Reading["tells"],
+    begun: () => void,
+  ): Promise<PresencePage> {
+    const at = shardOf(key, this.#shards.length);
+    const shard = this.#shards[at]!;
+    // This node's own joins and leaves before the question are in the answer.
+    await shard.flush();
+    begun();
+    const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
+    // Who only wants to know holds nobody's events back.
+    if (tells.length === 0) return this.#pageOf(await ask());
+    let page: PresencePage | undefined;
+    await this.#orders[at]!.read(key, ask, (read) => {
+      page = this.#pageOf(read);
+      for (const tell of tells) this.#guard(() => tell(page!));
+    });
+    return page!;
+  }
+
+  #pageOf({ connections, users, entries }: ChannelRead): PresencePage {
+    const members: PresenceMember[] = [];
+    for (const entry of entries) {
+      try {
+        members.push(decodeEntry(entry).member);
+      } catch (error) {
+        this.#skipped(error);
+      }
+    }
+    return { members, connections, users };
+  }
+
+  #shardOf(key: ChannelKey): PresenceShard {
+    return this.#shards[shardOf(key, this.#shards.length)]!;
+  }
+
+  #came(shard: number, bytes: Buffer): void {
+    let told;
+    try {
+      told = decodeEvents(bytes);
+      for (const { key } of told.events) {
+        if (shardOf(key, this.#shards.length) !== shard) throw new Error("an event of another shard");
+      }
+    } catch (error) {
+      this.#skipped(error);
+      return;
+    }
+    this.#orders[shard]!.came(told);
+  }
+
+  #skipped(error: unknown): void {
+    this.#options.stats.envelopesSkipped++;
+    this.#reportSkipped(error);
+  }
+
+  #guard(tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#options.stats.sessionFaults++;
+      this.#options.log.error({ err: error }, "telling of presence threw");
+    }
+  }
+
+  #refresh(): void {
+    if (this.#own.size === 0) {
+      clearInterval(this.#refreshTimer);
+      this.#refreshTimer = undefined;
+    }
+    // Once it is up again all are written.
+    if (this.#link.down !== undefined) return;
+    for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {
+      own.shard.refresh(own.entry);
+    }
+  }
+
+  #linkChanged(up: boolean): void {
+    for (const order of this.#orders) order.reset();
+    if (!up || this.#stopping !== undefined) return;
+    if (this.#wasUp) {
+      this.#writeAgain(false, this.#shards);
+      this.#tellMissed();
+    }
+    this.#wasUp = true;
+    for (const shard of this.#shards) void shard.flush();
+  }
+
+  #recordLost(shard: number): void {
+    this.#options.log.warn(
+      { shard },
+      "Redis lost the record of presence: this node's members are written again",
+    );
+    this.#writeAgain(true, [this.#shards[shard]!]);
+    this.#tellMissed();
+  }
+
+  #writeAgain(lost: boolean, shards: readonly PresenceShard[]): void {
+    for (const inChannel of this.#own.values()) {
+      for (const { entry, shard } of inChannel.values()) {
+        if (shards.includes(shard)) shard.writeAgain(entry, lost);
+      }
+    }
+  }
+
+  /** After a grace: by then the other nodes have written what they have, too. */
+  #tellMissed(): void {
+    clearTimeout(this.#missedTimer);
+    if (this.#stopping !== undefined) return;
+    this.#missedTimer = setTimeout(() => this.#guard(() => this.#handlers?.missed?.()), this.#graceMs);
+  }
+
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#end());
+  }
+
+  async #end(): Promise<void> {
+    clearInterval(this.#refreshTimer);
+    clearTimeout(this.#missedTimer);
+    for (const inChannel of this.#own.values()) {
+      for (const { entry, shard } of inChannel.values()) shard.leave(entry);
+    }
+    this.#own.clear();
+    for (const share of this.#shares) share.clear();
+    if (this.#open && this.#link.down === undefined) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, this.#link.commandTimeoutMs);
+      });
+      await Promise.race([Promise.all(this.#shards.map((shard) => shard.flush())), late]);
+      clearTimeout(timer);
+    }
+    for (const shard of this.#shards) shard.close();
+    for (const order of this.#orders) order.reset();
+    if (!this.#open) return;
+    this.#open = false;
+    await this.#link.close();
+  }
+}

@@ -1,0 +1,237 @@
+/** Who is connected where, and sessions that any node can resume, in Redis. */
+
+import { Cluster } from "ioredis";
+
+import { nodeOfConnection } from "../../core/identifiers.js";
+import type { Log } from "../../core/log.js";
+import type {
+  ConnectionRegistry,
+  RegisteredConnection,
+  RegistryHandlers,
+  TakeResult,
+  Totals,
+} from "../../core/registry.js";
+import type { Stats } from "../../core/stats.js";
+import { StarlingError } from "../../core/errors.js";
+import { secretHashOf } from "./state-batch.js";
+import {
+  closeRedis,
+  connectRedis,
+  createRedisClient,
+  isReady,
+  toStarlingError,
+  type RedisOptions,
+} from "../link/client.js";
+import { createKeys } from "../link/keys.js";
+import { LaidCall } from "../link/encoded-call.js";
+import { Lease } from "./lease.js";
+import { Outbox } from "./outbox.js";
+import { createReaper } from "./reaper.js";
+import { requireRights, startFailure } from "../link/acl-check.js";
+import { loadScript } from "../link/scripts.js";
+import { createSessionStore, hashSecret } from "./sessions.js";
+
+const WRITE = loadScript("connections-write");
+
+const SESSION_TTL_MS = 120_000;
+const LEASE_TTL_MS = 10_000;
+/** A client mostly subscribes within this time of its connecting: then both are one write. */
+const FLUSH_INTERVAL_MS = 50;
+/**
+ * A live session is refreshed each half of its time-to-live, in this many shares: with the default one each five
+ * seconds. Sixty shares cost 100,000 idle connections half a per cent of a core more.
+ */
+const TOUCH_SHARES = 12;
+const TOUCH_INTERVAL_LEAST_MS = 50;
+
+export interface RedisRegistryOptions {
+  readonly nodeId: string;
+  readonly redis: RedisOptions;
+  /** How long the session of a lost connection can be resumed. */
+  readonly sessionTtlMs?: number | undefined;
+  /** A node that is not heard of for this long is dead. */
+  readonly leaseTtlMs?: number | undefined;
+  /** Writes are gathered for this long. */
+  readonly flushIntervalMs?: number | undefined;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** Tells another node that the session of one of its connections was resumed. */
+  notifySuperseded(nodeId: string, connectionId: string): void;
+}
+
+/**
+ * start() rejects with REDIS_UNREACHABLE if Redis cannot be reached, with
+ * NODE_ID_IN_USE if another node holds the lease of this node's id. Later
+ * outages are waited out: live connections stay to be written.
+ */
+export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRegistry {
+  const { nodeId, log, stats } = options;
+  const sessionTtlMs = options.sessionTtlMs ?? SESSION_TTL_MS;
+  const leaseTtlMs = options.leaseTtlMs ?? LEASE_TTL_MS;
+  const keys = createKeys(options.redis.prefix);
+  const redis = createRedisClient(options.redis, "state", log);
+  const sessions = createSessionStore(redis, keys, sessionTtlMs);
+  const call = new LaidCall();
+  let handlers: RegistryHandlers | undefined;
+  let touchTimer: NodeJS.Timeout | undefined;
+  let stopping: Promise<void> | undefined;
+  /** What a take asked for that had no answer: asking again must find it done. */
+  const unanswered = new WeakMap<RegisteredConnection, string>();
+
+  const lease: Lease = new Lease({
+    nodeId,
+    redis,
+    keys,
+    leaseTtlMs,
+    log,
+    rewrite: async () => {
+      await outbox.rewrite();
+      stats.registrySize = outbox.size;
+    },
+    registered: (registered) => handlers?.registered(registered),
+  });
+  const outbox = new Outbox({
+    flushIntervalMs: options.flushIntervalMs ?? FLUSH_INTERVAL_MS,
+    sessions,
+    log,
+    canWrite: () => isReady(redis) && lease.claimed,
+    hashStands: () => lease.claimed,
+    async writeHash(removed, lines) {
+      const { value } = lease;
+      call.restart(keys.connections(nodeId));
+      call.addKey(keys.node(nodeId));
+      call.addKey(keys.connections(nodeId));
+      for (const argument of [value, lease.hashTtlMs, lines, ...removed]) call.add(argument);
+      if ((await call.run(redis, WRITE)) === 1) return true;
+      // A write of a former registration says nothing about the present one.
+      if (value === lease.value) lease.lapse("a write found it gone");
+      return false;
+    },
+    connections: () => handlers?.connections() ?? [],
+    superseded(connectionId) {
+      stats.registrySize = outbox.size;
+      handlers?.superseded(connectionId);
+    },
+  });
+  const reaper = createReaper({
+    nodeId,
+    redis,
+    keys,
+    intervalMs: leaseTtlMs / 2,
+    log,
+    mayReap: () => lease.settled,
+    died: async (node, stillDead) => handlers?.died?.(node, stillDead),
+  });
+
+  async function answered<T>(ask: () => Promise<T>): Promise<T> {
+    // A command would connect the client, which start() does.
+    if (handlers === undefined) {
+      throw new StarlingError("unavailable", "this node is starting: nothing was asked");
+    }
+    const sent = isReady(redis);
+    try {
+      return await ask();
+    } catch (error) {
+      throw toStarlingError(error, sent);
+    }
+  }
+
+  async function take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult> {
+    outbox.put(by);
+    stats.registrySize = outbox.size;
+    // A holder on this node may have changed its channels in this very turn.
+    await outbox.flush();
+    const formerSecretHash = hashSecret(secret);
+    const asked = `${session} ${formerSecretHash}`;
+    const sent = isReady(redis);
+    let taken;
+    try {
+      const { app, userId } = by.session();
+      const owner = { id: by.id, secretHash: secretHashOf(by), app, userId };
+      taken = await sessions.take(session, secret, owner, unanswered.get(by) === asked);
+    } catch (error) {
+      const failure = toStarlingError(error, sent);
+      if (failure.code === "unknown") unanswered.set(by, asked);
+      throw failure;
+    }
+    unanswered.delete(by);
+    if (typeof taken === "string") return { taken: undefined, reason: taken };
+    const { generation, formerOwner, record } = taken;
+    if (by.registryState !== "absent") {
+      outbox.adopt(by, generation, record, formerSecretHash);
+    } else {
+      outbox.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
+    }
+    if (formerOwner !== undefined && formerOwner !== by.id) {
+      if (nodeOfConnection(formerOwner) === nodeId) {
+        const former = handlers?.connection(formerOwner);
+        if (former !== undefined) outbox.supersede(former);
+      } else {
+        options.notifySuperseded(nodeOfConnection(formerOwner), formerOwner);
+      }
+    }
+    return { taken: record };
+  }
+
+  async function end(): Promise<void> {
+    clearInterval(touchTimer);
+    reaper.stop();
+    lease.stop();
+    if (isReady(redis)) {
+      const timer = { late: undefined as NodeJS.Timeout | undefined };
+      const late = new Promise<void>((resolve) => {
+        timer.late = setTimeout(resolve, options.redis.commandTimeoutMs);
+      });
+      const leave = outbox.flush().then(() => lease.end());
+      await Promise.race([
+        leave.catch((error: unknown) => {
+          log.warn({ error: String(error) }, "registration not ended; its lease will lapse");
+        }),
+        late,
+      ]);
+      clearTimeout(timer.late);
+    }
+    outbox.close();
+    await closeRedis(redis);
+  }
+
+  return {
+    async start(given) {
+      handlers = given;
+      await connectRedis(redis, options.redis);
+      try {
+        await requireRights(redis, options.redis, redis instanceof Cluster);
+        await lease.start();
+      } catch (error) {
+        lease.stop();
+        outbox.close();
+        await closeRedis(redis);
+        throw startFailure(error, options.redis.url);
+      }
+      reaper.start();
+      const intervalMs = Math.max(TOUCH_INTERVAL_LEAST_MS, sessionTtlMs / 2 / TOUCH_SHARES);
+      const share = Math.min(1, intervalMs / (sessionTtlMs / 2));
+      touchTimer = setInterval(() => void outbox.touch(share), intervalMs);
+    },
+    put(connection) {
+      if (stopping !== undefined) return;
+      outbox.put(connection);
+      stats.registrySize = outbox.size;
+    },
+    remove(connection, resumable) {
+      outbox.remove(connection, resumable);
+      stats.registrySize = outbox.size;
+    },
+    recorded: () => outbox.written(options.redis.commandTimeoutMs),
+    take,
+    nodes: () => answered(() => reaper.living()),
+    totals: (): Promise<Totals> =>
+      answered(async () => {
+        const living = await reaper.living();
+        const counts = await Promise.all(living.map((node) => redis.hlen(keys.connections(node))));
+        return { nodes: living.length, connections: counts.reduce((sum, count) => sum + count, 0) };
+      }),
+    stop: () => (stopping ??= end()),
+    checkLease: (nowMs) => lease.check(nowMs),
+  };
+}
