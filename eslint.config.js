@@ -21,7 +21,8 @@ const MAY_IMPORT = {
 
 /** The only place that may import each of these packages. */
 const SOLE_IMPORTER = {
-  ioredis: "src/redis/**",
+  ioredis: "src/redis/link/**",
+  "cluster-key-slot": "src/redis/link/**",
   "uWebSockets.js": "src/transport/uws*.ts",
   "prom-client": "src/metrics/**",
   jose: "src/auth/**",

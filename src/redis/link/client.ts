@@ -327,6 +327,10 @@ export function isReady(redis: RedisClient): boolean {
   return redis.status === "ready";
 }
 
+export function isCluster(redis: RedisClient): redis is Cluster {
+  return redis instanceof Cluster;
+}
+
 /** The connections to all masters: for what each of them must be told. */
 export function mastersOf(redis: RedisClient): Redis[] {
   return redis instanceof Cluster ? redis.nodes("master") : [redis];

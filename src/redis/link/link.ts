@@ -9,7 +9,7 @@
  * that has channels of ours, and the link is up if all of them pass.
  */
 
-import { Cluster, type Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 
 import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
@@ -18,6 +18,7 @@ import {
   closeRedis,
   connectRedis,
   createRedisClient,
+  isCluster,
   isReady,
   mastersOf,
   toStarlingError,
@@ -128,7 +129,7 @@ class Link implements RedisLink {
     this.nodeId = options.nodeId;
     this.commandTimeoutMs = options.redis.commandTimeoutMs;
     this.#publisher = createRedisClient(options.redis, "publish", options.log);
-    this.#cluster = this.#publisher instanceof Cluster ? this.#publisher : undefined;
+    this.#cluster = isCluster(this.#publisher) ? this.#publisher : undefined;
     this.keys = createKeys(options.redis.prefix, this.#cluster !== undefined);
     this.#deadlines = new Deadlines({
       commandTimeoutMs: this.commandTimeoutMs,

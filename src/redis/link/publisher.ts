@@ -1,8 +1,8 @@
 /** The publish side of a link: one connection, or those to the masters of a Cluster. */
 
-import { Cluster, type Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 
-import { isReady, mastersOf, type RedisClient } from "./client.js";
+import { isCluster, isReady, mastersOf, type RedisClient } from "./client.js";
 import { ownerOf, refreshSlots } from "./slots.js";
 
 export interface BusMessage {
@@ -13,7 +13,7 @@ export interface BusMessage {
 /** Rejects as the client does. */
 export function publishOne(client: RedisClient, channel: string, message: Buffer | string): Promise<unknown> {
   // PUBLISH goes to every node of a Cluster; SPUBLISH stays where the channel's slot is.
-  return client instanceof Cluster ? client.spublish(channel, message) : client.publish(channel, message);
+  return isCluster(client) ? client.spublish(channel, message) : client.publish(channel, message);
 }
 
 /** Never rejects. @returns for each message its failure, or undefined: Redis has it */
@@ -22,7 +22,7 @@ export function publishAll<Failure>(
   messages: readonly BusMessage[],
   failureOf: (error: unknown) => Failure,
 ): Promise<(Failure | undefined)[]> {
-  if (!(client instanceof Cluster)) return pipelined(client, messages, failureOf);
+  if (!isCluster(client)) return pipelined(client, messages, failureOf);
   // A Cluster's pipelines are of one slot.
   return Promise.all(
     messages.map(({ channel, bytes }) => publishOne(client, channel, bytes).then(() => undefined, failureOf)),
@@ -65,7 +65,7 @@ export async function connectMasters(cluster: Cluster): Promise<void> {
 
 /** Ends the connection that a slot's messages go out on; another is made. */
 export function disconnectPublisher(client: RedisClient, slot: number): void {
-  if (client instanceof Cluster) {
+  if (isCluster(client)) {
     const owner = ownerOf(client, slot);
     const node = client.nodes().find(({ options }) => `${options.host}:${options.port}` === owner);
     // Of a Cluster's client only the one that failed: it says "-node" and finds another.

@@ -1,19 +1,7 @@
 /** A Cluster's slots: what decides which master has a key or a sharded channel. */
 
+import calculateSlot from "cluster-key-slot";
 import type { Cluster } from "ioredis";
-
-const SLOTS = 16_384;
-
-/** CRC-16/XMODEM. */
-function crc16(bytes: Uint8Array): number {
-  let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit++)
-      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
-  }
-  return crc;
-}
 
 /** The part of a name that decides: what is between the first braces, if anything is, else all of it. */
 export function hashTag(name: string): string {
@@ -25,7 +13,7 @@ export function hashTag(name: string): string {
 
 /** As CLUSTER KEYSLOT. */
 export function slotOf(name: string): number {
-  return crc16(Buffer.from(hashTag(name))) % SLOTS;
+  return calculateSlot(name);
 }
 
 /** Asks the Cluster again. Rejects if no node answers. */

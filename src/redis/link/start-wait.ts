@@ -1,12 +1,11 @@
 /** A node that starts before its Redis waits for it. */
 
-import { Cluster } from "ioredis";
-
 import { silentLog, type Log } from "../../core/log.js";
 import {
   closeRedis,
   connectRedis,
   createRedisClient,
+  isCluster,
   mastersOf,
   troubleOfCluster,
   unreachable,
@@ -79,9 +78,9 @@ async function tryOnce(options: RedisOptions): Promise<void> {
     const trouble = await troubleOfCluster(attempt);
     if (trouble !== undefined) throw trouble;
     await connectRedis(client, attempt);
-    if (client instanceof Cluster) await connectMasters(client);
+    if (isCluster(client)) await connectMasters(client);
     for (const master of mastersOf(client)) {
-      const trouble = await troubleOf(master, client instanceof Cluster);
+      const trouble = await troubleOf(master, isCluster(client));
       if (trouble !== undefined) throw trouble;
     }
   } catch (error) {

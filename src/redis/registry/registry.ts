@@ -1,7 +1,5 @@
 /** Who is connected where, and sessions that any node can resume, in Redis. */
 
-import { Cluster } from "ioredis";
-
 import { nodeOfConnection } from "../../core/identifiers.js";
 import type { Log } from "../../core/log.js";
 import type {
@@ -18,6 +16,7 @@ import {
   closeRedis,
   connectRedis,
   createRedisClient,
+  isCluster,
   isReady,
   toStarlingError,
   type RedisOptions,
@@ -200,7 +199,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       handlers = given;
       await connectRedis(redis, options.redis);
       try {
-        await requireRights(redis, options.redis, redis instanceof Cluster);
+        await requireRights(redis, options.redis, isCluster(redis));
         await lease.start();
       } catch (error) {
         lease.stop();

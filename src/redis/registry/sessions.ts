@@ -2,13 +2,11 @@
 
 import crypto, { createHash } from "node:crypto";
 
-import { Cluster } from "ioredis";
-
 import type { SessionRecord, TakeRefusal } from "../../core/registry.js";
 import { isChannelName } from "../../core/channel-name.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
 import { chunks } from "./chunks.js";
-import type { RedisClient } from "../link/client.js";
+import { isCluster, type RedisClient } from "../link/client.js";
 import { sessionBucket, type Keys } from "../link/keys.js";
 import { LaidCall } from "../link/encoded-call.js";
 import { loadScript, runScript, type Script } from "../link/scripts.js";
@@ -98,7 +96,7 @@ export function isWorthKeeping({ userId, channels }: SessionRecord): boolean {
 export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs: number) {
   const liveTtlMs = Math.ceil(sessionTtlMs * LIVE_TTLS);
   /** A single Redis takes any keys in one call: a call for each bucket would be sixteen small ones. */
-  const bucketed = redis instanceof Cluster;
+  const bucketed = isCluster(redis);
 
   return {
     /** Groups that one call each can write. */
