@@ -17,7 +17,7 @@ import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
 import { createRedisBroker } from "./redis/bus/broker.js";
-import type { RedisOptions } from "./redis/link/client.js";
+import type { RedisOptions } from "./redis/link/redis-options.js";
 import { createRedisControl } from "./redis/control/control.js";
 import { createRedisLink } from "./redis/link/link.js";
 import { createRedisPresence } from "./redis/presence/presence.js";

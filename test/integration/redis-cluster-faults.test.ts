@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 
 import type { Config } from "../../src/config.js";
 import type { Position } from "../../src/core/publication.js";
-import { shardOf } from "../../src/redis/link/shard.js";
+import { shardOf } from "../../src/redis/link/keys.js";
 import { slotOf } from "../../src/redis/link/slots.js";
 import { RULE, keep } from "../contract/history.js";
 import { eventually } from "../support/eventually.js";

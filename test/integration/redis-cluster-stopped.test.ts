@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 
 import type { Position } from "../../src/core/publication.js";
-import { shardOf } from "../../src/redis/link/shard.js";
+import { shardOf } from "../../src/redis/link/keys.js";
 import { slotOf } from "../../src/redis/link/slots.js";
 import { keep } from "../contract/history.js";
 import { until } from "../support/nodes.js";

@@ -4,7 +4,7 @@ import type { Broker } from "../../src/core/broker.js";
 import type { Log } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
 import { createRedisBroker, type RedisBrokerOptions } from "../../src/redis/bus/broker.js";
-import type { RedisOptions } from "../../src/redis/link/client.js";
+import type { RedisOptions } from "../../src/redis/link/redis-options.js";
 import { createRedisLink, type RedisLink, type RedisLinkOptions } from "../../src/redis/link/link.js";
 
 export interface LoggedLine {

@@ -20,15 +20,14 @@ import { StarlingError } from "../../core/errors.js";
 import type { Position } from "../../core/publication.js";
 import { decodeEnvelope } from "./envelope-reader.js";
 import { encodeEnvelope, sizeOf, type EnvelopeVersion } from "./envelope.js";
-import { warnOfEviction } from "./eviction.js";
-import { agreeOnShards } from "./fleet.js";
+import { agreeOnShards, warnOfEviction } from "./publisher-checks.js";
 import { RedisHistory, type Answer } from "../history/history.js";
 import { knowHistoryScripts } from "../history/history-scripts.js";
 import { readIngestLine } from "./ingest.js";
 import { limited } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
-import { shardOf } from "../link/shard.js";
+import { shardOf } from "../link/keys.js";
 
 export interface RedisBrokerOptions {
   readonly link: RedisLink;

@@ -31,7 +31,7 @@ import type { RedisLink } from "../link/link.js";
 import { packNumbers, unpackMessage } from "../bus/packing.js";
 import { Places, takeOffset } from "../bus/positions.js";
 import { runScript } from "../link/scripts.js";
-import { shardOf } from "../link/shard.js";
+import { shardOf } from "../link/keys.js";
 
 export interface HistoryOptions {
   readonly link: RedisLink;

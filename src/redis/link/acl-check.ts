@@ -6,7 +6,8 @@
 
 import { ReplyError } from "ioredis";
 
-import { mastersOf, type RedisClient, type RedisOptions } from "./client.js";
+import { mastersOf, type RedisClient } from "./client.js";
+import { type RedisOptions } from "./redis-options.js";
 import { loadScript, runScript } from "./scripts.js";
 import { address } from "./redis-url.js";
 

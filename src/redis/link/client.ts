@@ -1,48 +1,13 @@
-/** How Starling connects to Redis: the one place that knows ioredis's options and its errors. */
+/** The clients that Starling makes: the one place that knows ioredis's options. */
 
-import { Cluster, Redis, ReplyError, type Command, type RedisOptions as ConnectionOptions } from "ioredis";
+import { Cluster, Redis, type Command, type RedisOptions as ConnectionOptions } from "ioredis";
 
 import type { Log } from "../../core/log.js";
-import { StarlingError } from "../../core/errors.js";
-import { advice, explain, isTemporary, tells, type RedisUnreachable } from "./connect-failure.js";
-import { limited } from "./throttle.js";
-import { troubleOf } from "./server-state.js";
+import { explain } from "./connect-failure.js";
 import { sentinelConnector } from "./sentinel-connector.js";
+import type { RedisOptions, RedisTls } from "./redis-options.js";
 import { address, parseTarget, type Endpoint, type RedisTarget } from "./redis-url.js";
-
-export interface RedisOptions {
-  /**
-   * `redis://[user:password@]host[:port][/db]`; `unix://[user:password@]/path[?db=number]`;
-   * `redis+sentinel://[user:password@]host[:port],.../master-name[/db]`;
-   * `redis+cluster://[user:password@]host[:port],...`. `rediss` for TLS.
-   */
-  readonly url: string;
-  /**
-   * Begins every key and channel: "ws:" by default. Redis's channels ignore the
-   * database number, so two fleets on one Redis need two prefixes.
-   */
-  readonly prefix: string;
-  /** After this long without an answer a command counts as lost. */
-  readonly commandTimeoutMs: number;
-  /** false: a connection counts as ready while Redis still loads its data. */
-  readonly enableReadyCheck?: boolean | undefined;
-  /** For the TCP connection alone; commandTimeoutMs if absent. */
-  readonly connectTimeoutMs?: number | undefined;
-  readonly tls?: RedisTls | undefined;
-  /** Of the Sentinels; the URL's is that of the Redis they watch. */
-  readonly sentinelPassword?: string | undefined;
-}
-
-/** PEM. */
-export interface RedisTls {
-  /** Who signed the server's certificate, if no public authority did. */
-  readonly ca?: string | undefined;
-  /** This node's own certificate and its key, where Redis asks for one. */
-  readonly cert?: string | undefined;
-  readonly key?: string | undefined;
-  /** The name in the server's certificate, if it is not the host's. */
-  readonly serverName?: string | undefined;
-}
+import { limited } from "./throttle.js";
 
 export type RedisRole = "publish" | "state" | "subscribe";
 /** One connection, or as many as a Cluster has masters. */
@@ -54,10 +19,9 @@ const RETRY_MOST_MS = 2_000;
 const DISCONNECT_TIMEOUT_MS = 100;
 /** Slots that moved without an error to tell of it, and nodes that came. */
 const SLOTS_REFRESH_INTERVAL_MS = 5_000;
-/** Command time-outs that the first connection to a Cluster may take. */
-const CLUSTER_PATIENCE = 3;
 const ERROR_LOG_INTERVAL_MS = 5_000;
-const NOT_READY = "the Cluster's slots are not known";
+/** What a command is refused with that a Cluster's client would only queue. */
+export const SLOTS_UNKNOWN = "the Cluster's slots are not known";
 
 /**
  * A client that has not connected yet: connectRedis does. From then on it
@@ -85,6 +49,13 @@ export function createNodeConnection(
   const redis = new Redis({ ...node, ...userOf(target), ...connectionOptions(options, target, role) });
   logErrors(redis, options, role, log);
   return redis;
+}
+
+/** A connection to one node that is not made again when it closes, and that a server which still loads may have. */
+export function createTrialConnection(options: RedisOptions, node: Endpoint): Redis {
+  const target = parseTarget(options.url);
+  const trial = { ...connectionOptions(options, target, "state"), enableReadyCheck: false };
+  return new Redis({ ...trial, ...node, ...userOf(target), retryStrategy: () => null });
 }
 
 function createConnection(
@@ -125,7 +96,7 @@ function createConnection(
   return redis;
 }
 
-/** Those that closeRedis ended. */
+/** Clients that are not to connect again. */
 const closed = new WeakSet<RedisClient>();
 
 class FailFastCluster extends Cluster {
@@ -133,7 +104,7 @@ class FailFastCluster extends Cluster {
   override sendCommand(command: Command, ...how: [stream?: never, node?: never]): unknown {
     // Its own question whether the Cluster is well comes before it is ready.
     if (this.status === "ready" || command.name === "cluster") return super.sendCommand(command, ...how);
-    command.reject(new Error(NOT_READY));
+    command.reject(new Error(SLOTS_UNKNOWN));
     return command.promise;
   }
 }
@@ -210,7 +181,7 @@ function retryDelayMs(attempt: number): number {
 }
 
 /** "error" is of the client, the others of what it connects to: a Cluster's nodes, Sentinels. */
-const ERROR_EVENTS = ["error", "node error", "sentinelError"];
+export const ERROR_EVENTS = ["error", "node error", "sentinelError"];
 
 function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, log: Log): void {
   const report = limited(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
@@ -223,96 +194,18 @@ function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, 
   for (const event of ERROR_EVENTS) client.on(event, report);
 }
 
-/**
- * Resolves when the client is ready for commands.
- * @throws RedisUnreachable after the first failure; the client is closed then
- */
-export async function connectRedis(redis: RedisClient, options: RedisOptions): Promise<void> {
-  const causes: Error[] = [];
-  const remember = (error: Error): void => {
-    causes.push(error);
-  };
-  for (const event of ERROR_EVENTS) redis.on(event, remember);
-  try {
-    await connected(redis, options);
-    const refused = causes.find(isOfSelect);
-    // A database that could not be selected: ioredis would go on in another.
-    if (refused !== undefined) throw refused;
-  } catch (error) {
-    closed.add(redis);
-    redis.disconnect();
-    throw unreachable(
-      (await troubleOfCluster(options)) ?? causes.findLast(tells) ?? causes[0] ?? error,
-      options,
-    );
-  } finally {
-    for (const event of ERROR_EVENTS) redis.off(event, remember);
-  }
-}
-
-async function connected(redis: RedisClient, { commandTimeoutMs }: RedisOptions): Promise<void> {
-  if (!(redis instanceof Cluster)) return redis.connect();
-  // ioredis never settles it where the Cluster answers and says that it is down.
-  const patienceMs = commandTimeoutMs * CLUSTER_PATIENCE;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the Cluster was not ready in ${patienceMs} ms`)), patienceMs);
-  });
-  try {
-    await Promise.race([redis.connect(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Names the server, the reason and what to do about it; `temporary` says whether waiting may help. */
-export function unreachable(cause: unknown, options: RedisOptions): RedisUnreachable {
-  const reason = explain(cause, options);
-  const hint = advice(reason, options);
-  const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${hint}`;
-  // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
-  return Object.assign(new Error(message, { cause: new Error(reason) }), {
-    ...{ code: "REDIS_UNREACHABLE" as const, reason, hint, temporary: isTemporary(cause, reason) },
-  });
-}
-
-function isOfSelect(error: Error): boolean {
-  return error instanceof ReplyError && (error as { command?: { name: string } }).command?.name === "select";
-}
-
-/**
- * Asks the nodes that a Cluster's URL names: ioredis keeps to itself why they cannot be used.
- * @returns what keeps the first that answers from serving, or why none answers
- */
-export async function troubleOfCluster(options: RedisOptions): Promise<Error | undefined> {
-  const target = parseTarget(options.url);
-  if (target.kind !== "cluster") return undefined;
-  const base = { ...connectionOptions(options, target, "state"), enableReadyCheck: false };
-  let failure: Error | undefined;
-  for (const endpoint of target.endpoints) {
-    const node = new Redis({ ...base, ...endpoint, ...userOf(target), retryStrategy: () => null });
-    let cause: Error | undefined;
-    node.on("error", (error: Error) => (cause ??= error));
-    try {
-      await node.connect();
-      return await troubleOf(node, true);
-    } catch (error) {
-      if (node.status === "ready") return error as Error;
-      failure = cause ?? (error as Error);
-    } finally {
-      node.disconnect();
-    }
-  }
-  return failure;
+/** Ends the client for good without waiting until it is closed. */
+export function abandonRedis(redis: RedisClient): void {
+  closed.add(redis);
+  redis.disconnect();
 }
 
 /** Closes the connection for good; what is unanswered fails. Never waits for Redis. */
 export async function closeRedis(redis: RedisClient): Promise<void> {
-  closed.add(redis);
   const closing = redis.status === "connecting" || redis.status === "connect" || redis.status === "ready";
   // While it waits to reconnect no event would come: there is nothing to close.
   const ended = closing ? new Promise<void>((resolve) => redis.once("end", resolve)) : undefined;
-  redis.disconnect();
+  abandonRedis(redis);
   if (ended === undefined) return;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
@@ -334,27 +227,4 @@ export function isCluster(redis: RedisClient): redis is Cluster {
 /** The connections to all masters: for what each of them must be told. */
 export function mastersOf(redis: RedisClient): Redis[] {
   return redis instanceof Cluster ? redis.nodes("master") : [redis];
-}
-
-/**
- * What a failed command means to whoever asked.
- * @param sent  whether the client was ready when the command was given to it
- * @returns unavailable: it did not happen. unknown: it was written and the answer is missing
- */
-export function toStarlingError(error: unknown, sent: boolean): StarlingError {
-  if (error instanceof StarlingError) return error;
-  const reason = error instanceof Error ? error.message : String(error);
-  if (!sent || reason === NOT_READY || reason.startsWith("Stream isn't writeable")) {
-    return new StarlingError("unavailable", "Redis is unreachable: nothing was sent", { cause: error });
-  }
-  // A Cluster that sends a command from node to node has not run it.
-  if (error instanceof ReplyError || reason.startsWith("Too many Cluster redirections")) {
-    return new StarlingError("unavailable", `Redis refused it: ${reason}`, { cause: error });
-  }
-  // ioredis's name for "the connection closed" speaks of retries that we do not make.
-  const why =
-    error instanceof Error && error.name === "MaxRetriesPerRequestError" ? "connection lost" : reason;
-  return new StarlingError("unknown", `Redis did not answer (${why}): it may have happened`, {
-    cause: error,
-  });
 }

@@ -2,8 +2,8 @@
 
 import { ReplyError } from "ioredis";
 
-import type { RedisOptions } from "./client.js";
-import { parseTarget, secretsOf } from "./redis-url.js";
+import type { RedisOptions } from "./redis-options.js";
+import { address, parseTarget, secretsOf } from "./redis-url.js";
 
 export interface RedisUnreachable extends Error {
   readonly code: "REDIS_UNREACHABLE";
@@ -18,6 +18,17 @@ export function isUnreachable(error: unknown): error is RedisUnreachable {
   return error instanceof Error && (error as Partial<RedisUnreachable>).code === "REDIS_UNREACHABLE";
 }
 
+/** Names the server, the reason and what to do about it; `temporary` says whether waiting may help. */
+export function unreachable(cause: unknown, options: RedisOptions): RedisUnreachable {
+  const reason = explain(cause, options);
+  const hint = advice(reason, options);
+  const message = `cannot reach Redis at ${address(options.url)}: ${reason}; ${hint}`;
+  // Not the error itself: ioredis hangs the command on it, and an AUTH carries the password.
+  return Object.assign(new Error(message, { cause: new Error(reason) }), {
+    ...{ code: "REDIS_UNREACHABLE" as const, reason, hint, temporary: isTemporary(cause, reason) },
+  });
+}
+
 /** What a server answers until it is ready. */
 const NOT_YET =
   /^(LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|BUSY|MISCONF|ERR max number of clients|ERR No such master|IDONTKNOW)/i;
@@ -25,7 +36,7 @@ const NOT_YET =
 const LASTING =
   /\b(WRONGPASS|NOAUTH|NOPERM|DENIED)\b|invalid password|unknown command|cluster support disabled|Unknown RESP type|certificate|self.signed|altnames|Hostname\/IP|wrong version number|packet length|EPROTO|ERR_(SSL|TLS)/i;
 
-export function isTemporary(error: unknown, reason: string): boolean {
+function isTemporary(error: unknown, reason: string): boolean {
   if (LASTING.test(reason)) return false;
   return !(error instanceof ReplyError) || NOT_YET.test(reason);
 }
@@ -40,13 +51,13 @@ export function explain(error: unknown, { url, sentinelPassword }: RedisOptions)
   return text.trim();
 }
 
-/** Not that a connection closed, which comes after what closed it. */
-export function tells({ message }: Error): boolean {
+/** Whether the error says what went wrong: that a connection closed only follows what closed it. */
+export function namesCause({ message }: Error): boolean {
   return !/Connection is closed|All sentinels are unreachable/i.test(message);
 }
 
 /** What to do about it. */
-export function advice(reason: string, { url, tls }: RedisOptions): string {
+function advice(reason: string, { url, tls }: RedisOptions): string {
   // What the other side did not say: a Redis without TLS waits for more, one with it hangs up.
   const secure = parseTarget(url).tls;
   if (secure && /ETIMEDOUT/.test(reason)) return "use redis instead of rediss if that port speaks no TLS";

@@ -14,17 +14,10 @@ import type { Cluster, Redis } from "ioredis";
 import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
-import {
-  closeRedis,
-  connectRedis,
-  createRedisClient,
-  isCluster,
-  isReady,
-  mastersOf,
-  toStarlingError,
-  type RedisClient,
-  type RedisOptions,
-} from "./client.js";
+import { closeRedis, createRedisClient, isCluster, isReady, mastersOf, type RedisClient } from "./client.js";
+import { connectRedis } from "./connect.js";
+import { toStarlingError } from "./command-failure.js";
+import { type RedisOptions } from "./redis-options.js";
 import { createClusterSubscriber } from "./cluster-subscriber.js";
 import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";

@@ -1,17 +1,10 @@
 /** A node that starts before its Redis waits for it. */
 
 import { silentLog, type Log } from "../../core/log.js";
-import {
-  closeRedis,
-  connectRedis,
-  createRedisClient,
-  isCluster,
-  mastersOf,
-  troubleOfCluster,
-  unreachable,
-  type RedisOptions,
-} from "./client.js";
-import { isUnreachable } from "./connect-failure.js";
+import { closeRedis, createRedisClient, isCluster, mastersOf } from "./client.js";
+import { connectRedis, troubleOfCluster } from "./connect.js";
+import { type RedisOptions } from "./redis-options.js";
+import { isUnreachable, unreachable } from "./connect-failure.js";
 import { connectMasters } from "./publisher.js";
 import { isRefusal } from "./acl-check.js";
 import { troubleOf } from "./server-state.js";

@@ -3,7 +3,9 @@
 import type { Redis } from "ioredis";
 
 import type { Log } from "../../core/log.js";
-import { closeRedis, connectRedis, createRedisClient, isReady, type RedisOptions } from "./client.js";
+import { closeRedis, createRedisClient, isReady } from "./client.js";
+import { connectRedis } from "./connect.js";
+import { type RedisOptions } from "./redis-options.js";
 
 export interface Wanted {
   /** Published with PUBLISH by others, so on a Cluster too no sharded channel. */

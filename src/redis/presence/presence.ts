@@ -20,7 +20,7 @@ import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
 import { PresenceOrder } from "./presence-order.js";
 import { PresenceShard, type ChannelRead } from "./presence-shard.js";
-import { shardOf } from "../link/shard.js";
+import { shardOf } from "../link/keys.js";
 
 export interface RedisPresenceOptions {
   readonly nodeId: string;

@@ -12,15 +12,10 @@ import type {
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
 import { secretHashOf } from "./state-batch.js";
-import {
-  closeRedis,
-  connectRedis,
-  createRedisClient,
-  isCluster,
-  isReady,
-  toStarlingError,
-  type RedisOptions,
-} from "../link/client.js";
+import { closeRedis, createRedisClient, isCluster, isReady } from "../link/client.js";
+import { connectRedis } from "../link/connect.js";
+import { toStarlingError } from "../link/command-failure.js";
+import { type RedisOptions } from "../link/redis-options.js";
 import { createKeys } from "../link/keys.js";
 import { LaidCall } from "../link/encoded-call.js";
 import { Lease } from "./lease.js";

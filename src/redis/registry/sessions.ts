@@ -5,7 +5,6 @@ import crypto, { createHash } from "node:crypto";
 import type { SessionRecord, TakeRefusal } from "../../core/registry.js";
 import { isChannelName } from "../../core/channel-name.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
-import { chunks } from "./chunks.js";
 import { isCluster, type RedisClient } from "../link/client.js";
 import { sessionBucket, type Keys } from "../link/keys.js";
 import { LaidCall } from "../link/encoded-call.js";
@@ -201,4 +200,31 @@ function outcomes(reply: unknown): Outcome[] {
   return Array.from(reply as Buffer, (digit) =>
     digit === DIGIT_1 ? "done" : digit === DIGIT_0 ? "superseded" : "gone",
   );
+}
+
+/**
+ * Cuts a list into lists of at most `most` items and about `mostCharacters` in
+ * all: one item larger than that has a list of its own.
+ */
+export function chunks<T>(
+  items: readonly T[],
+  most: number,
+  mostCharacters: number,
+  characters: (item: T) => number,
+): T[][] {
+  const lists: T[][] = [];
+  let list: T[] = [];
+  let held = 0;
+  for (const item of items) {
+    const size = characters(item);
+    if (list.length > 0 && (list.length >= most || held + size > mostCharacters)) {
+      lists.push(list);
+      list = [];
+      held = 0;
+    }
+    list.push(item);
+    held += size;
+  }
+  if (list.length > 0) lists.push(list);
+  return lists;
 }

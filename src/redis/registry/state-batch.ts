@@ -2,8 +2,14 @@
 
 import type { RegisteredConnection, SessionRecord } from "../../core/registry.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
-import { chunks } from "./chunks.js";
-import { hashSecret, type Outcome, type Ownership, type SessionSave, type SessionStore } from "./sessions.js";
+import {
+  chunks,
+  hashSecret,
+  type Outcome,
+  type Ownership,
+  type SessionSave,
+  type SessionStore,
+} from "./sessions.js";
 
 /** Fields of one HSET or HDEL: connections-write.lua bounds its arguments. */
 const CHUNK_FIELDS = 500;
