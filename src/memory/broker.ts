@@ -103,7 +103,7 @@ class MemoryBroker implements Broker {
       publishedAtMs,
     };
     if (history !== undefined) {
-      const before = messageId === undefined ? undefined : this.#history.madeBefore(key, messageId);
+      const before = messageId === undefined ? undefined : this.#history.positionOf(key, messageId);
       if (before !== undefined) {
         this.#settle(request, undefined, before);
         return;

@@ -6,15 +6,15 @@ import type { BusPublication, ChannelKey, HistoryPage, HistoryQuery, HistoryRule
 import type { Position } from "../core/publication.js";
 
 /**
- * How much longer than its history a channel's standing lives, from when it was last
+ * How much longer than its history the epoch and offsets of a channel live, from when it was last
  * published to or looked at. Then it starts anew with another epoch.
  */
-const STANDING_MS = 600_000;
+const POSITION_EXTRA_TTL_MS = 600_000;
 /** Of a channel that was subscribed to and never published to. */
 const EMPTY_MS = 150_000;
 /** Of payloads in all channels together. */
 const BYTES_MAX = 256 * 1024 * 1024;
-/** Channels with a standing, at about 300 bytes each. */
+/** Channels with an epoch, at about 300 bytes each. */
 const CHANNELS_MAX = 200_000;
 /** Message ids that are remembered, at about 200 bytes each. */
 const MESSAGE_IDS_MAX = 200_000;
@@ -36,7 +36,7 @@ interface Channel {
   endsAtMs: number;
 }
 
-interface Once {
+interface KnownMessage {
   readonly position: Position;
   readonly expiresAtMs: number;
 }
@@ -47,7 +47,7 @@ export class MemoryHistory {
   /** Least recently published first. */
   readonly #channels = new Map<ChannelKey, Channel>();
   /** By key and message id, oldest first. */
-  readonly #once = new Map<string, Once>();
+  readonly #knownMessages = new Map<string, KnownMessage>();
   readonly #started = randomBytes(EPOCH_BYTES).toString("base64url");
   #epochs = 0;
   #bytes = 0;
@@ -59,15 +59,15 @@ export class MemoryHistory {
   }
 
   /** The position of the publication that had this id within the window. */
-  madeBefore(key: ChannelKey, messageId: string): Position | undefined {
-    const once = this.#once.get(onceKey(key, messageId));
-    return once !== undefined && once.expiresAtMs > Date.now() ? once.position : undefined;
+  positionOf(key: ChannelKey, messageId: string): Position | undefined {
+    const known = this.#knownMessages.get(messageKey(key, messageId));
+    return known !== undefined && known.expiresAtMs > Date.now() ? known.position : undefined;
   }
 
   append(publication: BusPublication, rule: HistoryRule, messageId: string | undefined): Kept {
     const nowMs = Date.now();
     const { key, payload } = publication;
-    const channel = this.#standing(key, rule, nowMs);
+    const channel = this.#openChannel(key, rule, nowMs);
     const kept = { ...publication, position: { offset: ++channel.top, epoch: channel.epoch } };
     channel.kept.push(kept);
     channel.bytes += payload.bytes.length;
@@ -77,10 +77,10 @@ export class MemoryHistory {
       this.#dropOldest(channel);
     }
     channel.expiresAtMs = nowMs + rule.ttlMs;
-    channel.endsAtMs = channel.expiresAtMs + STANDING_MS;
+    channel.endsAtMs = channel.expiresAtMs + POSITION_EXTRA_TTL_MS;
     this.#channels.delete(key);
     this.#channels.set(key, channel);
-    if (messageId !== undefined) this.#remember(onceKey(key, messageId), kept.position, nowMs);
+    if (messageId !== undefined) this.#remember(messageKey(key, messageId), kept.position, nowMs);
     this.#bound(nowMs);
     return kept;
   }
@@ -89,10 +89,10 @@ export class MemoryHistory {
     key: ChannelKey,
     { rule, since, limit, reverse, maxBytes = Infinity, peek }: HistoryQuery,
   ): HistoryPage {
-    if (peek === true && this.#held(key, Date.now()) === undefined) {
+    if (peek === true && this.#findChannel(key, Date.now()) === undefined) {
       return { publications: [], top: { offset: 0, epoch: this.#freshEpoch() } };
     }
-    const channel = this.#standing(key, rule, Date.now());
+    const channel = this.#openChannel(key, rule, Date.now());
     const top = { offset: channel.top, epoch: channel.epoch };
     if (since !== undefined && since.epoch !== channel.epoch) return { publications: [], top };
     const { kept } = channel;
@@ -113,24 +113,24 @@ export class MemoryHistory {
   }
 
   top(key: ChannelKey, rule: HistoryRule): Position {
-    const { top, epoch } = this.#standing(key, rule, Date.now());
+    const { top, epoch } = this.#openChannel(key, rule, Date.now());
     return { offset: top, epoch };
   }
 
-  #standing(key: ChannelKey, rule: HistoryRule, nowMs: number): Channel {
-    let channel = this.#held(key, nowMs);
+  #openChannel(key: ChannelKey, rule: HistoryRule, nowMs: number): Channel {
+    let channel = this.#findChannel(key, nowMs);
     if (channel === undefined) {
       channel = { epoch: this.#freshEpoch(), top: 0, kept: [], bytes: 0, expiresAtMs: 0, endsAtMs: 0 };
       this.#channels.set(key, channel);
       this.#bound(nowMs);
     }
     if (channel.expiresAtMs <= nowMs) this.#empty(channel);
-    const keptMs = channel.top === 0 ? this.#emptyMs : rule.ttlMs + STANDING_MS;
+    const keptMs = channel.top === 0 ? this.#emptyMs : rule.ttlMs + POSITION_EXTRA_TTL_MS;
     channel.endsAtMs = Math.max(channel.endsAtMs, nowMs + keptMs);
     return channel;
   }
 
-  #held(key: ChannelKey, nowMs: number): Channel | undefined {
+  #findChannel(key: ChannelKey, nowMs: number): Channel | undefined {
     const channel = this.#channels.get(key);
     if (channel === undefined || channel.endsAtMs > nowMs) return channel;
     this.#forget(key, channel);
@@ -143,11 +143,11 @@ export class MemoryHistory {
 
   #remember(name: string, position: Position, nowMs: number): void {
     // A repetition after the window takes its place at the end.
-    this.#once.delete(name);
-    this.#once.set(name, { position, expiresAtMs: nowMs + this.#windowMs });
-    for (const [oldest, { expiresAtMs }] of this.#once) {
-      if (expiresAtMs > nowMs && this.#once.size <= MESSAGE_IDS_MAX) break;
-      this.#once.delete(oldest);
+    this.#knownMessages.delete(name);
+    this.#knownMessages.set(name, { position, expiresAtMs: nowMs + this.#windowMs });
+    for (const [oldest, { expiresAtMs }] of this.#knownMessages) {
+      if (expiresAtMs > nowMs && this.#knownMessages.size <= MESSAGE_IDS_MAX) break;
+      this.#knownMessages.delete(oldest);
     }
   }
 
@@ -189,7 +189,7 @@ export class MemoryHistory {
   }
 }
 
-function onceKey(key: ChannelKey, messageId: string): string {
+function messageKey(key: ChannelKey, messageId: string): string {
   // Keys have no space in them: a channel's grammar forbids it.
   return `${key} ${messageId}`;
 }

@@ -29,11 +29,11 @@ interface Live {
   connection: RegisteredConnection;
   /** Id of the session that it has. */
   session: string;
-  taken: Taking | undefined;
+  taken: PendingTake | undefined;
 }
 
 /** A session that was taken, until it is known whether the connection goes on with it. */
-interface Taking {
+interface PendingTake {
   readonly record: SessionRecord;
   /** That took it: the client has no other until it hears that it resumed. */
   readonly secret: string;
@@ -137,11 +137,11 @@ export function createMemoryRegistry(options: MemoryRegistryOptions): Connection
     }
     if (holders.get(taker.session) === taker) holders.delete(taker.session);
     taker.session = session;
-    const taking = { record, secret, settled: false };
-    taker.taken = taking;
+    const pendingTake = { record, secret, settled: false };
+    taker.taken = pendingTake;
     // Core goes on with it in the turn in which the take is answered, or not at all.
     setImmediate(() => {
-      taking.settled = true;
+      pendingTake.settled = true;
       if (live.get(by.id) === taker) settle(taker);
     });
     holders.set(session, taker);

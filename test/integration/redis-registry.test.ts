@@ -323,7 +323,7 @@ describe("two nodes", () => {
       sessions: createSessionStore(redis, keys, SESSION_TTL_MS),
       log: createNode("a").log,
       canWrite: () => true,
-      hashStands: () => true,
+      hashIsCurrent: () => true,
       writeHash: () => Promise.resolve(true),
       connections: () => connections,
       superseded: () => undefined,

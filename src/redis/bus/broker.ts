@@ -24,7 +24,7 @@ import { agreeOnShards, warnOfEviction } from "./publisher-checks.js";
 import { RedisHistory, type Answer } from "../history/history.js";
 import { knowHistoryScripts } from "../history/history-scripts.js";
 import { readIngestLine } from "./ingest.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
 import { shardOf } from "../link/keys.js";
@@ -70,12 +70,12 @@ const EMPTY_MS = 150_000;
  * A batch with history waits for its script, a millisecond for 500: with several smaller ones on their way
  * the node has something to do meanwhile.
  */
-const KEPT_ITEMS_MAX = 256;
+const HISTORY_BATCH_ITEMS_MAX = 256;
 
-interface Batch {
+interface PublicationBatch {
   readonly shard: number;
-  /** All of its channels keep history, or none does. */
-  readonly kept: boolean;
+  /** Whether all of its channels keep history; else none does. */
+  readonly withHistory: boolean;
   readonly requests: PublishRequest[];
   readonly openedAtMs: number;
   bytes: number;
@@ -94,10 +94,10 @@ class RedisBroker implements Broker {
   readonly #stats: Stats;
   readonly #history: RedisHistory;
   /** By shard, those with history after those without: what this turn of the loop gathered. */
-  readonly #gathering: (Batch | undefined)[];
+  readonly #gathering: (PublicationBatch | undefined)[];
   /** Written, not answered. */
-  readonly #unanswered = new Set<Batch>();
-  readonly #keptItems: number;
+  readonly #unanswered = new Set<PublicationBatch>();
+  readonly #historyBatchItems: number;
   #queuedItems = 0;
   #queuedBytes = 0;
   #flush: NodeJS.Immediate | undefined;
@@ -125,16 +125,16 @@ class RedisBroker implements Broker {
       stats: options.stats,
       log: options.log,
     });
-    this.#keptItems = Math.min(options.batchItems, KEPT_ITEMS_MAX);
-    this.#gathering = new Array<Batch | undefined>(options.shards * 2).fill(undefined);
+    this.#historyBatchItems = Math.min(options.batchItems, HISTORY_BATCH_ITEMS_MAX);
+    this.#gathering = new Array<PublicationBatch | undefined>(options.shards * 2).fill(undefined);
     this.#full = new StarlingError(
       "unavailable",
       `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
     );
-    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
+    this.#reportSkipped = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.warn({ suppressed, error: String(error) }, "skipped what could not be read in an envelope");
     });
-    this.#reportIngest = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
+    this.#reportIngest = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.warn({ suppressed, error: String(error) }, "skipped an ingest line that could not be read");
     });
   }
@@ -147,9 +147,10 @@ class RedisBroker implements Broker {
     this.#link.prepare(knowHistoryScripts);
     this.#link.prepare(warnOfEviction(this.#options.log));
     for (let shard = 0; shard < shards; shard++) {
-      this.#link.hear(keys.bus(shard), (bytes) => this.#envelopeCame(bytes));
+      this.#link.subscribe(keys.bus(shard), (bytes) => this.#receiveEnvelope(bytes));
     }
-    if (ingest !== undefined) this.#link.hearPlain(ingest.channel, (line) => this.#lineCame(line, ingest));
+    if (ingest !== undefined)
+      this.#link.subscribePlain(ingest.channel, (line) => this.#receiveIngestLine(line, ingest));
     this.#link.onChange((up) => handlers.link(up));
     await this.#link.open();
     this.#started = true;
@@ -163,11 +164,11 @@ class RedisBroker implements Broker {
       return;
     }
     const shard = shardOf(request.key, this.#options.shards);
-    const kept = request.history !== undefined;
-    const place = kept ? this.#options.shards + shard : shard;
-    const batch = (this.#gathering[place] ??= {
+    const withHistory = request.history !== undefined;
+    const index = withHistory ? this.#options.shards + shard : shard;
+    const batch = (this.#gathering[index] ??= {
       shard,
-      kept,
+      withHistory,
       requests: [],
       openedAtMs: Date.now(),
       bytes: 0,
@@ -176,9 +177,9 @@ class RedisBroker implements Broker {
     batch.bytes += bytes;
     this.#queuedItems++;
     this.#queuedBytes += bytes;
-    const mostItems = kept ? this.#keptItems : this.#options.batchItems;
+    const mostItems = withHistory ? this.#historyBatchItems : this.#options.batchItems;
     if (batch.requests.length >= mostItems || batch.bytes >= this.#options.batchBytes) {
-      this.#gathering[place] = undefined;
+      this.#gathering[index] = undefined;
       this.#send([batch]);
     } else {
       // Not a microtask: uWebSockets.js runs those after each of its callbacks,
@@ -203,28 +204,29 @@ class RedisBroker implements Broker {
 
   #sendGathered(): void {
     this.#flush = undefined;
-    const batches: Batch[] = [];
-    for (let place = 0; place < this.#gathering.length; place++) {
-      const batch = this.#gathering[place];
+    const batches: PublicationBatch[] = [];
+    for (let index = 0; index < this.#gathering.length; index++) {
+      const batch = this.#gathering[index];
       if (batch !== undefined) batches.push(batch);
-      this.#gathering[place] = undefined;
+      this.#gathering[index] = undefined;
     }
     if (batches.length > 0) this.#send(batches);
   }
 
-  #send(batches: readonly Batch[]): void {
+  #send(batches: readonly PublicationBatch[]): void {
     for (const batch of batches) {
       this.#unanswered.add(batch);
       this.#stats.batchItems.observe(batch.requests.length);
     }
-    const passing = batches.filter((batch) => !batch.kept);
-    if (passing.length > 0) this.#sendPassing(passing);
+    const withoutHistory = batches.filter((batch) => !batch.withHistory);
+    if (withoutHistory.length > 0) this.#sendWithoutHistory(withoutHistory);
     for (const batch of batches) {
-      if (batch.kept) void this.#history.append(batch).then((answers) => this.#answered(batch, answers));
+      if (batch.withHistory)
+        void this.#history.append(batch).then((answers) => this.#answered(batch, answers));
     }
   }
 
-  #sendPassing(batches: readonly Batch[]): void {
+  #sendWithoutHistory(batches: readonly PublicationBatch[]): void {
     const messages = batches.map((batch) => {
       const { nodeId, keys } = this.#link;
       const bytes = encodeEnvelope(nodeId, batch.openedAtMs, batch.requests, this.#options.envelopeVersion);
@@ -235,14 +237,14 @@ class RedisBroker implements Broker {
     });
   }
 
-  #answeredAll(batch: Batch, answer: StarlingError | undefined): void {
+  #answeredAll(batch: PublicationBatch, answer: StarlingError | undefined): void {
     this.#answered(
       batch,
       batch.requests.map(() => answer),
     );
   }
 
-  #answered(batch: Batch, answers: readonly (Answer | undefined)[]): void {
+  #answered(batch: PublicationBatch, answers: readonly (Answer | undefined)[]): void {
     // stop() may have given up on it.
     if (!this.#unanswered.delete(batch)) return;
     this.#queuedItems -= batch.requests.length;
@@ -264,7 +266,7 @@ class RedisBroker implements Broker {
     }
   }
 
-  #envelopeCame(bytes: Buffer): void {
+  #receiveEnvelope(bytes: Buffer): void {
     let publications: readonly BusPublication[];
     try {
       const envelope = decodeEnvelope(bytes, this.#hears);
@@ -282,7 +284,7 @@ class RedisBroker implements Broker {
     for (const publication of publications) this.#deliver(publication);
   }
 
-  #lineCame(line: Buffer, { app, maxBytes }: IngestOptions): void {
+  #receiveIngestLine(line: Buffer, { app, maxBytes }: IngestOptions): void {
     let publication: BusPublication;
     try {
       publication = readIngestLine(line, app, maxBytes);
@@ -319,7 +321,7 @@ class RedisBroker implements Broker {
   tops(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<readonly Position[]> {
-    return this.#history.tops(channels);
+    return this.#history.currentPositions(channels);
   }
 
   stop(): Promise<void> {

@@ -1,4 +1,9 @@
-/** Reads what envelope.ts lays out, and believes none of it. */
+/**
+ * Reads what envelope.ts writes, and trusts none of it. Only heads and tags are read by msgpackr; keys, senders and
+ * payloads are read where they lie. With the check of each payload included, reading an envelope and making its frames
+ * takes 0.88 x the time of msgpackr with one sender and 0.93 x with thirty in turn; with history 1.14 x and 0.45 x
+ * (docs/performance.md, 128 bytes of text).
+ */
 
 import type { BusPublication, ChannelKey } from "../../core/broker.js";
 import type { Encoding, Payload } from "../../encoding/payload.js";
@@ -28,7 +33,7 @@ import {
 } from "./envelope.js";
 import { checkSize, skipPlain, unpackMessage, unpackPart } from "./packing.js";
 import { checkPayload } from "./payload-check.js";
-import { Places, takeOffset } from "./positions.js";
+import { BatchPositions, takeOffset } from "./positions.js";
 
 export interface Envelope {
   readonly node: string;
@@ -122,9 +127,9 @@ function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): E
       ? undefined
       : containerCount(bytes, listed.end, itemsByte);
   if (count === undefined) throw wrong("the list of items", itemsByte);
-  const places = new Places(listed.value, count);
-  const runs = places.runs.map((run) => {
-    const { channel, text: epoch, next: first } = run;
+  const positions = new BatchPositions(listed.value, count);
+  const runs = positions.runs.map((run) => {
+    const { channel, epochOrRefusal: epoch, next: first } = run;
     const key: unknown = keys[channel - 1];
     checkKey(key);
     if (epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
@@ -135,10 +140,10 @@ function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): E
   const reader = new ItemReader(bytes, listed.end + containerHead(itemsByte!), readFlatTags);
   let unheard = 0;
   for (let i = 0; i < count; i++) {
-    const { key, run, heard } = runs[places.run(i)]!;
+    const { key, run, heard } = runs[positions.runOf(i)]!;
     const offset = takeOffset(run);
     if (heard) {
-      const publication = reader.read(key, { offset, epoch: run.text });
+      const publication = reader.read(key, { offset, epoch: run.epochOrRefusal });
       if (publication !== undefined) publications.push(publication);
     } else {
       unheard++;

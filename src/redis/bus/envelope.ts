@@ -15,14 +15,16 @@
  *
  * Publications of channels that keep history travel in a layout of their own,
  *
- *     [4, [node, openedAtMs, [key, ...]], places, [item, item, ...]]
+ *     [4, [node, openedAtMs, [key, ...]], positions, [item, item, ...]]
  *
- * that lua/history-append.lua puts together, as only it knows the places: those of positions.ts, whose channels
- * are keys by their number. An item, [encoding, payload, meta, publishedAtMs] with a meta as of version 2, is
+ * that lua/history-append.lua puts together, as only it knows the positions (positions.ts): their channels are
+ * keys by their number. An item, [encoding, payload, meta, publishedAtMs] with a meta as of version 2, is
  * also what the channel's history holds; items are read where they lie, and only those that are heard. Nodes
  * from before history skip and count it, as this one does version 3, whose items had keys.
  *
- * This file writes them, envelope-reader.ts reads them.
+ * This file writes them, envelope-reader.ts reads them. msgpackr packs what there is one of in a batch, and control
+ * messages. Publications are written byte by byte into one buffer: a publishing node takes 2.5 us for each of them instead
+ * of 2.9 us, with history 4.2 us instead of 5.5 us (docs/performance.md).
  */
 
 import type { ChannelKey, PublishRequest } from "../../core/broker.js";
@@ -152,7 +154,7 @@ function writeText(text: string | undefined): void {
   else writeString(writer, text);
 }
 
-/** A positioned envelope up to its places. */
+/** A positioned envelope up to its positions. */
 export function encodePositionedHead(node: string, openedAtMs: number, keys: readonly ChannelKey[]): Buffer {
   const head = packMessage([POSITIONED_VERSION, [node, openedAtMs, keys]]);
   head[0] = FIXARRAY + POSITIONED_FIELDS;

@@ -26,7 +26,7 @@ export function packMessage(value: unknown): Buffer {
 
 const numberWriter = new FrameWriter();
 
-/** As packMessage, at a third of the time. */
+/** As packMessage, but written without msgpackr, in a third of the time: each batch with history has such lists. */
 export function packNumbers(...lists: readonly (readonly number[])[]): Buffer {
   numberWriter.restart(0);
   writeArrayHead(numberWriter, lists.length);

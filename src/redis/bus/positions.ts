@@ -1,20 +1,23 @@
 import { quote } from "../../core/errors.js";
 
-/** Publications of one channel that have offsets in a row, or none for one reason. */
+/** Publications of one channel whose offsets follow each other, or which have none for the same reason. */
 export interface Run {
-  /** By its number in the batch. */
+  /** The channel's number in the batch, from 1. */
   readonly channel: number;
-  /** Their epoch, or why they have no offset. */
-  readonly text: string;
-  /** Of the next of them that is asked for; -1: they have none. */
+  /** Their epoch, or why Redis gave them no offset. */
+  readonly epochOrRefusal: string;
+  /** The offset that takeOffset gives next; -1 if they have none. */
   next: number;
 }
 
 /**
- * Where publications stand, as lua/history-append.lua lists it: [[channel, text, first offset, ...], [number of its
- * run, ...]], numbers from 1. To be asked for one after the other.
+ * The positions of a batch's publications, as lua/history-append.lua lists them:
+ *
+ *     [[channel, epoch or refusal, first offset, ...], [run of the first publication, run of the second, ...]]
+ *
+ * Channels and runs are numbered from 1. Positions are taken one after the other, in the batch's order.
  */
-export class Places {
+export class BatchPositions {
   readonly runs: readonly Run[];
   readonly #numbers: readonly number[];
 
@@ -33,8 +36,8 @@ export class Places {
     this.#numbers = numbers as number[];
   }
 
-  /** An index of runs. */
-  run(at: number): number {
+  /** @returns the index in `runs` of the run that publication `at` belongs to */
+  runOf(at: number): number {
     return this.#numbers[at]! - 1;
   }
 }
@@ -47,10 +50,10 @@ function runsOf(listed: readonly unknown[]): Run[] | undefined {
   if (listed.length % 3 !== 0) return undefined;
   const runs: Run[] = [];
   for (let i = 0; i < listed.length; i += 3) {
-    const [channel, text, next] = listed.slice(i, i + 3);
-    if (typeof channel !== "number" || typeof text !== "string" || !Number.isSafeInteger(next))
+    const [channel, epochOrRefusal, next] = listed.slice(i, i + 3);
+    if (typeof channel !== "number" || typeof epochOrRefusal !== "string" || !Number.isSafeInteger(next))
       return undefined;
-    runs.push({ channel, text, next: next as number });
+    runs.push({ channel, epochOrRefusal, next: next as number });
   }
   return runs;
 }

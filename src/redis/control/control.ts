@@ -13,7 +13,7 @@ import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
 import { decodeControl, encodeControl, type ControlMessage } from "./control-messages.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../bus/packing.js";
 
@@ -53,7 +53,7 @@ class RedisControl implements ControlBus {
   constructor(options: RedisControlOptions) {
     this.#options = options;
     this.#link = options.link;
-    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
+    this.#reportSkipped = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.warn(
         { suppressed, error: String(error) },
         "skipped a control message that could not be read",
@@ -64,8 +64,8 @@ class RedisControl implements ControlBus {
   async start(handlers: ControlHandlers): Promise<void> {
     this.#handlers = handlers;
     const { keys, nodeId } = this.#link;
-    this.#link.hear(keys.control, (bytes) => this.#came(bytes));
-    this.#link.hear(keys.inbox(nodeId), (bytes) => this.#came(bytes));
+    this.#link.subscribe(keys.control, (bytes) => this.#receive(bytes));
+    this.#link.subscribe(keys.inbox(nodeId), (bytes) => this.#receive(bytes));
     await this.#link.open();
     this.#open = true;
   }
@@ -100,7 +100,7 @@ class RedisControl implements ControlBus {
     return { answers: [...pending.answers.values()], missing: [...pending.missing] };
   }
 
-  #came(bytes: Buffer): void {
+  #receive(bytes: Buffer): void {
     let message: ControlMessage;
     try {
       message = decodeControl(bytes);
@@ -111,7 +111,7 @@ class RedisControl implements ControlBus {
     }
     if (message.kind === "command") this.#handlers?.command(message.command);
     else if (message.kind === "ask") void this.#answer(message.id, message.node, message.question);
-    else this.#answered(message);
+    else this.#receiveAnswer(message);
   }
 
   async #answer(id: string, node: string, question: ControlQuestion): Promise<void> {
@@ -131,7 +131,7 @@ class RedisControl implements ControlBus {
     }
   }
 
-  #answered({ id, node, answer }: Extract<ControlMessage, { kind: "answer" }>): void {
+  #receiveAnswer({ id, node, answer }: Extract<ControlMessage, { kind: "answer" }>): void {
     // Unknown: it came too late, or was never asked.
     const pending = this.#pending.get(id);
     if (pending === undefined) return;

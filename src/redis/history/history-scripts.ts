@@ -1,16 +1,16 @@
-/** The scripts of channel history. Each begins with lua/history-standing.lua. */
+/** The scripts of channel history. Each begins with lua/history-channel.lua. */
 
 import { createHash } from "node:crypto";
 
 import { mastersOf, type RedisClient } from "../link/client.js";
 import { knownOrInFull, loadScript, type Script } from "../link/scripts.js";
 
-export const APPEND = withStanding("history-append");
-export const READ = withStanding("history-read");
-export const TOPS = withStanding("history-tops");
+export const APPEND = withChannel("history-append");
+export const READ = withChannel("history-read");
+export const POSITIONS = withChannel("history-positions");
 
-function withStanding(name: string): Script {
-  const lua = `${loadScript("history-standing").lua}\n${loadScript(name).lua}`;
+function withChannel(name: string): Script {
+  const lua = `${loadScript("history-channel").lua}\n${loadScript(name).lua}`;
   return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
 }
 
@@ -20,7 +20,9 @@ function withStanding(name: string): Script {
  */
 export async function knowHistoryScripts(redis: RedisClient): Promise<void> {
   await Promise.all(
-    mastersOf(redis).flatMap((master) => [APPEND, READ, TOPS].map(({ lua }) => master.script("LOAD", lua))),
+    mastersOf(redis).flatMap((master) =>
+      [APPEND, READ, POSITIONS].map(({ lua }) => master.script("LOAD", lua)),
+    ),
   );
 }
 

@@ -1,6 +1,6 @@
 /**
  * Channel history on Redis: a batch is appended, numbered and published by one script
- * (lua/history-append.lua), and read with the channel's standing by another.
+ * (lua/history-append.lua), and read together with its current position by another.
  *
  * Reads go over the publish connection, so they see what was published before them. They are
  * cut into script calls of bounded size, and few run at once: publications pass between them.
@@ -23,13 +23,13 @@ import { StarlingError } from "../../core/errors.js";
 import type { Position } from "../../core/publication.js";
 import { readEntry } from "../bus/envelope-reader.js";
 import { encodeItems, encodePositionedHead } from "../bus/envelope.js";
-import { Gate } from "./read-limiter.js";
-import { APPEND, READ, TOPS, runForBytes } from "./history-scripts.js";
-import { LaidCall, laid } from "../link/encoded-call.js";
-import { limited } from "../link/throttle.js";
+import { ReadLimiter } from "./read-limiter.js";
+import { APPEND, READ, POSITIONS, runForBytes } from "./history-scripts.js";
+import { EncodedCall, encodeArguments } from "../link/encoded-call.js";
+import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { packNumbers, unpackMessage } from "../bus/packing.js";
-import { Places, takeOffset } from "../bus/positions.js";
+import { BatchPositions, takeOffset } from "../bus/positions.js";
 import { runScript } from "../link/scripts.js";
 import { shardOf } from "../link/keys.js";
 
@@ -55,11 +55,11 @@ export interface HistoryBatch {
 export type Answer = StarlingError | Position;
 
 /**
- * How much longer than its history a channel's standing lives. A quiet channel goes on with its
+ * How much longer than its history the epoch and offsets of a channel live. A quiet channel goes on with its
  * epoch and offsets although its history has expired; one that nobody looked at for so long
- * starts anew. lua/history-standing.lua knows half of it.
+ * starts anew. lua/history-channel.lua knows half of it.
  */
-const STANDING_MS = 600_000;
+const POSITION_EXTRA_TTL_MS = 600_000;
 /** One script call returns this much and one entry more: about a millisecond of the connection. */
 const READ_BYTES = 512 * 1024;
 /** The most that one page holds of payloads: what is longer is read in several. */
@@ -67,12 +67,12 @@ const PAGE_BYTES_MAX = 16 * 1024 * 1024;
 const READS_RUNNING = 16;
 const READS_WAITING = 20_000;
 /** Per script call, at about a microsecond each. */
-const TOPS_CHANNELS = 250;
+const POSITIONS_PER_CALL = 250;
 const EPOCH_BYTES = 9;
 const NAMES_KEPT = 4_096;
 const LOG_INTERVAL_MS = 1_000;
 
-interface Stretch {
+interface PartialRead {
   readonly top: Position;
   /** It stopped by bytes. */
   readonly cut: boolean;
@@ -87,9 +87,9 @@ interface Stretch {
 export class RedisHistory {
   readonly #options: HistoryOptions;
   readonly #link: RedisLink;
-  readonly #gate = new Gate(READS_RUNNING, READS_WAITING);
-  readonly #call = new LaidCall();
-  /** Of channels that were lately published to: the names of their stream and meta, laid. */
+  readonly #readLimiter = new ReadLimiter(READS_RUNNING, READS_WAITING);
+  readonly #call = new EncodedCall();
+  /** Of channels that were lately published to: the keys of their stream and meta, encoded as arguments. */
   readonly #names = new Map<ChannelKey, Uint8Array>();
   readonly #reportTrouble: (text: string) => void;
   readonly #reportSkipped: (error: unknown, key: ChannelKey) => void;
@@ -97,10 +97,10 @@ export class RedisHistory {
   constructor(options: HistoryOptions) {
     this.#options = options;
     this.#link = options.link;
-    this.#reportTrouble = limited(LOG_INTERVAL_MS, (suppressed, error) => {
+    this.#reportTrouble = throttle(LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.error({ suppressed, error }, "Redis refused a step after a publication was appended");
     });
-    this.#reportSkipped = limited(LOG_INTERVAL_MS, (suppressed, error, key) => {
+    this.#reportSkipped = throttle(LOG_INTERVAL_MS, (suppressed, error, key) => {
       options.log.warn({ suppressed, key, error: String(error) }, "skipped an entry of history");
     });
   }
@@ -109,7 +109,7 @@ export class RedisHistory {
   async append(batch: HistoryBatch): Promise<readonly Answer[]> {
     const { requests } = batch;
     try {
-      const call = this.#laid(batch);
+      const call = this.#appendCall(batch);
       const reply = await this.#link.runInTime((redis) => call.run(redis, APPEND));
       const [answers, trouble, unpublished] = reply as [Buffer, Buffer, Buffer];
       return this.#answers(
@@ -128,8 +128,8 @@ export class RedisHistory {
     }
   }
 
-  /** As lua/history-append.lua wants it. */
-  #laid({ shard, openedAtMs, requests }: HistoryBatch): LaidCall {
+  /** The call of lua/history-append.lua that writes the batch. */
+  #appendCall({ shard, openedAtMs, requests }: HistoryBatch): EncodedCall {
     const { keys, nodeId } = this.#link;
     const numbers = new Map<ChannelKey, number>();
     const onceNames: string[] = [];
@@ -146,7 +146,12 @@ export class RedisHistory {
         number = numbers.size + 1;
         numbers.set(key, number);
         call.addKeys(this.#names.get(key) ?? this.#keepNames(shard, key), 2);
-        rules.push(history!.size, history!.ttlMs, history!.ttlMs + STANDING_MS, history!.bytes ?? 0);
+        rules.push(
+          history!.size,
+          history!.ttlMs,
+          history!.ttlMs + POSITION_EXTRA_TTL_MS,
+          history!.bytes ?? 0,
+        );
       }
       layout.push(number, items.lengths[i]!);
       if (messageId !== undefined) {
@@ -154,7 +159,7 @@ export class RedisHistory {
         onceNames.push(keys.once(shard, key, messageId));
       }
     }
-    if (onceNames.length > 0) call.addKeys(laid(...onceNames), onceNames.length);
+    if (onceNames.length > 0) call.addKeys(encodeArguments(...onceNames), onceNames.length);
     call.add(keys.bus(shard));
     call.add(encodePositionedHead(nodeId, openedAtMs, [...numbers.keys()]));
     call.add(items.bytes);
@@ -169,21 +174,21 @@ export class RedisHistory {
   #keepNames(shard: number, key: ChannelKey): Uint8Array {
     const { keys } = this.#link;
     // In memory of their own, as ownBytes has it.
-    const names = Uint8Array.from(laid(keys.history(shard, key), keys.meta(shard, key)));
+    const names = Uint8Array.from(encodeArguments(keys.history(shard, key), keys.meta(shard, key)));
     return setBounded(this.#names, NAMES_KEPT, key, names);
   }
 
-  #answers(count: number, positions: unknown, trouble: string, unpublished: string): Answer[] {
-    const places = new Places(positions, count);
+  #answers(count: number, listed: unknown, trouble: string, unpublished: string): Answer[] {
+    const positions = new BatchPositions(listed, count);
     if (trouble !== "") this.#reportTrouble(trouble);
     if (unpublished !== "") this.#reportTrouble(unpublished);
     const answers = new Array<Answer>(count);
     for (let i = 0; i < count; i++) {
-      const run = places.runs[places.run(i)]!;
-      const { text } = run;
+      const run = positions.runs[positions.runOf(i)]!;
+      const { epochOrRefusal } = run;
       const offset = takeOffset(run);
-      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
-      else if (unpublished === "") answers[i] = { offset, epoch: text };
+      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${epochOrRefusal}`);
+      else if (unpublished === "") answers[i] = { offset, epoch: epochOrRefusal };
       else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);
     }
     return answers;
@@ -199,8 +204,8 @@ export class RedisHistory {
     for (;;) {
       const at = since;
       const call = { limit: left, maxBytes: Math.min(READ_BYTES, maxBytes - bytes) };
-      const stretch = await this.#gate.run(() => this.#readOnce(key, query, at, call, publications));
-      const { top, cut, more, reached, count } = stretch;
+      const part = await this.#readLimiter.run(() => this.#readOnce(key, query, at, call, publications));
+      const { top, cut, more, reached, count } = part;
       if (at !== undefined && at !== query.since && at.epoch !== top.epoch) {
         // The channel was renewed between two calls: what was read of the epoch before is void.
         publications.length = 0;
@@ -211,7 +216,7 @@ export class RedisHistory {
         continue;
       }
       left -= count;
-      bytes += stretch.bytes;
+      bytes += part.bytes;
       if (!cut || left <= 0 || bytes >= maxBytes) return { publications, top, more };
       since = { offset: reached, epoch: top.epoch };
     }
@@ -223,12 +228,12 @@ export class RedisHistory {
     since: Position | undefined,
     { limit, maxBytes }: { limit: number; maxBytes: number },
     into: BusPublication[],
-  ): Promise<Stretch> {
+  ): Promise<PartialRead> {
     const { keys } = this.#link;
     const shard = shardOf(key, this.#options.shards);
     const args = [
       freshEpoch(),
-      rule.ttlMs + STANDING_MS,
+      rule.ttlMs + POSITION_EXTRA_TTL_MS,
       rule.size,
       since?.epoch ?? "",
       since?.offset ?? 0,
@@ -266,7 +271,7 @@ export class RedisHistory {
           const offset = reverse ? to - n : from + n;
           const publication = publications[offset - first];
           if (publication === undefined) unreadable++;
-          else into.push(owned(publication));
+          else into.push(withOwnBytes(publication));
         }
         if (unreadable > 0) {
           this.#options.stats.envelopesSkipped += unreadable;
@@ -283,7 +288,7 @@ export class RedisHistory {
   }
 
   /** @throws StarlingError unavailable, unknown */
-  async tops(
+  async currentPositions(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<Position[]> {
     const { keys } = this.#link;
@@ -294,11 +299,11 @@ export class RedisHistory {
       if (of === undefined) byShard.set(shard, [i]);
       else of.push(i);
     }
-    const tops = new Array<Position>(channels.length);
+    const positions = new Array<Position>(channels.length);
     const calls: Promise<void>[] = [];
     for (const [shard, indexes] of byShard) {
-      for (let from = 0; from < indexes.length; from += TOPS_CHANNELS) {
-        const part = indexes.slice(from, from + TOPS_CHANNELS);
+      for (let from = 0; from < indexes.length; from += POSITIONS_PER_CALL) {
+        const part = indexes.slice(from, from + POSITIONS_PER_CALL);
         const names = part.flatMap((i) => [
           keys.history(shard, channels[i]!.key),
           keys.meta(shard, channels[i]!.key),
@@ -307,21 +312,21 @@ export class RedisHistory {
           freshEpoch(),
           this.#link.deadlineMs,
           this.#options.emptyMs,
-          ...part.map((i) => channels[i]!.rule.ttlMs + STANDING_MS),
+          ...part.map((i) => channels[i]!.rule.ttlMs + POSITION_EXTRA_TTL_MS),
         ];
-        const call = this.#link.runInTime((redis) => runScript(redis, TOPS, names, args));
+        const call = this.#link.runInTime((redis) => runScript(redis, POSITIONS, names, args));
         calls.push(
           call.then((reply) => {
             const flat = reply as (number | string)[];
             for (let n = 0; n < part.length; n++) {
-              tops[part[n]!] = { offset: flat[n * 2] as number, epoch: flat[n * 2 + 1] as string };
+              positions[part[n]!] = { offset: flat[n * 2] as number, epoch: flat[n * 2 + 1] as string };
             }
           }),
         );
       }
     }
     await Promise.all(calls);
-    return tops;
+    return positions;
   }
 }
 
@@ -339,7 +344,7 @@ function freshEpoch(): string {
 }
 
 /** A page outlives the socket's buffer that its views lie in. */
-function owned(publication: BusPublication): BusPublication {
+function withOwnBytes(publication: BusPublication): BusPublication {
   const { payload } = publication;
   return { ...publication, payload: { ...payload, bytes: Uint8Array.from(payload.bytes) } };
 }

@@ -1,8 +1,8 @@
-/** Lets so many jobs run at once; the others wait in line, and more than that are refused. */
+/** Runs at most so many reads of history concurrently. Others wait in line, and more than fit there are refused. */
 
 import { StarlingError } from "../../core/errors.js";
 
-export class Gate {
+export class ReadLimiter {
   readonly #mostRunning: number;
   readonly #mostWaiting: number;
   readonly #waiting: (() => void)[] = [];
@@ -21,7 +21,7 @@ export class Gate {
       if (this.#waiting.length >= this.#mostWaiting) {
         throw new StarlingError("unavailable", `${this.#mostWaiting} reads of history wait already`);
       }
-      // Whoever leaves hands its place on.
+      // A job that ends hands its place to the next.
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     try {

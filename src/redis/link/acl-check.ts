@@ -11,7 +11,7 @@ import { type RedisOptions } from "./redis-options.js";
 import { loadScript, runScript } from "./scripts.js";
 import { address } from "./redis-url.js";
 
-const RIGHTS = loadScript("rights");
+const ACL_CHECK = loadScript("acl-check");
 
 type Call = readonly [command: string, ...args: string[]];
 
@@ -48,7 +48,7 @@ const KEYED: Readonly<Record<string, readonly string[]>> = {
  * @param sharded  whether the bus is: on a Cluster
  * @throws Error naming what is not allowed; what the client rejects with
  */
-export async function requireRights(
+export async function checkAcl(
   redis: RedisClient,
   { url, prefix }: RedisOptions,
   sharded: boolean,
@@ -74,7 +74,7 @@ export async function requireRights(
 }
 
 async function refusedOf(server: RedisClient, calls: readonly Call[]): Promise<number[]> {
-  return (await runScript(server, RIGHTS, [], [JSON.stringify(calls)])) as number[];
+  return (await runScript(server, ACL_CHECK, [], [JSON.stringify(calls)])) as number[];
 }
 
 function commandOf([command, subcommand]: Call): string {
@@ -82,13 +82,13 @@ function commandOf([command, subcommand]: Call): string {
 }
 
 /** Whether trying again is of no use until somebody changes the ACL. */
-export function isRefusal(error: unknown): error is Error {
+export function isAclRefusal(error: unknown): error is Error {
   return error instanceof ReplyError && (error as Error).message.startsWith("NOPERM");
 }
 
 /** What a start ends with: the error, or what to do where Redis's own words do not say it. */
-export function startFailure(error: unknown, url: string): unknown {
-  if (isRefusal(error)) return refusal(url, error.message);
+export function explainStartFailure(error: unknown, url: string): unknown {
+  if (isAclRefusal(error)) return refusal(url, error.message);
   if (!/\bMOVED \d/.test(String(error))) return error;
   const message = `Redis at ${address(url)} is part of a Cluster: use redis+cluster://`;
   return new Error(message, { cause: error });

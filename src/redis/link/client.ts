@@ -6,8 +6,8 @@ import type { Log } from "../../core/log.js";
 import { explain } from "./connect-failure.js";
 import { sentinelConnector } from "./sentinel-connector.js";
 import type { RedisOptions, RedisTls } from "./redis-options.js";
-import { address, parseTarget, type Endpoint, type RedisTarget } from "./redis-url.js";
-import { limited } from "./throttle.js";
+import { address, parseRedisUrl, type Endpoint, type RedisTarget } from "./redis-url.js";
+import { throttle } from "./throttle.js";
 
 export type RedisRole = "publish" | "state" | "subscribe";
 /** One connection, or as many as a Cluster has masters. */
@@ -29,7 +29,7 @@ export const SLOTS_UNKNOWN = "the Cluster's slots are not known";
  * take, or sent again behind the caller's back.
  */
 export function createRedisClient(options: RedisOptions, role: RedisRole, log: Log): RedisClient {
-  const target = parseTarget(options.url);
+  const target = parseRedisUrl(options.url);
   const client =
     target.kind === "cluster"
       ? createCluster(options, target, role)
@@ -45,7 +45,7 @@ export function createNodeConnection(
   role: RedisRole,
   log: Log,
 ): Redis {
-  const target = parseTarget(options.url);
+  const target = parseRedisUrl(options.url);
   const redis = new Redis({ ...node, ...userOf(target), ...connectionOptions(options, target, role) });
   logErrors(redis, options, role, log);
   return redis;
@@ -53,7 +53,7 @@ export function createNodeConnection(
 
 /** A connection to one node that is not made again when it closes, and that a server which still loads may have. */
 export function createTrialConnection(options: RedisOptions, node: Endpoint): Redis {
-  const target = parseTarget(options.url);
+  const target = parseRedisUrl(options.url);
   const trial = { ...connectionOptions(options, target, "state"), enableReadyCheck: false };
   return new Redis({ ...trial, ...node, ...userOf(target), retryStrategy: () => null });
 }
@@ -184,7 +184,7 @@ function retryDelayMs(attempt: number): number {
 export const ERROR_EVENTS = ["error", "node error", "sentinelError"];
 
 function logErrors(client: RedisClient, options: RedisOptions, role: RedisRole, log: Log): void {
-  const report = limited(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
+  const report = throttle(ERROR_LOG_INTERVAL_MS, (suppressed, error: Error) => {
     log.warn(
       { redis: address(options.url), role, suppressed, error: explain(error, options) },
       "a connection to Redis failed: connecting again",

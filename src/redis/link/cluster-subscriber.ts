@@ -9,7 +9,7 @@ import { closeRedis, createNodeConnection, isReady } from "./client.js";
 import { ownerOf, refreshSlots } from "./slots.js";
 import type { Subscriber, SubscriberOptions } from "./subscriber.js";
 
-interface Place {
+interface MasterConnection {
   /** `host:port` */
   readonly node: string;
   readonly redis: Redis;
@@ -18,27 +18,27 @@ interface Place {
 /** @param cluster  that knows who has which slot */
 export function createClusterSubscriber(options: SubscriberOptions, cluster: Cluster): Subscriber {
   const { wanted } = options;
-  const places = new Map<string, Place>();
+  const connections = new Map<string, MasterConnection>();
   /** By channel: where it is subscribed. */
-  const subscribed = new Map<string, Place>();
+  const subscribed = new Map<string, MasterConnection>();
 
-  function forget(place: Place): void {
-    for (const [channel, at] of subscribed) if (at === place) subscribed.delete(channel);
+  function forget(connection: MasterConnection): void {
+    for (const [channel, at] of subscribed) if (at === connection) subscribed.delete(channel);
   }
 
-  function connectTo(node: string): Place {
+  function connectTo(node: string): MasterConnection {
     const colon = node.lastIndexOf(":");
     const endpoint = { host: node.slice(0, colon), port: Number(node.slice(colon + 1)) };
     const redis = createNodeConnection(options.redis, endpoint, "subscribe", options.log);
-    const place: Place = { node, redis };
+    const connection: MasterConnection = { node, redis };
     const lost = (reason: string): void => {
-      forget(place);
-      if (places.get(node) === place) options.lost(reason);
+      forget(connection);
+      if (connections.get(node) === connection) options.lost(reason);
     };
-    // From a former place of a channel nothing is taken: both might have it for a moment.
+    // From a former connection of a channel nothing is taken: both might have it for a moment.
     const message = (name: Buffer, bytes: Buffer): void => {
       const channel = name.toString();
-      if ((subscribed.get(channel) ?? place) === place) options.message(channel, bytes);
+      if ((subscribed.get(channel) ?? connection) === connection) options.message(channel, bytes);
     };
     redis.on("ready", () => options.ready());
     redis.on("close", () => lost(`the subscribe connection to ${node} closed`));
@@ -46,17 +46,17 @@ export function createClusterSubscriber(options: SubscriberOptions, cluster: Clu
     redis.on("moved", () => lost(`${node} has slots no more`));
     redis.on("smessageBuffer", message);
     redis.on("messageBuffer", message);
-    places.set(node, place);
-    return place;
+    connections.set(node, connection);
+    return connection;
   }
 
   async function subscribeAt(node: string, channels: readonly string[]): Promise<void> {
-    const place = places.get(node) ?? connectTo(node);
-    const { redis } = place;
+    const connection = connections.get(node) ?? connectTo(node);
+    const { redis } = connection;
     if (redis.status === "wait") await redis.connect();
     // "ready" comes, or the link tries again.
     if (!isReady(redis)) throw new Error(`there is no connection to ${node} yet`);
-    const missing = channels.filter((channel) => subscribed.get(channel) !== place);
+    const missing = channels.filter((channel) => subscribed.get(channel) !== connection);
     const { stream } = redis;
     await Promise.all(
       calls(missing).map(({ plain, names }) =>
@@ -64,7 +64,7 @@ export function createClusterSubscriber(options: SubscriberOptions, cluster: Clu
       ),
     );
     if (redis.stream !== stream || !isReady(redis)) return;
-    for (const channel of missing) subscribed.set(channel, place);
+    for (const channel of missing) subscribed.set(channel, connection);
   }
 
   /** One call names channels of one slot. */
@@ -96,11 +96,11 @@ export function createClusterSubscriber(options: SubscriberOptions, cluster: Clu
         if (channels === undefined) plan.set(node, [channel]);
         else channels.push(channel);
       }
-      for (const [node, place] of places) {
+      for (const [node, connection] of connections) {
         if (plan.has(node)) continue;
-        places.delete(node);
-        forget(place);
-        await closeRedis(place.redis);
+        connections.delete(node);
+        forget(connection);
+        await closeRedis(connection.redis);
       }
       await Promise.all([...plan].map(([node, channels]) => subscribeAt(node, channels)));
     },
@@ -108,8 +108,8 @@ export function createClusterSubscriber(options: SubscriberOptions, cluster: Clu
       subscribed.get(channel)?.redis.disconnect(true);
     },
     async close() {
-      const all = [...places.values()];
-      places.clear();
+      const all = [...connections.values()];
+      connections.clear();
       await Promise.all(all.map(({ redis }) => closeRedis(redis)));
     },
   };

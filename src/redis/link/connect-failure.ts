@@ -3,7 +3,7 @@
 import { ReplyError } from "ioredis";
 
 import type { RedisOptions } from "./redis-options.js";
-import { address, parseTarget, secretsOf } from "./redis-url.js";
+import { address, parseRedisUrl, secretsOf } from "./redis-url.js";
 
 export interface RedisUnreachable extends Error {
   readonly code: "REDIS_UNREACHABLE";
@@ -59,7 +59,7 @@ export function namesCause({ message }: Error): boolean {
 /** What to do about it. */
 function advice(reason: string, { url, tls }: RedisOptions): string {
   // What the other side did not say: a Redis without TLS waits for more, one with it hangs up.
-  const secure = parseTarget(url).tls;
+  const secure = parseRedisUrl(url).tls;
   if (secure && /ETIMEDOUT/.test(reason)) return "use redis instead of rediss if that port speaks no TLS";
   if (/ECONNRESET|EPIPE|Connection is closed|socket hang up/i.test(reason)) {
     if (!secure) return "it hung up: use rediss instead of redis if that port speaks TLS";

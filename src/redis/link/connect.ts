@@ -5,7 +5,7 @@ import { ReplyError } from "ioredis";
 import { abandonRedis, createTrialConnection, ERROR_EVENTS, isCluster, type RedisClient } from "./client.js";
 import { namesCause, unreachable } from "./connect-failure.js";
 import type { RedisOptions } from "./redis-options.js";
-import { parseTarget } from "./redis-url.js";
+import { parseRedisUrl } from "./redis-url.js";
 import { troubleOf } from "./server-state.js";
 
 /** Command time-outs that the first connection to a Cluster may take. */
@@ -61,7 +61,7 @@ function isOfSelect(error: Error): boolean {
  * @returns what keeps the first that answers from serving, or why none answers
  */
 export async function troubleOfCluster(options: RedisOptions): Promise<Error | undefined> {
-  const target = parseTarget(options.url);
+  const target = parseRedisUrl(options.url);
   if (target.kind !== "cluster") return undefined;
   let failure: Error | undefined;
   for (const endpoint of target.endpoints) {

@@ -1,7 +1,7 @@
 /**
  * Until when a script may run. A server that was stopped runs on waking what waited in its sockets, perhaps after another
  * took over: what it answers then is lost. So such calls carry a deadline by the server's own clock, which goes on while
- * it is stopped, and do nothing after it (lua/history-standing.lua).
+ * it is stopped, and do nothing after it (lua/history-channel.lua).
  */
 
 import type { Redis } from "ioredis";
@@ -43,7 +43,7 @@ export class Deadlines {
   }
 
   /** Reads the servers' clocks. Rejects as the client does. */
-  async learn(): Promise<void> {
+  async readClocks(): Promise<void> {
     const askedMs = performance.now();
     const times = await Promise.all(this.#options.masters().map((master) => master.time()));
     if (times.length === 0) return;
@@ -51,8 +51,8 @@ export class Deadlines {
   }
 
   /** Clocks are set, and drift. What cannot be asked now is asked again later. */
-  learnAgain(): void {
-    this.learn().catch((error: unknown) => {
+  rereadClocks(): void {
+    this.readClocks().catch((error: unknown) => {
       this.#options.log.debug({ err: error }, "Redis's clock could not be read");
     });
   }
@@ -69,7 +69,7 @@ export class Deadlines {
     try {
       reply = await call();
     } catch (error) {
-      if (error instanceof Error && error.message.startsWith("EXPIRED")) this.#late(error.message);
+      if (error instanceof Error && error.message.startsWith("EXPIRED")) this.#noteExpired(error.message);
       throw error;
     }
     if (expired === this.#expired) return reply;
@@ -79,12 +79,12 @@ export class Deadlines {
     );
   }
 
-  #late(message: string): void {
+  #noteExpired(message: string): void {
     if (performance.now() - this.#expiredAtMs > AFTER_STOP_MS) {
       this.#options.log.warn({ reason: message }, "Redis was stopped for a while, or its clock was set");
     }
     this.#expired++;
     this.#expiredAtMs = performance.now();
-    this.learnAgain();
+    this.rereadClocks();
   }
 }

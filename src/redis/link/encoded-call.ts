@@ -1,6 +1,7 @@
 /**
- * A script's call whose keys and arguments are laid as Redis reads them. Given to ioredis one by one, four of them
- * cost a microsecond, and a batch has two keys for each of its channels, or one for each of its sessions.
+ * A script's call whose keys and arguments are encoded here, in the form that Redis reads (RESP). Given to ioredis one
+ * by one, four of them cost a microsecond, and a batch has two keys for each of its channels, or one for each of its
+ * sessions (docs/performance.md).
  */
 
 import { Command } from "ioredis";
@@ -12,13 +13,13 @@ import { knownOrInFull, type Script } from "./scripts.js";
 const DOLLAR = 0x24;
 const CR_LF = 0x0d0a;
 
-export class LaidCall {
+export class EncodedCall {
   readonly #writer = new FrameWriter();
   #key = "";
   #keys = 0;
   #arguments = 0;
 
-  /** @param key  one of its keys: on a Cluster all are in its slot */
+  /** Begins a call. @param key  one of its keys: on a Cluster all are in its slot */
   restart(key: string): void {
     this.#writer.restart(0);
     this.#key = key;
@@ -26,13 +27,13 @@ export class LaidCall {
     this.#arguments = 0;
   }
 
-  /** What laid() made of `count` keys; keys come before arguments. */
+  /** What encodeArguments() made of `count` keys; keys come before arguments. */
   addKeys(bytes: Uint8Array, count: number): void {
     this.#writer.bytes(bytes);
     this.#keys += count;
   }
 
-  /** A key in two parts, which put together first would be a text for nothing. */
+  /** A key in two parts: joining them first would make a string that nothing else needs. */
   addKey(prefix: string, rest = ""): void {
     const writer = this.#writer;
     const start = writer.position;
@@ -41,7 +42,7 @@ export class LaidCall {
       this.#end();
     } else {
       writer.position = start;
-      writer.bytes(laid(prefix + rest));
+      writer.bytes(encodeArguments(prefix + rest));
     }
     this.#keys++;
   }
@@ -64,22 +65,26 @@ export class LaidCall {
     this.#writer.uint16(CR_LF);
   }
 
-  /** Ends it: another may be laid at once. Strings come back as bytes. Rejects as the client does. */
+  /** Sends the call; another may be begun at once. Strings come back as bytes. Rejects as the client does. */
   async run(redis: RedisClient, { sha1, lua }: Script): Promise<unknown> {
     const key = this.#key;
     const keys = String(this.#keys);
     const count = Buffer.from(`*${3 + this.#keys + this.#arguments}\r\n`);
-    const head = Buffer.concat([count, laid("EVALSHA", sha1, keys)]);
+    const head = Buffer.concat([count, encodeArguments("EVALSHA", sha1, keys)]);
     const rest = this.#writer.written();
     const buffer = spareBuffer(head.length + rest.length);
     const bytes = buffer.subarray(0, head.length + rest.length);
     bytes.set(head);
     bytes.set(rest, head.length);
     const reply = await knownOrInFull(
-      () => redis.sendCommand(new LaidCommand("EVALSHA", key, bytes)),
+      () => redis.sendCommand(new EncodedCommand("EVALSHA", key, bytes)),
       () => {
-        const inFull = Buffer.concat([count, laid("EVAL", lua, keys), bytes.subarray(head.length)]);
-        return redis.sendCommand(new LaidCommand("EVAL", key, inFull));
+        const inFull = Buffer.concat([
+          count,
+          encodeArguments("EVAL", lua, keys),
+          bytes.subarray(head.length),
+        ]);
+        return redis.sendCommand(new EncodedCommand("EVAL", key, inFull));
       },
     );
     // Redis has answered, so all of it was sent; after an error it may yet be read.
@@ -101,11 +106,11 @@ function spareBuffer(bytes: number): Buffer {
   return spareBuffers.pop() ?? Buffer.allocUnsafeSlow(SPARE_BYTES);
 }
 
-export function laid(...texts: readonly string[]): Buffer {
+export function encodeArguments(...texts: readonly string[]): Buffer {
   return Buffer.from(texts.map((text) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`).join(""));
 }
 
-class LaidCommand extends Command {
+class EncodedCommand extends Command {
   readonly #bytes: Buffer;
 
   constructor(name: "EVALSHA" | "EVAL", key: string, bytes: Buffer) {

@@ -34,7 +34,7 @@ export function createKeys(prefix: string, cluster = false) {
 
     /** Stream: what a channel keeps; an entry's id is `0-<offset>`. One slot per bus shard. */
     history: (shard: number, key: string) => `${prefix}history:{h${shard}}:${key}`,
-    /** Hash: where the channel stands, as lua/history-standing.lua describes it. */
+    /** Hash: epoch and last offset of the channel, as lua/history-channel.lua describes it. */
     meta: (shard: number, key: string) => `${prefix}meta:{h${shard}}:${key}`,
     /** String with a time-to-live: `<offset> <epoch>` of the publication that had this id. */
     once: (shard: number, key: string, messageId: string) => `${prefix}once:{h${shard}}:${key}:${messageId}`,

@@ -56,13 +56,13 @@ export class LinkChannels {
     return [...this.#probes.values()].filter(({ fine }) => !fine).map(({ channel }) => channel);
   }
 
-  hear(channel: string, handler: (bytes: Buffer) => void): void {
+  subscribe(channel: string, handler: (bytes: Buffer) => void): void {
     const tag = this.#options.sharded ? hashTag(channel) : undefined;
     const slot = tag === undefined ? 0 : slotOf(tag);
     this.#channels.set(channel, { handler, probe: this.#probeFor(slot, tag), plain: false, slot });
   }
 
-  hearPlain(channel: string, handler: (bytes: Buffer) => void): void {
+  subscribePlain(channel: string, handler: (bytes: Buffer) => void): void {
     // Any node of a Cluster has it: one that is probed anyway.
     const [known] = this.#probes;
     const [slot, probe] = known ?? [slotOf(channel), this.#probeFor(slotOf(channel), hashTag(channel))];
@@ -84,13 +84,13 @@ export class LinkChannels {
       missing: (accepted) => options.missing(channel, slot, accepted),
     });
     this.#probes.set(slot, probe);
-    const handler = (bytes: Buffer): void => probe.came(bytes.toString("latin1"));
+    const handler = (bytes: Buffer): void => probe.receive(bytes.toString("latin1"));
     this.#channels.set(channel, { handler, probe, plain: false, slot });
     return probe;
   }
 
   /** A message came from the bus. */
-  came(name: string, bytes: Buffer): void {
+  receive(name: string, bytes: Buffer): void {
     const channel = this.#channels.get(name);
     if (channel === undefined) return;
     channel.probe.heard();

@@ -23,7 +23,7 @@ import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";
 import { LinkChannels } from "./link-channels.js";
 import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
-import { isRefusal, requireRights, startFailure } from "./acl-check.js";
+import { isAclRefusal, checkAcl, explainStartFailure } from "./acl-check.js";
 import { createSubscriber, type Subscriber, type SubscriberOptions } from "./subscriber.js";
 import { address } from "./redis-url.js";
 
@@ -45,12 +45,12 @@ export interface RedisLink {
   readonly down: StarlingError | undefined;
   /** For a script that runInTime is to call now. */
   readonly deadlineMs: number;
-  /** What scripts publish with: on a Cluster all channels but those of hearPlain are sharded. */
+  /** What scripts publish with: on a Cluster all channels but those of subscribePlain are sharded. */
   readonly publishCommand: "PUBLISH" | "SPUBLISH";
   /** Before open(). What the handler throws is logged. The bytes are valid during the call. */
-  hear(channel: string, handler: (bytes: Buffer) => void): void;
-  /** As hear, for a channel that applications PUBLISH to, on a Cluster to any of its nodes. */
-  hearPlain(channel: string, handler: (bytes: Buffer) => void): void;
+  subscribe(channel: string, handler: (bytes: Buffer) => void): void;
+  /** As subscribe, for a channel that applications PUBLISH to, on a Cluster to any of its nodes. */
+  subscribePlain(channel: string, handler: (bytes: Buffer) => void): void;
   /**
    * Before open(). Runs on every new publish connection before the link is up.
    * What it throws fails the first open(); later it is logged and tried again.
@@ -151,7 +151,7 @@ class Link implements RedisLink {
         // Slots may be elsewhere now: no connection of ours would tell when.
         if (this.#cluster !== undefined) this.#advanceSoon();
       },
-      message: (channel, bytes) => this.#channels.came(channel, bytes),
+      message: (channel, bytes) => this.#channels.receive(channel, bytes),
     };
     this.#subscriber =
       this.#cluster === undefined
@@ -171,12 +171,12 @@ class Link implements RedisLink {
     return this.#cluster === undefined ? "PUBLISH" : "SPUBLISH";
   }
 
-  hear(channel: string, handler: (bytes: Buffer) => void): void {
-    this.#channels.hear(channel, handler);
+  subscribe(channel: string, handler: (bytes: Buffer) => void): void {
+    this.#channels.subscribe(channel, handler);
   }
 
-  hearPlain(channel: string, handler: (bytes: Buffer) => void): void {
-    this.#channels.hearPlain(channel, handler);
+  subscribePlain(channel: string, handler: (bytes: Buffer) => void): void {
+    this.#channels.subscribePlain(channel, handler);
   }
 
   prepare(step: (publisher: RedisClient) => Promise<void>): void {
@@ -208,7 +208,7 @@ class Link implements RedisLink {
     this.#watch();
     this.#ticks = setInterval(() => {
       this.#advance();
-      if (this.#prepared) this.#deadlines.learnAgain();
+      if (this.#prepared) this.#deadlines.rereadClocks();
     }, probeIntervalMs);
     const patienceMs = redis.commandTimeoutMs + probeTimeoutMs;
     await new Promise<void>((resolve, reject) => {
@@ -234,16 +234,16 @@ class Link implements RedisLink {
     const { redis } = this.#options;
     try {
       if (this.#cluster !== undefined) await connectMasters(this.#cluster);
-      await requireRights(this.#publisher, redis, this.#cluster !== undefined);
+      await checkAcl(this.#publisher, redis, this.#cluster !== undefined);
       await this.#runSteps();
     } catch (error) {
-      throw startFailure(error, redis.url);
+      throw explainStartFailure(error, redis.url);
     }
   }
 
   async #runSteps(): Promise<void> {
     if (this.#cluster !== undefined) await connectMasters(this.#cluster);
-    await this.#deadlines.learn();
+    await this.#deadlines.readClocks();
     for (const step of this.#steps) await step(this.#publisher);
   }
 
@@ -326,7 +326,7 @@ class Link implements RedisLink {
 
   /** Trying again does not help who may not: that ends the first open(). */
   #refused(error: unknown): void {
-    if (isRefusal(error)) this.#opened?.(startFailure(error, this.#options.redis.url) as Error);
+    if (isAclRefusal(error)) this.#opened?.(explainStartFailure(error, this.#options.redis.url) as Error);
   }
 
   #probePassed(tookMs: number): void {

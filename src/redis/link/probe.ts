@@ -87,7 +87,7 @@ export class Probe {
   }
 
   /** Something came on the channel: another's, ours, or one that was given up. */
-  came(text: string): void {
+  receive(text: string): void {
     const flight = this.#flight;
     if (flight === undefined || flight.text !== text) return;
     flight.cameAtMs = performance.now();

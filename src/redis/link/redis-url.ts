@@ -45,7 +45,7 @@ const ENDPOINT = /^(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/i;
 class Refusal extends Error {}
 
 /** @throws Error saying what is wrong with the URL, without the password */
-export function parseTarget(url: string): RedisTarget {
+export function parseRedisUrl(url: string): RedisTarget {
   try {
     return read(url);
   } catch (error) {
@@ -214,7 +214,7 @@ export function redact(url: string): string {
 /** `host:port`, several of them, or the socket's path: what an error names. */
 export function address(url: string): string {
   if (wrongTarget(url) !== undefined) return redact(url);
-  const target = parseTarget(url);
+  const target = parseRedisUrl(url);
   if (target.kind === "single") {
     const { server } = target;
     return "path" in server ? server.path : hostPort(server);

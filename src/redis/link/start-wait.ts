@@ -6,7 +6,7 @@ import { connectRedis, troubleOfCluster } from "./connect.js";
 import { type RedisOptions } from "./redis-options.js";
 import { isUnreachable, unreachable } from "./connect-failure.js";
 import { connectMasters } from "./publisher.js";
-import { isRefusal } from "./acl-check.js";
+import { isAclRefusal } from "./acl-check.js";
 import { troubleOf } from "./server-state.js";
 import { address } from "./redis-url.js";
 
@@ -79,7 +79,7 @@ async function tryOnce(options: RedisOptions): Promise<void> {
   } catch (error) {
     // The check of its rights names all that is missing.
     if (isUnreachable(error)) throw error;
-    if (!isRefusal(error)) throw unreachable(error, options);
+    if (!isAclRefusal(error)) throw unreachable(error, options);
   } finally {
     await closeRedis(client);
   }

@@ -1,8 +1,8 @@
 /**
- * Calls through at most once per interval. What came in between is only
- * counted, and the next call is told how many that were.
+ * A function that calls `call` at most once per interval. Calls in between are only
+ * counted, and the next one is told how many were suppressed.
  */
-export function limited<T extends unknown[]>(
+export function throttle<T extends unknown[]>(
   intervalMs: number,
   call: (suppressed: number, ...args: T) => void,
 ): (...args: T) => void {

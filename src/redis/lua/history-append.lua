@@ -1,9 +1,9 @@
 -- Appends the publications of one batch to their channels' histories and hands them to all nodes.
--- Preceded by history-standing.lua. All keys are in one slot.
+-- Preceded by history-channel.lua. All keys are in one slot.
 -- KEYS[1 .. 2n]  stream and meta of each of n channels
 -- KEYS[2n+1 ..]  one for each item that has a message id, in the items' order
 -- ARGV[1] bus channel
--- ARGV[2] the envelope up to its places
+-- ARGV[2] the envelope up to its positions
 -- ARGV[3] the items, one after the other; what an entry holds and an envelope carries
 -- ARGV[4] MessagePack: {{size, ttl ms, meta ttl ms, bytes or 0 of each channel}, {channel (from 1) and bytes of each item},
 --         {items that have a message id}}
@@ -11,7 +11,7 @@
 -- ARGV[6] ms for which a message id is remembered
 -- ARGV[7] SPUBLISH on a Cluster, else PUBLISH
 -- ARGV[8] deadline, ms
--- Returns {MessagePack: places of all items, of a repetition that of the first, or with -1 and an error;
+-- Returns {MessagePack: positions of all items, of a repetition that of the first, or with -1 and an error;
 --          "" or why something after an append failed; "" or why publishing failed}.
 -- Nothing raises an error from the first append on: what was appended is published.
 -- An entry is "d" and an item, or "n", how many, "d" and the items. Redis hashes every byte of every text that Lua
@@ -51,8 +51,8 @@ end
 -- Publications of a channel that stand in one entry, at most; and its bytes, but for the last of them.
 local ENTRY_ITEMS, ENTRY_BYTES = 64, 32768
 
--- Where each channel stands: by its number, and in the order in which the items name them.
-local standings, opened = {}, {}
+-- The state of each channel: by its number, and in the order in which the items name them.
+local states, opened = {}, {}
 local count = #layout / 2
 -- By item: its answer, and for a repetition the item whose answer it has; its own, if that was in an earlier batch.
 local offsets, epochs, sameAs = {}, {}, {}
@@ -186,13 +186,13 @@ for item = 1, count do
     end
   end
   if not sameAs[item] then
-    local channel = standings[number]
+    local channel = states[number]
     if not channel then
-      channel = standing(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
+      channel = openChannel(KEYS[number * 2 - 1], KEYS[number * 2], fresh)
       channel.number, channel.size, channel.mostBytes = number, rules[number * 4 - 3], rules[number * 4]
       channel.items, channel.parts, channel.bytes = {}, {}, 0
       channel.oldest = 1
-      standings[number] = channel
+      states[number] = channel
       opened[#opened + 1] = channel
     end
     gather(channel, item, byteAt, to)
@@ -213,7 +213,7 @@ for _, channel in ipairs(opened) do
     try("PEXPIRE", channel.stream, rules[number * 4 - 2])
   end
   if not channel.err then
-    note(keep(channel, rules[number * 4 - 1]))
+    note(extendTtl(channel, rules[number * 4 - 1]))
   end
 end
 
@@ -222,7 +222,7 @@ local function arrayHead(length)
   return "\221" .. struct.pack(">I4", length)
 end
 
--- Where publications stand: {{channel, text, first offset, ...}, {number of its run, ...}}. A run has one text, and
+-- The positions of publications: {{channel, text, first offset, ...}, {number of its run, ...}}. A run has one text, and
 -- offsets in a row.
 local function places()
   local runs, numbers = {}, {}

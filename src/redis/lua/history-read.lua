@@ -1,5 +1,5 @@
--- Reads a stretch of a channel's history together with where the channel stands.
--- Preceded by history-standing.lua.
+-- Reads a part of a channel's history together with the channel's current position.
+-- Preceded by history-channel.lua.
 -- KEYS[1] stream
 -- KEYS[2] meta
 -- ARGV[1] fresh epoch
@@ -20,8 +20,8 @@ local late = expired(ARGV[9])
 if late then
   return late
 end
-local channel = standing(KEYS[1], KEYS[2], ARGV[1], ARGV[11] == "1")
-local err = channel.err or keep(channel, tonumber(ARGV[2]), ARGV[10])
+local channel = openChannel(KEYS[1], KEYS[2], ARGV[1], ARGV[11] == "1")
+local err = channel.err or extendTtl(channel, tonumber(ARGV[2]), ARGV[10])
 if err then
   return redis.error_reply(err)
 end

@@ -7,7 +7,7 @@
 import type { ChannelKey } from "../../core/broker.js";
 import type { PresenceEvent } from "../../core/presence.js";
 import type { PresenceEvents } from "./presence-entries.js";
-import type { Standing } from "./presence-shard.js";
+import type { EventCount } from "./presence-shard.js";
 
 export interface PresenceOrderOptions {
   /** How long events are waited for that Redis told before a read. */
@@ -28,10 +28,10 @@ interface Hold {
   reads: number;
   events: Numbered[];
   /** How many events the page knew that was told last. */
-  told: Standing | undefined;
+  told: EventCount | undefined;
 }
 
-interface Waiting extends Standing {
+interface Waiting extends EventCount {
   readonly done: () => void;
 }
 
@@ -39,19 +39,19 @@ export class PresenceOrder {
   readonly #options: PresenceOrderOptions;
   readonly #holds = new Map<ChannelKey, Hold>();
   readonly #waiting = new Set<Waiting>();
-  /** What was heard; undefined: it is not known yet what was told before this node listened. */
-  #heard: Standing | undefined;
+  /** What was received; undefined: it is not known yet what was told before this node listened. */
+  #received: EventCount | undefined;
 
   constructor(options: PresenceOrderOptions) {
     this.#options = options;
   }
 
   /** Events came from the bus. */
-  came({ epoch, number, events }: PresenceEvents): void {
-    const heard = this.#heard;
-    const follows = heard?.epoch !== epoch || number <= heard.told + 1;
+  receive({ epoch, number, events }: PresenceEvents): void {
+    const received = this.#received;
+    const follows = received?.epoch !== epoch || number <= received.told + 1;
     const told = number + events.length - 1;
-    if (heard?.epoch !== epoch || told > heard.told) this.#heard = { epoch, told };
+    if (received?.epoch !== epoch || told > received.told) this.#received = { epoch, told };
     events.forEach((event, at) => {
       const hold = this.#holds.get(event.key);
       if (hold === undefined) this.#options.event(event);
@@ -62,20 +62,20 @@ export class PresenceOrder {
   }
 
   /** A step was answered. What a record told that this node knows nothing of is not waited for. */
-  stood({ epoch, told }: Standing): void {
-    if (this.#heard?.epoch === epoch) return;
-    this.#heard = { epoch, told };
+  counted({ epoch, told }: EventCount): void {
+    if (this.#received?.epoch === epoch) return;
+    this.#received = { epoch, told };
     this.#wake();
   }
 
   /** Events may be missing from now on: the link to the bus is not what it was. */
   reset(): void {
-    this.#heard = undefined;
+    this.#received = undefined;
     for (const { done } of this.#waiting) done();
   }
 
   /** Calls `tell` when all events before the read were told and none after it. Rejects as `ask` does. */
-  async read<Read extends Standing>(
+  async read<Read extends EventCount>(
     key: ChannelKey,
     ask: () => Promise<Read>,
     tell: (read: Read) => void,
@@ -85,7 +85,7 @@ export class PresenceOrder {
       let read: Read;
       do {
         read = await ask();
-        await this.#hear(read);
+        await this.#waitFor(read);
         // Of two reads that overtook each other the older one is of no use.
       } while (hold.told?.epoch === read.epoch && hold.told.told > read.told);
       hold.told = { epoch: read.epoch, told: read.told };
@@ -113,12 +113,12 @@ export class PresenceOrder {
     for (const { event } of events) this.#options.event(event);
   }
 
-  #isHeard({ epoch, told }: Standing): boolean {
-    return this.#heard?.epoch !== epoch || this.#heard.told >= told;
+  #isReceived({ epoch, told }: EventCount): boolean {
+    return this.#received?.epoch !== epoch || this.#received.told >= told;
   }
 
-  async #hear(read: Standing): Promise<void> {
-    if (this.#isHeard(read)) return;
+  async #waitFor(read: EventCount): Promise<void> {
+    if (this.#isReceived(read)) return;
     const came = await new Promise<boolean>((resolve) => {
       const end = (inTime: boolean): void => {
         clearTimeout(timer);
@@ -129,12 +129,12 @@ export class PresenceOrder {
       const waiting: Waiting = { epoch: read.epoch, told: read.told, done: () => end(true) };
       this.#waiting.add(waiting);
     });
-    if (came || this.#isHeard(read)) return;
-    this.#heard = { epoch: read.epoch, told: read.told };
+    if (came || this.#isReceived(read)) return;
+    this.#received = { epoch: read.epoch, told: read.told };
     this.#options.missed();
   }
 
   #wake(): void {
-    for (const waiting of this.#waiting) if (this.#isHeard(waiting)) waiting.done();
+    for (const waiting of this.#waiting) if (this.#isReceived(waiting)) waiting.done();
   }
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 
 import type { Log } from "../../core/log.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { loadScript, runScript } from "../link/scripts.js";
 
@@ -39,16 +39,16 @@ export interface PresenceShardOptions {
   /** The record was lost: all of this node's entries in the shard are to be put again. */
   lost(): void;
   /** Where the record stood when a step was done. */
-  stood(standing: Standing): void;
+  counted(count: EventCount): void;
 }
 
 /** How many events of a shard were told since its record began. */
-export interface Standing {
+export interface EventCount {
   readonly epoch: string;
   readonly told: number;
 }
 
-export interface ChannelRead extends Standing {
+export interface ChannelRead extends EventCount {
   readonly connections: number;
   readonly users: number;
   /** As encodeEntry made them. */
@@ -89,7 +89,7 @@ export class PresenceShard {
     const { keys } = options.link;
     this.#keys = keys.presence(options.shard);
     this.#events = keys.presenceEvents(options.shard);
-    this.#report = limited(LOG_INTERVAL_MS, (suppressed, error: unknown) => {
+    this.#report = throttle(LOG_INTERVAL_MS, (suppressed, error: unknown) => {
       options.log.warn(
         { shard: options.shard, suppressed, error: String(error) },
         "presence could not be written",
@@ -225,7 +225,7 @@ export class PresenceShard {
     const known = this.#epoch;
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
-    this.#options.stood({ epoch: reply[0], told: reply[1] });
+    this.#options.counted({ epoch: reply[0], told: reply[1] });
     return reply;
   }
 

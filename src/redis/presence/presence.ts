@@ -1,6 +1,6 @@
 /**
  * Who is in which channel, over all nodes, in Redis. The record is one per shard and is changed by
- * one script alone (lua/presence-step.lua), which also tells of it. Every node writes its own members
+ * one script alone (lua/presence-step.lua), which also publishes what changed. Every node writes its own members
  * and sweeps everybody's; nothing depends on one node's life or clock.
  */
 
@@ -15,7 +15,7 @@ import type {
   PresenceStore,
 } from "../../core/presence.js";
 import type { Stats } from "../../core/stats.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
 import { PresenceOrder } from "./presence-order.js";
@@ -56,17 +56,17 @@ const SKIP_LOG_INTERVAL_MS = 1_000;
 /** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
 interface Reading {
   readonly page: Promise<PresencePage>;
-  /** By those who want it told at its place among the events. */
-  readonly tells: ((page: PresencePage) => void)[];
+  /** Of those who want the page at its place among the events. */
+  readonly callbacks: ((page: PresencePage) => void)[];
 }
 
 /** A member on this node. */
-interface Own {
+interface OwnMember {
   readonly entry: string;
   readonly shard: PresenceShard;
   readonly user: string | null;
   /** The share that it is refreshed with. */
-  readonly share: Set<Own>;
+  readonly share: Set<OwnMember>;
 }
 
 /** @throws Error if the options contradict each other */
@@ -83,8 +83,8 @@ class RedisPresence implements PresenceStore {
   /** By shard. */
   readonly #orders: readonly PresenceOrder[];
   /** By channel, then connection. */
-  readonly #own = new Map<ChannelKey, Map<string, Own>>();
-  readonly #shares: readonly Set<Own>[];
+  readonly #own = new Map<ChannelKey, Map<string, OwnMember>>();
+  readonly #shares: readonly Set<OwnMember>[];
   readonly #reads = new Map<string, Reading>();
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
@@ -112,7 +112,7 @@ class RedisPresence implements PresenceStore {
     const lifeMs = ttlMs - graceMs;
     this.#refreshIntervalMs = Math.max(REFRESH_INTERVAL_LEAST_MS, lifeMs / 2 / REFRESH_SHARES);
     const shares = Math.max(1, Math.floor(lifeMs / 2 / this.#refreshIntervalMs));
-    this.#shares = Array.from({ length: shares }, () => new Set<Own>());
+    this.#shares = Array.from({ length: shares }, () => new Set<OwnMember>());
     this.#shards = Array.from(
       { length: options.shards },
       (_, shard) =>
@@ -126,7 +126,7 @@ class RedisPresence implements PresenceStore {
           sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
           log,
           lost: () => this.#recordLost(shard),
-          stood: (standing) => this.#orders[shard]!.stood(standing),
+          counted: (count) => this.#orders[shard]!.counted(count),
         }),
     );
     this.#orders = this.#shards.map(
@@ -137,7 +137,7 @@ class RedisPresence implements PresenceStore {
           missed: () => this.#tellMissed(),
         }),
     );
-    this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
+    this.#reportSkipped = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
       log.warn({ suppressed, error: String(error) }, "skipped presence events that could not be read");
     });
   }
@@ -146,7 +146,9 @@ class RedisPresence implements PresenceStore {
     const { nodeId, log } = this.#options;
     this.#handlers = handlers;
     this.#shards.forEach((_, shard) => {
-      this.#link.hear(this.#link.keys.presenceEvents(shard), (bytes) => this.#came(shard, bytes));
+      this.#link.subscribe(this.#link.keys.presenceEvents(shard), (bytes) =>
+        this.#receiveEvents(shard, bytes),
+      );
     });
     await this.#link.open();
     this.#open = true;
@@ -167,9 +169,9 @@ class RedisPresence implements PresenceStore {
     if (former !== undefined) this.leave(key, member);
     const shard = this.#shardOf(key);
     const share = this.#shares[this.#joins++ % this.#shares.length]!;
-    const own: Own = { entry: encodeEntry(key, member), shard, user, share };
+    const own: OwnMember = { entry: encodeEntry(key, member), shard, user, share };
     let inChannel = this.#own.get(key);
-    if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, Own>()));
+    if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, OwnMember>()));
     inChannel.set(connection, own);
     share.add(own);
     this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
@@ -191,11 +193,11 @@ class RedisPresence implements PresenceStore {
     const asked = `${most} ${key}`;
     let reading = this.#reads.get(asked);
     if (reading === undefined) {
-      const tells: Reading["tells"] = [];
-      reading = { tells, page: this.#read(key, most, tells, () => this.#reads.delete(asked)) };
+      const callbacks: Reading["callbacks"] = [];
+      reading = { callbacks, page: this.#read(key, most, callbacks, () => this.#reads.delete(asked)) };
       this.#reads.set(asked, reading);
     }
-    if (tell !== undefined) reading.tells.push(tell);
+    if (tell !== undefined) reading.callbacks.push(tell);
     return reading.page;
   }
 
@@ -227,7 +229,7 @@ class RedisPresence implements PresenceStore {
   async #read(
     key: ChannelKey,
     most: number,
-    tells: Reading["tells"],
+    callbacks: Reading["callbacks"],
     begun: () => void,
   ): Promise<PresencePage> {
     const at = shardOf(key, this.#shards.length);
@@ -237,11 +239,11 @@ class RedisPresence implements PresenceStore {
     begun();
     const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
     // Who only wants to know holds nobody's events back.
-    if (tells.length === 0) return this.#pageOf(await ask());
+    if (callbacks.length === 0) return this.#pageOf(await ask());
     let page: PresencePage | undefined;
     await this.#orders[at]!.read(key, ask, (read) => {
       page = this.#pageOf(read);
-      for (const tell of tells) this.#guard(() => tell(page!));
+      for (const tell of callbacks) this.#guard(() => tell(page!));
     });
     return page!;
   }
@@ -262,7 +264,7 @@ class RedisPresence implements PresenceStore {
     return this.#shards[shardOf(key, this.#shards.length)]!;
   }
 
-  #came(shard: number, bytes: Buffer): void {
+  #receiveEvents(shard: number, bytes: Buffer): void {
     let told;
     try {
       told = decodeEvents(bytes);
@@ -273,7 +275,7 @@ class RedisPresence implements PresenceStore {
       this.#skipped(error);
       return;
     }
-    this.#orders[shard]!.came(told);
+    this.#orders[shard]!.receive(told);
   }
 
   #skipped(error: unknown): void {

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import type { Log } from "../../core/log.js";
 import { isReady, type RedisClient } from "../link/client.js";
 import type { Keys } from "../link/keys.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import { loadScript, runScript } from "../link/scripts.js";
 
 const CLAIM = loadScript("lease-claim");
@@ -60,7 +60,7 @@ export class Lease {
     this.#options = options;
     this.#names = [options.keys.node(options.nodeId), options.keys.connections(options.nodeId)];
     this.hashTtlMs = options.leaseTtlMs * HASH_TTLS;
-    this.#reportTaken = limited(REPORT_INTERVAL_MS, () => {
+    this.#reportTaken = throttle(REPORT_INTERVAL_MS, () => {
       options.log.error({}, "another running node has this node's id: stop one of the two");
     });
   }

@@ -1,21 +1,21 @@
-/** What Redis is yet to learn about this node's connections: gathered here, written in batches. */
+/** Changes of this node's connections that Redis does not have yet: they are gathered here and written in batches. */
 
 import type { Log } from "../../core/log.js";
 import { UNREGISTERED, type RegisteredConnection, type SessionRecord } from "../../core/registry.js";
 import { StarlingError } from "../../core/errors.js";
 import {
   emptyBatch,
-  owned,
-  ownedLive,
+  ownershipOf,
+  liveOwnershipOf,
   secretHashOf,
   writeBatch,
-  type Batch,
-  type BatchTarget,
+  type StateBatch,
+  type StateBatchTarget,
   type Ending,
   type LiveOwnership,
-  type Taking,
+  type PendingTake,
 } from "./state-batch.js";
-import { limited } from "../link/throttle.js";
+import { throttle } from "../link/throttle.js";
 import {
   isWorthKeeping,
   sessionJson,
@@ -39,7 +39,7 @@ export interface OutboxOptions {
   /** Whether writing makes sense now. What is put while it does not waits. */
   canWrite(): boolean;
   /** Whether the hash holds what was written to it: after a lapse it is written anew from empty. */
-  hashStands(): boolean;
+  hashIsCurrent(): boolean;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
   writeHash(removed: readonly string[], lines: Uint8Array): Promise<boolean>;
   /** All that are put and not removed, and perhaps more. */
@@ -51,12 +51,12 @@ export interface OutboxOptions {
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #dirty = new Set<RegisteredConnection>();
-  readonly #takings = new Map<RegisteredConnection, Taking>();
+  readonly #pendingTakes = new Map<RegisteredConnection, PendingTake>();
   /** Only what went while the hash stood, so a long outage does not fill it. */
   readonly #removed = new Set<string>();
   /** By session id. */
   readonly #endings = new Map<string, Ending>();
-  readonly #target: BatchTarget;
+  readonly #target: StateBatchTarget;
   readonly #reportFailure: (error: unknown) => void;
   readonly #reportDropped: () => void;
   #timer: NodeJS.Timeout | undefined;
@@ -69,7 +69,7 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    this.#reportFailure = limited(REPORT_INTERVAL_MS, (suppressed, error: unknown) => {
+    this.#reportFailure = throttle(REPORT_INTERVAL_MS, (suppressed, error: unknown) => {
       options.log.warn(
         { suppressed, error: String(error) },
         "connection state not written; it is kept and tried again",
@@ -78,10 +78,10 @@ export class Outbox {
     this.#target = {
       sessions: options.sessions,
       writeHash: (removed, lines) => options.writeHash(removed, lines),
-      saved: (saves, outcomes) => this.#learn(saves, outcomes),
+      saved: (saves, outcomes) => this.#applyOutcomes(saves, outcomes),
       failed: (error) => this.#reportFailure(error),
     };
-    this.#reportDropped = limited(REPORT_INTERVAL_MS, (suppressed) => {
+    this.#reportDropped = throttle(REPORT_INTERVAL_MS, (suppressed) => {
       options.log.warn(
         { limit: ENDINGS_MAX, suppressed },
         "sessions that ended while Redis was unreachable were dropped",
@@ -102,21 +102,25 @@ export class Outbox {
       connection.registryState = "put";
       this.#size++;
     }
-    this.#soil(connection);
+    this.#markDirty(connection);
   }
 
   remove(connection: RegisteredConnection, resumable: boolean): void {
     if (connection.registryState === "absent") return;
     const session = connection.session();
-    if (this.#settle(connection, session)) {
+    if (this.#settleTake(connection, session)) {
       const json = resumable ? sessionJson(session) : undefined;
       if (json !== undefined || connection.storedSession !== undefined)
-        this.#end({ ...owned(connection, session.session), secretHash: secretHashOf(connection), json });
+        this.#endSession({
+          ...ownershipOf(connection, session.session),
+          secretHash: secretHashOf(connection),
+          json,
+        });
     } else {
       // Closed before it could go on with what it took.
-      const { record, formerSecretHash, own } = this.#takings.get(connection)!;
-      this.giveBack(owned(connection, record.session), record, formerSecretHash, resumable);
-      if (own !== undefined) this.#end({ ...own, secretHash: "-", json: undefined });
+      const { record, formerSecretHash, own } = this.#pendingTakes.get(connection)!;
+      this.giveBack(ownershipOf(connection, record.session), record, formerSecretHash, resumable);
+      if (own !== undefined) this.#endSession({ ...own, secretHash: "-", json: undefined });
     }
     this.#forget(connection);
   }
@@ -124,30 +128,31 @@ export class Outbox {
   /** Leaves a taken session to whoever shows again the secret that took it. */
   giveBack(ownership: Ownership, record: SessionRecord, formerSecretHash: string, resumable = true): void {
     const json = resumable ? sessionJson(record) : undefined;
-    this.#end({ ...ownership, secretHash: formerSecretHash, json });
+    this.#endSession({ ...ownership, secretHash: formerSecretHash, json });
   }
 
-  /** The connection owns a session that it took. */
-  adopt(
+  /** Records that Redis gave the session to this connection. */
+  recordTake(
     connection: RegisteredConnection,
     generation: number,
     record: SessionRecord,
     formerSecretHash: string,
   ): void {
     const stored = connection.storedSession;
-    const own = stored === undefined || stored === record.session ? undefined : owned(connection, stored);
-    const taking = { record, formerSecretHash, own, settled: false };
+    const own =
+      stored === undefined || stored === record.session ? undefined : ownershipOf(connection, stored);
+    const pendingTake = { record, formerSecretHash, own, settled: false };
     connection.storedSession = record.session;
     connection.storedGeneration = generation;
-    this.#takings.set(connection, taking);
+    this.#pendingTakes.set(connection, pendingTake);
     // Core goes on with it in the turn in which the take is answered, or not at all.
     setImmediate(() => {
-      taking.settled = true;
-      if (connection.registryState !== "absent") this.#soil(connection);
+      pendingTake.settled = true;
+      if (connection.registryState !== "absent") this.#markDirty(connection);
     });
   }
 
-  /** Forgets a connection whose session is another's now, and tells. */
+  /** Forgets a connection whose session now belongs to another, and reports it. */
   supersede(connection: RegisteredConnection): void {
     if (connection.registryState !== "absent") this.#forget(connection);
     this.#options.superseded(connection.id);
@@ -211,13 +216,13 @@ export class Outbox {
         break;
       }
       const { storedSession } = next.value;
-      if (storedSession !== undefined) items.push(ownedLive(next.value, storedSession));
+      if (storedSession !== undefined) items.push(liveOwnershipOf(next.value, storedSession));
     }
     const { sessions } = this.#options;
     await Promise.all(
       sessions.group(items).map(async (group) => {
         try {
-          this.#learn(group, await sessions.touch(group));
+          this.#applyOutcomes(group, await sessions.touch(group));
         } catch (error) {
           this.#reportFailure(error);
         }
@@ -231,18 +236,18 @@ export class Outbox {
   }
 
   /** Whether it is known which session the connection goes on with; a taken one that it left is given back. */
-  #settle(connection: RegisteredConnection, current: SessionRecord): boolean {
-    const taken = this.#takings.get(connection);
+  #settleTake(connection: RegisteredConnection, current: SessionRecord): boolean {
+    const taken = this.#pendingTakes.get(connection);
     if (taken === undefined) return true;
     if (current.session === taken.record.session) {
-      if (taken.own !== undefined) this.#end({ ...taken.own, secretHash: "-", json: undefined });
+      if (taken.own !== undefined) this.#endSession({ ...taken.own, secretHash: "-", json: undefined });
     } else {
       if (!taken.settled) return false;
-      this.giveBack(owned(connection, taken.record.session), taken.record, taken.formerSecretHash);
+      this.giveBack(ownershipOf(connection, taken.record.session), taken.record, taken.formerSecretHash);
       connection.storedSession = taken.own?.session;
       connection.storedGeneration = taken.own?.generation ?? 0;
     }
-    this.#takings.delete(connection);
+    this.#pendingTakes.delete(connection);
     return true;
   }
 
@@ -250,14 +255,14 @@ export class Outbox {
     const { id, registryState } = connection;
     Object.assign(connection, UNREGISTERED);
     this.#size--;
-    this.#takings.delete(connection);
+    this.#pendingTakes.delete(connection);
     this.#dirty.delete(connection);
-    if (registryState !== "written" || !this.#options.hashStands()) return;
+    if (registryState !== "written" || !this.#options.hashIsCurrent()) return;
     this.#removed.add(id);
     this.#schedule(this.#options.flushIntervalMs);
   }
 
-  #end(ending: Ending): void {
+  #endSession(ending: Ending): void {
     if (this.#endings.size >= ENDINGS_MAX) {
       this.#endings.delete(this.#endings.keys().next().value!);
       this.#reportDropped();
@@ -308,14 +313,14 @@ export class Outbox {
 
   async #writeSlice(): Promise<boolean> {
     const batch = emptyBatch();
-    for (const id of drawn(this.#removed)) batch.fields.push({ id, connection: undefined });
-    for (const connection of drawn(this.#dirty)) {
+    for (const id of takeSlice(this.#removed)) batch.fields.push({ id, connection: undefined });
+    for (const connection of takeSlice(this.#dirty)) {
       try {
         const session = connection.session();
         const json = sessionText(session);
         batch.fields.push({ connection, session: session.session, json });
         connection.registryState = "written";
-        this.#plan(connection, session, json, batch);
+        this.#addSession(connection, session, json, batch);
       } catch (error) {
         // One connection that cannot tell its state must not cost the others theirs.
         const fault = { connection: connection.id, error: String(error) };
@@ -326,19 +331,19 @@ export class Outbox {
       if (batch.endings.push(ending) >= SLICE) break;
     }
     for (const { session } of batch.endings) this.#endings.delete(session);
-    return this.#keep(await writeBatch(batch, this.#target));
+    return this.#requeue(await writeBatch(batch, this.#target));
   }
 
   /** @returns whether nothing failed */
-  #keep(failed: Batch): boolean {
+  #requeue(failed: StateBatch): boolean {
     for (const field of failed.fields) {
-      if (field.connection === undefined && this.#options.hashStands()) this.#removed.add(field.id);
+      if (field.connection === undefined && this.#options.hashIsCurrent()) this.#removed.add(field.id);
     }
     for (const { connection, session } of failed.ends) {
       if (connection.registryState !== "absent") connection.storedSession ??= session;
     }
     for (const ending of failed.endings) {
-      if (!this.#endings.has(ending.session)) this.#end(ending);
+      if (!this.#endings.has(ending.session)) this.#endSession(ending);
     }
     const live = [...failed.fields, ...failed.saves, ...failed.ends];
     for (const { connection } of live) {
@@ -348,13 +353,13 @@ export class Outbox {
     return live.length + failed.endings.length === 0;
   }
 
-  #plan(
+  #addSession(
     connection: RegisteredConnection,
     session: SessionRecord,
     json: string,
-    { saves, ends }: Batch,
+    { saves, ends }: StateBatch,
   ): void {
-    if (!this.#settle(connection, session)) return;
+    if (!this.#settleTake(connection, session)) return;
     if (isWorthKeeping(session)) {
       connection.storedSession = session.session;
       saves.push({
@@ -367,18 +372,18 @@ export class Outbox {
         connection,
       });
     } else if (connection.storedSession !== undefined) {
-      ends.push(ownedLive(connection, connection.storedSession));
+      ends.push(liveOwnershipOf(connection, connection.storedSession));
       connection.storedSession = undefined;
     }
   }
 
-  /** To be written, soon. */
-  #soil(connection: RegisteredConnection): void {
+  /** Has the connection's state written with the next batch. */
+  #markDirty(connection: RegisteredConnection): void {
     this.#dirty.add(connection);
     this.#schedule(this.#options.flushIntervalMs);
   }
 
-  #learn(items: readonly LiveOwnership[], outcomes: readonly Outcome[]): void {
+  #applyOutcomes(items: readonly LiveOwnership[], outcomes: readonly Outcome[]): void {
     for (let at = 0; at < items.length; at++) {
       if (outcomes[at] === "done") continue;
       const { connection, session, generation } = items[at]!;
@@ -386,13 +391,13 @@ export class Outbox {
       // Gone: Redis lost it. A take by the connection itself came between: not superseded.
       const current = session === connection.storedSession && generation === connection.storedGeneration;
       if (outcomes[at] === "superseded" && current) this.supersede(connection);
-      else this.#soil(connection);
+      else this.#markDirty(connection);
     }
   }
 }
 
-/** Takes up to a slice out of a set. */
-function* drawn<T>(set: Set<T>): Generator<T> {
+/** Removes up to SLICE items from a set and yields them. */
+function* takeSlice<T>(set: Set<T>): Generator<T> {
   let left = SLICE;
   for (const item of set) {
     if (left-- === 0) return;

@@ -17,11 +17,11 @@ import { connectRedis } from "../link/connect.js";
 import { toStarlingError } from "../link/command-failure.js";
 import { type RedisOptions } from "../link/redis-options.js";
 import { createKeys } from "../link/keys.js";
-import { LaidCall } from "../link/encoded-call.js";
+import { EncodedCall } from "../link/encoded-call.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { createReaper } from "./reaper.js";
-import { requireRights, startFailure } from "../link/acl-check.js";
+import { checkAcl, explainStartFailure } from "../link/acl-check.js";
 import { loadScript } from "../link/scripts.js";
 import { createSessionStore, hashSecret } from "./sessions.js";
 
@@ -65,7 +65,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   const keys = createKeys(options.redis.prefix);
   const redis = createRedisClient(options.redis, "state", log);
   const sessions = createSessionStore(redis, keys, sessionTtlMs);
-  const call = new LaidCall();
+  const call = new EncodedCall();
   let handlers: RegistryHandlers | undefined;
   let touchTimer: NodeJS.Timeout | undefined;
   let stopping: Promise<void> | undefined;
@@ -89,7 +89,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     sessions,
     log,
     canWrite: () => isReady(redis) && lease.claimed,
-    hashStands: () => lease.claimed,
+    hashIsCurrent: () => lease.claimed,
     async writeHash(removed, lines) {
       const { value } = lease;
       call.restart(keys.connections(nodeId));
@@ -152,7 +152,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     if (typeof taken === "string") return { taken: undefined, reason: taken };
     const { generation, formerOwner, record } = taken;
     if (by.registryState !== "absent") {
-      outbox.adopt(by, generation, record, formerSecretHash);
+      outbox.recordTake(by, generation, record, formerSecretHash);
     } else {
       outbox.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
     }
@@ -194,13 +194,13 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       handlers = given;
       await connectRedis(redis, options.redis);
       try {
-        await requireRights(redis, options.redis, isCluster(redis));
+        await checkAcl(redis, options.redis, isCluster(redis));
         await lease.start();
       } catch (error) {
         lease.stop();
         outbox.close();
         await closeRedis(redis);
-        throw startFailure(error, options.redis.url);
+        throw explainStartFailure(error, options.redis.url);
       }
       reaper.start();
       const intervalMs = Math.max(TOUCH_INTERVAL_LEAST_MS, sessionTtlMs / 2 / TOUCH_SHARES);

@@ -7,7 +7,7 @@ import { isChannelName } from "../../core/channel-name.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
 import { isCluster, type RedisClient } from "../link/client.js";
 import { sessionBucket, type Keys } from "../link/keys.js";
-import { LaidCall } from "../link/encoded-call.js";
+import { EncodedCall } from "../link/encoded-call.js";
 import { loadScript, runScript, type Script } from "../link/scripts.js";
 
 const SAVE = loadScript("session-save");
@@ -174,7 +174,7 @@ export function createSessionStore(redis: RedisClient, keys: Keys, sessionTtlMs:
   }
 }
 
-const call = new LaidCall();
+const call = new EncodedCall();
 const lines = new FrameWriter();
 const SPACE = 0x20;
 const NEWLINE = 0x0a;

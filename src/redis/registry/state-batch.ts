@@ -15,18 +15,18 @@ import {
 const CHUNK_FIELDS = 500;
 const CHUNK_CHARACTERS = 262_144;
 
-/** A session that was taken, until it is known whether the connection goes on with it. */
-export interface Taking {
+/** A connection took this session, and it is not known yet whether it goes on with it. */
+export interface PendingTake {
   readonly record: SessionRecord;
-  /** Of the secret that took it: the client has no other until it hears that it resumed. */
+  /** Hash of the secret that took it: the client has no other until it hears that it resumed. */
   readonly formerSecretHash: string;
   /** The connection's own session, which ends if it goes on with the taken one. */
   readonly own: Ownership | undefined;
-  /** Whether core had its turn to go on with it. */
+  /** Whether core has had the turn of the loop in which it would go on with it. */
   settled: boolean;
 }
 
-/** What is to become of a session without a connection; no `json`: it ends. */
+/** A session without a connection: it is kept as `json` for its time-to-live, or ends if there is none. */
 export interface Ending extends Ownership {
   readonly secretHash: string;
   readonly json: string | undefined;
@@ -40,13 +40,13 @@ interface LiveField {
   readonly json: string;
 }
 
-/** Of the connections hash: written, or removed. */
+/** A field of the connections hash that is to be written or removed. */
 export type Field = LiveField | { readonly connection: undefined; readonly id: string };
 
 export type LiveSave = SessionSave & { readonly connection: RegisteredConnection };
 export type LiveOwnership = Ownership & { readonly connection: RegisteredConnection };
 
-export interface Batch {
+export interface StateBatch {
   readonly fields: Field[];
   readonly saves: LiveSave[];
   /** Sessions of live connections that have nothing to give back any more. */
@@ -54,7 +54,7 @@ export interface Batch {
   readonly endings: Ending[];
 }
 
-export interface BatchTarget {
+export interface StateBatchTarget {
   readonly sessions: SessionStore;
   /** One round trip; false: this node's registration lapsed, nothing was written. */
   writeHash(removed: readonly string[], lines: Uint8Array): Promise<boolean>;
@@ -62,12 +62,12 @@ export interface BatchTarget {
   failed(error: unknown): void;
 }
 
-export function emptyBatch(): Batch {
+export function emptyBatch(): StateBatch {
   return { fields: [], saves: [], ends: [], endings: [] };
 }
 
 /** @returns what is not certainly written: unanswered, refused, or withheld by the lapse */
-export async function writeBatch(batch: Batch, target: BatchTarget): Promise<Batch> {
+export async function writeBatch(batch: StateBatch, target: StateBatchTarget): Promise<StateBatch> {
   const { sessions } = target;
   const failed = emptyBatch();
   const jobs: Promise<void>[] = [];
@@ -135,11 +135,11 @@ function writeLine({ connection, session, json }: LiveField): void {
   lines.uint16(CLOSE_BRACE_NEWLINE);
 }
 
-export function owned(connection: RegisteredConnection, session: string): Ownership {
+export function ownershipOf(connection: RegisteredConnection, session: string): Ownership {
   return { session, owner: connection.id, generation: connection.storedGeneration };
 }
 
-export function ownedLive(connection: RegisteredConnection, session: string): LiveOwnership {
+export function liveOwnershipOf(connection: RegisteredConnection, session: string): LiveOwnership {
   // Not `...owned`: a copy of an object made for it was half of what a touch of all sessions allocated.
   return { session, owner: connection.id, generation: connection.storedGeneration, connection };
 }

@@ -67,12 +67,12 @@ describe("memory history", () => {
   it("knows a messageId for the window from when it was made", () => {
     const first = append("main/a", "m1");
     pass(WINDOW_MS - 1);
-    expect(history.madeBefore("main/a", "m1")).toEqual(first);
-    expect(history.madeBefore("main/b", "m1")).toBeUndefined();
+    expect(history.positionOf("main/a", "m1")).toEqual(first);
+    expect(history.positionOf("main/b", "m1")).toBeUndefined();
     pass(1);
-    expect(history.madeBefore("main/a", "m1")).toBeUndefined();
+    expect(history.positionOf("main/a", "m1")).toBeUndefined();
     append("main/a", "m1");
-    expect(history.madeBefore("main/a", "m1")).toMatchObject({ offset: 2 });
+    expect(history.positionOf("main/a", "m1")).toMatchObject({ offset: 2 });
   });
 
   it("forgets the channel that was published to longest ago when it holds too much", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { Gate } from "../../../../src/redis/history/read-limiter.js";
+import { ReadLimiter } from "../../../../src/redis/history/read-limiter.js";
 
 /** A job that ends when told to. */
 function job() {
@@ -20,7 +20,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 describe("gate", () => {
   it("runs so many at once, the others in order", async () => {
-    const gate = new Gate(2, 10);
+    const gate = new ReadLimiter(2, 10);
     const jobs = Array.from({ length: 4 }, job);
     const runs = jobs.map(({ run }) => gate.run(run));
     const started = (): boolean[] => jobs.map(({ state }) => state.started);
@@ -34,7 +34,7 @@ describe("gate", () => {
   });
 
   it("gives the place of one that failed to the next", async () => {
-    const gate = new Gate(1, 10);
+    const gate = new ReadLimiter(1, 10);
     const [first, second] = [job(), job()];
     const failing = gate.run(first.run);
     const waiting = gate.run(second.run);
@@ -47,7 +47,7 @@ describe("gate", () => {
   });
 
   it("refuses with unavailable when too many wait", async () => {
-    const gate = new Gate(1, 1);
+    const gate = new ReadLimiter(1, 1);
     const [first, second] = [job(), job()];
     const runs = [gate.run(first.run), gate.run(second.run)];
     await expect(gate.run(() => Promise.resolve())).rejects.toMatchObject({ code: "unavailable" });

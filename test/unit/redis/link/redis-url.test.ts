@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { address, parseTarget, redact, secretsOf } from "../../../../src/redis/link/redis-url.js";
+import { address, parseRedisUrl, redact, secretsOf } from "../../../../src/redis/link/redis-url.js";
 
 const nobody = { username: undefined, password: undefined };
 const single = { kind: "single", db: 0, tls: false, ...nobody };
@@ -76,7 +76,7 @@ describe("a Redis URL", () => {
     ],
     ["REDISS+CLUSTER://a", { kind: "cluster", tls: true, endpoints: [{ host: "a", port: 6379 }], ...nobody }],
   ])("%s is read", (url, target) => {
-    expect(parseTarget(url)).toEqual(target);
+    expect(parseRedisUrl(url)).toEqual(target);
   });
 
   it.each([
@@ -102,8 +102,8 @@ describe("a Redis URL", () => {
     ["unix://", /a Unix socket is unix:/],
     ["unix://run/redis.sock", /a Unix socket is unix:/],
   ])("%s is refused with what is wrong", (url, message) => {
-    expect(() => parseTarget(url)).toThrow(/is no Redis URL: /);
-    expect(() => parseTarget(url)).toThrow(message);
+    expect(() => parseRedisUrl(url)).toThrow(/is no Redis URL: /);
+    expect(() => parseRedisUrl(url)).toThrow(message);
   });
 
   it.each([
@@ -119,7 +119,7 @@ describe("a Redis URL", () => {
     ["unix:///run/redis.sock?db=x", /"x" is no database/],
     ["unix:///run/redis.sock?db=1&db=2", /"db" is given twice/],
   ])("%s is refused with the option that says the same", (url, message) => {
-    expect(() => parseTarget(url)).toThrow(message);
+    expect(() => parseRedisUrl(url)).toThrow(message);
   });
 
   it.each([
@@ -136,8 +136,8 @@ describe("a Redis URL", () => {
     ["redis://h?password=hush", /stand before the host/],
     ["unix:///s?password=hush", /stand before the host/],
   ])("%s is refused with how it is written, without its password", (url, message) => {
-    expect(() => parseTarget(url)).toThrow(message);
-    expect(() => parseTarget(url)).toThrow(/^(?!.*hu)(?!.*sh["@])/s);
+    expect(() => parseRedisUrl(url)).toThrow(message);
+    expect(() => parseRedisUrl(url)).toThrow(/^(?!.*hu)(?!.*sh["@])/s);
   });
 
   it.each([

@@ -32,12 +32,12 @@ describe("the order of reads and events", () => {
       event: ({ member }) => void told.push(member.connection),
       missed: () => void missed++,
     });
-    order.stood({ epoch: "E", told: 0 });
+    order.counted({ epoch: "E", told: 0 });
   });
   afterEach(() => void vi.useRealTimers());
 
   const came = (number: number, ...connections: string[]): void =>
-    order.came({ epoch: "E", number, events: connections.map((connection) => event(connection)) });
+    order.receive({ epoch: "E", number, events: connections.map((connection) => event(connection)) });
 
   /** A read whose answer a test gives. */
   function read(
@@ -61,7 +61,7 @@ describe("the order of reads and events", () => {
   it("what follows the read waits for its page, of this channel alone", async () => {
     const page = read("page");
     came(1, "a", "b", "c");
-    order.came({ epoch: "E", number: 4, events: [event("elsewhere", "main/other")] });
+    order.receive({ epoch: "E", number: 4, events: [event("elsewhere", "main/other")] });
     expect(told).toEqual(["elsewhere"]);
     page.answer(2);
     await page.done;

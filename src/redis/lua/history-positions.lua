@@ -1,4 +1,4 @@
--- Where many channels stand. Preceded by history-standing.lua. All keys are in one slot.
+-- The current positions of many channels. Preceded by history-channel.lua. All keys are in one slot.
 -- KEYS     stream and meta of each channel
 -- ARGV[1]  fresh epoch
 -- ARGV[2]  deadline, ms
@@ -9,14 +9,14 @@ local late = expired(ARGV[2])
 if late then
   return late
 end
-local tops = {}
+local positions = {}
 for at = 1, #KEYS, 2 do
-  local channel = standing(KEYS[at], KEYS[at + 1], ARGV[1])
-  local err = channel.err or keep(channel, tonumber(ARGV[4 + (at - 1) / 2]), ARGV[3])
+  local channel = openChannel(KEYS[at], KEYS[at + 1], ARGV[1])
+  local err = channel.err or extendTtl(channel, tonumber(ARGV[4 + (at - 1) / 2]), ARGV[3])
   if err then
     return redis.error_reply(err)
   end
-  tops[at] = channel.top
-  tops[at + 1] = channel.epoch
+  positions[at] = channel.top
+  positions[at + 1] = channel.epoch
 end
-return tops
+return positions

@@ -1,8 +1,9 @@
--- Where a channel with history stands; the scripts that follow this text begin with it.
+-- The state of a channel with history: its epoch and its last offset. The scripts of history begin with this text.
 --
 -- meta is a hash: epoch, replid (the server's incarnation under which the epoch was given), top (the last
--- offset), marks and bytes (history-append.lua: what bounds the stream in bytes). It is written in the script that appends, and outlives the stream, so offsets go on where
--- they were when history has expired or was evicted. The epoch ends, and with it what the stream
+-- offset), marks and bytes (history-append.lua: what bounds the stream in bytes). It is written in the
+-- script that appends, and outlives the stream, so offsets go on where they were when history has expired or was
+-- evicted. The epoch ends, and with it what the stream
 -- holds, when meta is missing or was written under another incarnation: a server that restarted
 -- or took over may have lost what it had acknowledged, and master_replid changes with each
 -- of these (run_id recurs after failover and failback).
@@ -30,9 +31,9 @@ local function renew(channel, fresh)
   return channel
 end
 
--- Returns {stream, meta, epoch, top, renewed}, or with err if it could not be told. peek: nothing is
+-- Returns {stream, meta, epoch, top, renewed}, or with err if Redis failed. peek: nothing is
 -- stored of a channel that has no meta.
-local function standing(stream, meta, fresh, peek)
+local function openChannel(stream, meta, fresh, peek)
   local channel = { stream = stream, meta = meta }
   local held = redis.pcall("HMGET", meta, "epoch", "replid", "top")
   channel.err = failure(held)
@@ -50,12 +51,12 @@ local function standing(stream, meta, fresh, peek)
   return channel
 end
 
--- A channel that is used or looked at keeps its standing. Not by a write each time: asking costs a
--- third of that and is not replicated. Returns an error or nil. SLACK_MS is half of STANDING_MS in history.ts, by which
+-- A channel that is used or looked at keeps its epoch and offsets. Not by a write each time: asking costs a
+-- third of that and is not replicated. Returns an error or nil. SLACK_MS is half of POSITION_EXTRA_TTL_MS in history.ts, by which
 -- ttlMs is longer than the history's own. emptyMs: for a channel that was never published to, as there is nothing but
 -- its epoch to lose, and anybody may look at any number of names.
 local SLACK_MS = 300000
-local function keep(channel, ttlMs, emptyMs)
+local function extendTtl(channel, ttlMs, emptyMs)
   if channel.peeked then
     return nil
   end
