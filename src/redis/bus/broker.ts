@@ -7,7 +7,6 @@
 import type {
   Broker,
   BrokerHandlers,
-  BusPublication,
   ChannelKey,
   HistoryPage,
   HistoryQuery,
@@ -18,15 +17,14 @@ import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
 import type { Position } from "../../core/publication.js";
-import { decodeEnvelope } from "./envelope-reader.js";
 import { encodeEnvelope, sizeOf, type EnvelopeVersion } from "./envelope.js";
 import { agreeOnShards, warnOfEviction } from "./publisher-checks.js";
 import { RedisHistory, type Answer } from "../history/history.js";
 import { knowHistoryScripts } from "../history/history-scripts.js";
-import { readIngestLine } from "./ingest.js";
-import { throttle } from "../link/throttle.js";
+import type { IngestOptions } from "./ingest.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
+import { BusReceiver } from "./receiver.js";
 import { shardOf } from "../link/keys.js";
 
 export interface RedisBrokerOptions {
@@ -50,19 +48,9 @@ export interface RedisBrokerOptions {
   readonly log: Log;
 }
 
-export interface IngestOptions {
-  /** The Redis channel on which applications publish, as it is: without the prefix. */
-  readonly channel: string;
-  /** The application that its channels belong to. */
-  readonly app: string;
-  /** The longest line. */
-  readonly maxBytes: number;
-}
-
 /** An envelope is at most a full batch and one publication more. */
 const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
 const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
-const SKIP_LOG_INTERVAL_MS = 1_000;
 const MESSAGE_ID_WINDOW_MS = 120_000;
 const EMPTY_MS = 150_000;
 
@@ -101,7 +89,6 @@ class RedisBroker implements Broker {
   #queuedItems = 0;
   #queuedBytes = 0;
   #flush: NodeJS.Immediate | undefined;
-  #handlers: BrokerHandlers | undefined;
   #started = false;
   #stopping: Promise<void> | undefined;
   /** Ends the wait of stop(). */
@@ -109,9 +96,6 @@ class RedisBroker implements Broker {
   /** One for all that is refused: a stack each would cost most when there is least time. */
   readonly #full: StarlingError;
   readonly #closed = new StarlingError("unavailable", "this node is stopping: nothing was sent");
-  readonly #hears = (key: ChannelKey): boolean => this.#handlers?.hears(key) === true;
-  readonly #reportSkipped: (error: unknown) => void;
-  readonly #reportIngest: (error: unknown) => void;
 
   constructor(options: RedisBrokerOptions) {
     this.#options = options;
@@ -131,26 +115,20 @@ class RedisBroker implements Broker {
       "unavailable",
       `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
     );
-    this.#reportSkipped = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
-      options.log.warn({ suppressed, error: String(error) }, "skipped what could not be read in an envelope");
-    });
-    this.#reportIngest = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
-      options.log.warn({ suppressed, error: String(error) }, "skipped an ingest line that could not be read");
-    });
   }
 
   async start(handlers: BrokerHandlers): Promise<void> {
     const { shards, ingest } = this.#options;
     const { keys } = this.#link;
-    this.#handlers = handlers;
+    const receiver = new BusReceiver(handlers, this.#stats, this.#options.log);
     this.#link.prepare((publisher) => agreeOnShards(publisher, keys, shards));
     this.#link.prepare(knowHistoryScripts);
     this.#link.prepare(warnOfEviction(this.#options.log));
     for (let shard = 0; shard < shards; shard++) {
-      this.#link.subscribe(keys.bus(shard), (bytes) => this.#receiveEnvelope(bytes));
+      this.#link.subscribe(keys.bus(shard), (bytes) => receiver.envelope(bytes));
     }
     if (ingest !== undefined)
-      this.#link.subscribePlain(ingest.channel, (line) => this.#receiveIngestLine(line, ingest));
+      this.#link.subscribePlain(ingest.channel, (line) => receiver.ingestLine(line, ingest));
     this.#link.onChange((up) => handlers.link(up));
     await this.#link.open();
     this.#started = true;
@@ -263,45 +241,6 @@ class RedisBroker implements Broker {
     } catch (error) {
       this.#stats.sessionFaults++;
       this.#options.log.error({ err: error }, "a publisher threw when it was answered");
-    }
-  }
-
-  #receiveEnvelope(bytes: Buffer): void {
-    let publications: readonly BusPublication[];
-    try {
-      const envelope = decodeEnvelope(bytes, this.#hears);
-      ({ publications } = envelope);
-      this.#stats.publicationsUnheard += envelope.unheard;
-      if (envelope.unreadable > 0) {
-        this.#stats.envelopesSkipped += envelope.unreadable;
-        this.#reportSkipped(envelope.problem);
-      }
-    } catch (error) {
-      this.#stats.envelopesSkipped++;
-      this.#reportSkipped(error);
-      return;
-    }
-    for (const publication of publications) this.#deliver(publication);
-  }
-
-  #receiveIngestLine(line: Buffer, { app, maxBytes }: IngestOptions): void {
-    let publication: BusPublication;
-    try {
-      publication = readIngestLine(line, app, maxBytes);
-    } catch (error) {
-      this.#stats.reject("ingest");
-      this.#reportIngest(error);
-      return;
-    }
-    this.#deliver(publication);
-  }
-
-  #deliver(publication: BusPublication): void {
-    try {
-      this.#handlers?.publication(publication);
-    } catch (error) {
-      this.#stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "delivering a publication threw");
     }
   }
 

@@ -12,6 +12,15 @@ import { StarlingError, quote } from "../../core/errors.js";
 import { ScanError, skipSpace, skipValue } from "../../encoding/json-scan.js";
 import { Encoding } from "../../encoding/payload.js";
 
+export interface IngestOptions {
+  /** The Redis channel on which applications publish, as it is: without the prefix. */
+  readonly channel: string;
+  /** The application that its channels belong to. */
+  readonly app: string;
+  /** The longest line. */
+  readonly maxBytes: number;
+}
+
 /**
  * @param line  JSON: `channel` and either `message` or `content`, any JSON value
  * @throws Error saying what is wrong with it
