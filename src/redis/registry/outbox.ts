@@ -13,17 +13,10 @@ import {
   type StateBatchTarget,
   type Ending,
   type LiveOwnership,
-  type PendingTake,
 } from "./state-batch.js";
+import { PendingTakes } from "./pending-takes.js";
 import { throttle } from "../link/throttle.js";
-import {
-  isWorthKeeping,
-  sessionJson,
-  sessionText,
-  type Outcome,
-  type Ownership,
-  type SessionStore,
-} from "./sessions.js";
+import { isWorthKeeping, sessionJson, sessionText, type Outcome, type SessionStore } from "./sessions.js";
 
 /** Written between two turns of the event loop: building more JSON at once would delay frames. */
 const SLICE = 2_000;
@@ -51,7 +44,12 @@ export interface OutboxOptions {
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #dirty = new Set<RegisteredConnection>();
-  readonly #pendingTakes = new Map<RegisteredConnection, PendingTake>();
+  readonly takes = new PendingTakes({
+    end: (ending) => this.#endSession(ending),
+    settled: (connection) => {
+      if (connection.registryState !== "absent") this.#markDirty(connection);
+    },
+  });
   /** Only what went while the hash stood, so a long outage does not fill it. */
   readonly #removed = new Set<string>();
   /** By session id. */
@@ -108,7 +106,7 @@ export class Outbox {
   remove(connection: RegisteredConnection, resumable: boolean): void {
     if (connection.registryState === "absent") return;
     const session = connection.session();
-    if (this.#settleTake(connection, session)) {
+    if (this.takes.settle(connection, session)) {
       const json = resumable ? sessionJson(session) : undefined;
       if (json !== undefined || connection.storedSession !== undefined)
         this.#endSession({
@@ -117,39 +115,9 @@ export class Outbox {
           json,
         });
     } else {
-      // Closed before it could go on with what it took.
-      const { record, formerSecretHash, own } = this.#pendingTakes.get(connection)!;
-      this.giveBack(ownershipOf(connection, record.session), record, formerSecretHash, resumable);
-      if (own !== undefined) this.#endSession({ ...own, secretHash: "-", json: undefined });
+      this.takes.abandon(connection, resumable);
     }
     this.#forget(connection);
-  }
-
-  /** Leaves a taken session to whoever shows again the secret that took it. */
-  giveBack(ownership: Ownership, record: SessionRecord, formerSecretHash: string, resumable = true): void {
-    const json = resumable ? sessionJson(record) : undefined;
-    this.#endSession({ ...ownership, secretHash: formerSecretHash, json });
-  }
-
-  /** Records that Redis gave the session to this connection. */
-  recordTake(
-    connection: RegisteredConnection,
-    generation: number,
-    record: SessionRecord,
-    formerSecretHash: string,
-  ): void {
-    const stored = connection.storedSession;
-    const own =
-      stored === undefined || stored === record.session ? undefined : ownershipOf(connection, stored);
-    const pendingTake = { record, formerSecretHash, own, settled: false };
-    connection.storedSession = record.session;
-    connection.storedGeneration = generation;
-    this.#pendingTakes.set(connection, pendingTake);
-    // Core goes on with it in the turn in which the take is answered, or not at all.
-    setImmediate(() => {
-      pendingTake.settled = true;
-      if (connection.registryState !== "absent") this.#markDirty(connection);
-    });
   }
 
   /** Forgets a connection whose session now belongs to another, and reports it. */
@@ -235,27 +203,11 @@ export class Outbox {
     clearTimeout(this.#timer);
   }
 
-  /** Whether it is known which session the connection goes on with; a taken one that it left is given back. */
-  #settleTake(connection: RegisteredConnection, current: SessionRecord): boolean {
-    const taken = this.#pendingTakes.get(connection);
-    if (taken === undefined) return true;
-    if (current.session === taken.record.session) {
-      if (taken.own !== undefined) this.#endSession({ ...taken.own, secretHash: "-", json: undefined });
-    } else {
-      if (!taken.settled) return false;
-      this.giveBack(ownershipOf(connection, taken.record.session), taken.record, taken.formerSecretHash);
-      connection.storedSession = taken.own?.session;
-      connection.storedGeneration = taken.own?.generation ?? 0;
-    }
-    this.#pendingTakes.delete(connection);
-    return true;
-  }
-
   #forget(connection: RegisteredConnection): void {
     const { id, registryState } = connection;
     Object.assign(connection, UNREGISTERED);
     this.#size--;
-    this.#pendingTakes.delete(connection);
+    this.takes.delete(connection);
     this.#dirty.delete(connection);
     if (registryState !== "written" || !this.#options.hashIsCurrent()) return;
     this.#removed.add(id);
@@ -359,7 +311,7 @@ export class Outbox {
     json: string,
     { saves, ends }: StateBatch,
   ): void {
-    if (!this.#settleTake(connection, session)) return;
+    if (!this.takes.settle(connection, session)) return;
     if (isWorthKeeping(session)) {
       connection.storedSession = session.session;
       saves.push({

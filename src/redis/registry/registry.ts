@@ -152,9 +152,9 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     if (typeof taken === "string") return { taken: undefined, reason: taken };
     const { generation, formerOwner, record } = taken;
     if (by.registryState !== "absent") {
-      outbox.recordTake(by, generation, record, formerSecretHash);
+      outbox.takes.record(by, generation, record, formerSecretHash);
     } else {
-      outbox.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
+      outbox.takes.giveBack({ session, owner: by.id, generation }, record, formerSecretHash);
     }
     if (formerOwner !== undefined && formerOwner !== by.id) {
       if (nodeOfConnection(formerOwner) === nodeId) {

@@ -1,6 +1,6 @@
 /** Writes one batch of connection state: few round trips, and what failed comes back to be kept. */
 
-import type { RegisteredConnection, SessionRecord } from "../../core/registry.js";
+import type { RegisteredConnection } from "../../core/registry.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
 import {
   chunks,
@@ -14,17 +14,6 @@ import {
 /** Fields of one HSET or HDEL: connections-write.lua bounds its arguments. */
 const CHUNK_FIELDS = 500;
 const CHUNK_CHARACTERS = 262_144;
-
-/** A connection took this session, and it is not known yet whether it goes on with it. */
-export interface PendingTake {
-  readonly record: SessionRecord;
-  /** Hash of the secret that took it: the client has no other until it hears that it resumed. */
-  readonly formerSecretHash: string;
-  /** The connection's own session, which ends if it goes on with the taken one. */
-  readonly own: Ownership | undefined;
-  /** Whether core has had the turn of the loop in which it would go on with it. */
-  settled: boolean;
-}
 
 /** A session without a connection: it is kept as `json` for its time-to-live, or ends if there is none. */
 export interface Ending extends Ownership {
