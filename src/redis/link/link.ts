@@ -9,21 +9,18 @@
  * that has channels of ours, and the link is up if all of them pass.
  */
 
-import type { Cluster, Redis } from "ioredis";
-
 import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
-import { closeRedis, createRedisClient, isCluster, isReady, mastersOf, type RedisClient } from "./client.js";
-import { connectRedis } from "./connect.js";
+import { isReady, mastersOf, type RedisClient } from "./client.js";
 import { toStarlingError } from "./command-failure.js";
 import { type RedisOptions } from "./redis-options.js";
 import { createClusterSubscriber } from "./cluster-subscriber.js";
 import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";
 import { LinkChannels } from "./link-channels.js";
-import { connectMasters, disconnectPublisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
-import { isAclRefusal, checkAcl, explainStartFailure } from "./acl-check.js";
+import { Publisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
+import { isAclRefusal, explainStartFailure } from "./acl-check.js";
 import { createSubscriber, type Subscriber, type SubscriberOptions } from "./subscriber.js";
 import { address } from "./redis-url.js";
 
@@ -90,13 +87,12 @@ class Link implements RedisLink {
   readonly commandTimeoutMs: number;
 
   readonly #options: RedisLinkOptions;
-  readonly #publisher: RedisClient;
-  /** The publisher, where it is one. */
-  readonly #cluster: Cluster | undefined;
+  readonly #publisher: Publisher;
+  /** The publisher's. */
+  readonly #client: RedisClient;
   readonly #subscriber: Subscriber;
   readonly #deadlines: Deadlines;
   readonly #channels: LinkChannels;
-  readonly #steps: ((publisher: RedisClient) => Promise<void>)[] = [];
   readonly #listeners: ((up: boolean) => void)[] = [];
 
   #users = 0;
@@ -104,8 +100,6 @@ class Link implements RedisLink {
   /** Ends the wait of the first open(). */
   #opened: ((failure?: Error) => void) | undefined;
   #closed = false;
-  #prepared = false;
-  #preparing = false;
   #subscribing = false;
   /** Ends when the subscribing that is under way does. Never rejects. */
   #subscribed = Promise.resolve();
@@ -121,22 +115,30 @@ class Link implements RedisLink {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.commandTimeoutMs = options.redis.commandTimeoutMs;
-    this.#publisher = createRedisClient(options.redis, "publish", options.log);
-    this.#cluster = isCluster(this.#publisher) ? this.#publisher : undefined;
-    this.keys = createKeys(options.redis.prefix, this.#cluster !== undefined);
+    this.#publisher = new Publisher({
+      redis: options.redis,
+      log: options.log,
+      ready: () => this.#advance(),
+      lost: (reason) => this.#goDown(reason),
+      masterLost: () => this.#advanceSoon(),
+    });
+    const { client, cluster } = this.#publisher;
+    this.#client = client;
+    this.keys = createKeys(options.redis.prefix, cluster !== undefined);
     this.#deadlines = new Deadlines({
       commandTimeoutMs: this.commandTimeoutMs,
-      masters: () => mastersOf(this.#publisher),
+      masters: () => mastersOf(client),
       log: options.log,
     });
+    this.#publisher.prepare(() => this.#deadlines.readClocks());
     this.#channels = new LinkChannels({
       nodeId: options.nodeId,
       keys: this.keys,
-      sharded: this.#cluster !== undefined,
+      sharded: cluster !== undefined,
       probeTimeoutMs: options.probeTimeoutMs,
       stats: options.stats,
       log: options.log,
-      send: async (channel, text) => void (await publishOne(this.#publisher, channel, text)),
+      send: async (channel, text) => void (await publishOne(client, channel, text)),
       passed: (tookMs) => this.#probePassed(tookMs),
       refused: (error) => this.#refused(error),
       missing: (channel, slot, accepted) => this.#probeMissing(channel, slot, accepted),
@@ -149,14 +151,14 @@ class Link implements RedisLink {
       lost: (reason) => {
         this.#goDown(reason);
         // Slots may be elsewhere now: no connection of ours would tell when.
-        if (this.#cluster !== undefined) this.#advanceSoon();
+        if (cluster !== undefined) this.#advanceSoon();
       },
       message: (channel, bytes) => this.#channels.receive(channel, bytes),
     };
     this.#subscriber =
-      this.#cluster === undefined
+      cluster === undefined
         ? createSubscriber(subscriberOptions)
-        : createClusterSubscriber(subscriberOptions, this.#cluster);
+        : createClusterSubscriber(subscriberOptions, cluster);
   }
 
   get down(): StarlingError | undefined {
@@ -168,7 +170,7 @@ class Link implements RedisLink {
   }
 
   get publishCommand(): "PUBLISH" | "SPUBLISH" {
-    return this.#cluster === undefined ? "PUBLISH" : "SPUBLISH";
+    return this.#publisher.cluster === undefined ? "PUBLISH" : "SPUBLISH";
   }
 
   subscribe(channel: string, handler: (bytes: Buffer) => void): void {
@@ -180,7 +182,7 @@ class Link implements RedisLink {
   }
 
   prepare(step: (publisher: RedisClient) => Promise<void>): void {
-    this.#steps.push(step);
+    this.#publisher.prepare(step);
   }
 
   onChange(listener: (up: boolean) => void): void {
@@ -202,13 +204,11 @@ class Link implements RedisLink {
 
   async #open(): Promise<void> {
     const { redis, probeTimeoutMs, probeIntervalMs } = this.#options;
-    await Promise.all([connectRedis(this.#publisher, redis), this.#subscriber.connect()]);
-    await this.#firstSteps();
-    this.#prepared = true;
-    this.#watch();
+    await Promise.all([this.#publisher.connect(), this.#subscriber.connect()]);
+    await this.#publisher.prepareFirst();
     this.#ticks = setInterval(() => {
       this.#advance();
-      if (this.#prepared) this.#deadlines.rereadClocks();
+      if (this.#publisher.prepared) this.#deadlines.rereadClocks();
     }, probeIntervalMs);
     const patienceMs = redis.commandTimeoutMs + probeTimeoutMs;
     await new Promise<void>((resolve, reject) => {
@@ -230,58 +230,21 @@ class Link implements RedisLink {
     });
   }
 
-  async #firstSteps(): Promise<void> {
-    const { redis } = this.#options;
-    try {
-      if (this.#cluster !== undefined) await connectMasters(this.#cluster);
-      await checkAcl(this.#publisher, redis, this.#cluster !== undefined);
-      await this.#runSteps();
-    } catch (error) {
-      throw explainStartFailure(error, redis.url);
-    }
-  }
-
-  async #runSteps(): Promise<void> {
-    if (this.#cluster !== undefined) await connectMasters(this.#cluster);
-    await this.#deadlines.readClocks();
-    for (const step of this.#steps) await step(this.#publisher);
-  }
-
-  #watch(): void {
-    this.#publisher.on("ready", () => this.#advance());
-    this.#publisher.on("close", () => this.#publisherClosed("the publish connection closed"));
-    this.#cluster?.on("-node", ({ options }: Redis) => {
-      if (options.readOnly === true) return;
-      this.#publisherClosed(`the publish connection to ${options.host}:${options.port} closed`);
-      this.#advanceSoon();
-    });
-  }
-
-  #publisherClosed(reason: string): void {
-    this.#prepared = false;
-    this.#goDown(reason);
-  }
-
   /** Does whatever comes next towards being up; called whenever something changed, and by the clock. */
   #advance(): void {
     if (this.#closed) return;
-    if (isReady(this.#publisher) && !this.#prepared) void this.#prepareAgain();
+    if (isReady(this.#client) && !this.#publisher.prepared) void this.#prepareAgain();
     if (!this.#subscriber.complete) void this.#subscribeAgain();
-    if (!this.#prepared || !this.#subscriber.complete) return;
+    if (!this.#publisher.prepared || !this.#subscriber.complete) return;
     this.#channels.probe();
   }
 
   async #prepareAgain(): Promise<void> {
-    if (this.#preparing) return;
-    this.#preparing = true;
     try {
-      await this.#runSteps();
-      this.#prepared = isReady(this.#publisher) && mastersOf(this.#publisher).every(isReady);
+      if (!(await this.#publisher.prepareAgain())) return;
     } catch (error) {
       this.#retry(error, "the publish connection could not be prepared");
       return;
-    } finally {
-      this.#preparing = false;
     }
     this.#advance();
   }
@@ -331,7 +294,7 @@ class Link implements RedisLink {
 
   #probePassed(tookMs: number): void {
     this.#options.stats.bridgeRoundTripSeconds.observe(tookMs / 1000);
-    if (!this.#prepared || !this.#subscriber.complete) return;
+    if (!this.#publisher.prepared || !this.#subscriber.complete) return;
     if (this.#channels.fine) this.#goUp();
   }
 
@@ -340,7 +303,7 @@ class Link implements RedisLink {
     const { probeTimeoutMs } = this.#options;
     this.#goDown(`a probe ${accepted ? "did not come back" : "was not accepted"} in ${probeTimeoutMs} ms`);
     if (accepted) this.#subscriber.reconnect(channel);
-    else disconnectPublisher(this.#publisher, slot);
+    else this.#publisher.reconnect(slot);
   }
 
   #goUp(): void {
@@ -371,18 +334,18 @@ class Link implements RedisLink {
     const [first] = messages;
     // Nearly every flush is one message.
     if (first !== undefined && messages.length === 1) {
-      return publishOne(this.#publisher, first.channel, first.bytes).then(
+      return publishOne(this.#client, first.channel, first.bytes).then(
         () => PUBLISHED,
         (error: unknown) => [this.#failure(error)],
       );
     }
-    return publishAll(this.#publisher, messages, (error) => this.#failure(error));
+    return publishAll(this.#client, messages, (error) => this.#failure(error));
   }
 
   async run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T> {
     if (this.#down !== undefined) throw this.#down;
     try {
-      return await send(this.#publisher);
+      return await send(this.#client);
     } catch (error) {
       throw this.#failure(error);
     }
@@ -407,6 +370,6 @@ class Link implements RedisLink {
     clearTimeout(this.#retryTimer);
     this.#opened?.(new Error("the link to Redis was closed before it was up"));
     this.#goDown("this node is stopping");
-    await Promise.all([closeRedis(this.#publisher), this.#subscriber.close()]);
+    await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
   }
 }

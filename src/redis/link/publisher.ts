@@ -2,12 +2,124 @@
 
 import type { Cluster, Redis } from "ioredis";
 
-import { isCluster, isReady, mastersOf, type RedisClient } from "./client.js";
+import type { Log } from "../../core/log.js";
+import { checkAcl, explainStartFailure } from "./acl-check.js";
+import { closeRedis, createRedisClient, isCluster, isReady, mastersOf, type RedisClient } from "./client.js";
+import { connectRedis } from "./connect.js";
+import type { RedisOptions } from "./redis-options.js";
 import { ownerOf, refreshSlots } from "./slots.js";
 
 export interface BusMessage {
   readonly channel: string;
   readonly bytes: Buffer;
+}
+
+export interface PublisherOptions {
+  readonly redis: RedisOptions;
+  readonly log: Log;
+  /** A connection can be prepared. */
+  ready(): void;
+  /** A connection closed, and what replaces it must be prepared again. */
+  lost(reason: string): void;
+  /** After lost(), on a Cluster: no event tells when the connection to another master is there. */
+  masterLost(): void;
+}
+
+/** The publish connections, and whether each of them went through the steps that come before any use. */
+export class Publisher {
+  readonly client: RedisClient;
+  /** The client, if it is a Cluster's. */
+  readonly cluster: Cluster | undefined;
+  readonly #options: PublisherOptions;
+  readonly #steps: ((client: RedisClient) => Promise<void>)[] = [];
+  #prepared = false;
+  #preparing = false;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.client = createRedisClient(options.redis, "publish", options.log);
+    this.cluster = isCluster(this.client) ? this.client : undefined;
+  }
+
+  get prepared(): boolean {
+    return this.#prepared;
+  }
+
+  /** Adds a step. The steps run in this order on every new connection. */
+  prepare(step: (client: RedisClient) => Promise<void>): void {
+    this.#steps.push(step);
+  }
+
+  /** @throws RedisUnreachable */
+  connect(): Promise<void> {
+    return connectRedis(this.client, this.#options.redis);
+  }
+
+  /** Once, after connect(): checks the user's rights too. @throws what a step threw, or what to do about it */
+  async prepareFirst(): Promise<void> {
+    const { redis } = this.#options;
+    try {
+      if (this.cluster !== undefined) await connectMasters(this.cluster);
+      await checkAcl(this.client, redis, this.cluster !== undefined);
+      await this.#runSteps();
+    } catch (error) {
+      throw explainStartFailure(error, redis.url);
+    }
+    this.#prepared = true;
+    this.#watch();
+  }
+
+  /** Rejects as a step does. @returns false: it is under way already */
+  async prepareAgain(): Promise<boolean> {
+    if (this.#preparing) return false;
+    this.#preparing = true;
+    try {
+      await this.#runSteps();
+      this.#prepared = isReady(this.client) && mastersOf(this.client).every(isReady);
+    } finally {
+      this.#preparing = false;
+    }
+    return true;
+  }
+
+  async #runSteps(): Promise<void> {
+    if (this.cluster !== undefined) await connectMasters(this.cluster);
+    for (const step of this.#steps) await step(this.client);
+  }
+
+  #watch(): void {
+    this.client.on("ready", () => this.#options.ready());
+    this.client.on("close", () => this.#lost("the publish connection closed"));
+    this.cluster?.on("-node", ({ options }: Redis) => {
+      if (options.readOnly === true) return;
+      this.#lost(`the publish connection to ${options.host}:${options.port} closed`);
+      this.#options.masterLost();
+    });
+  }
+
+  #lost(reason: string): void {
+    this.#prepared = false;
+    this.#options.lost(reason);
+  }
+
+  /** Ends the connection that a slot's messages go out on; another is made. */
+  reconnect(slot: number): void {
+    const { client, cluster } = this;
+    if (cluster !== undefined) {
+      const owner = ownerOf(cluster, slot);
+      const node = cluster.nodes().find(({ options }) => `${options.host}:${options.port}` === owner);
+      // Of a Cluster's client only the one that failed: it says "-node" and finds another.
+      if (node !== undefined) {
+        node.disconnect();
+        return;
+      }
+    }
+    client.disconnect(true);
+  }
+
+  close(): Promise<void> {
+    return closeRedis(this.client);
+  }
 }
 
 /** Rejects as the client does. */
@@ -61,18 +173,4 @@ export async function connectMasters(cluster: Cluster): Promise<void> {
       else if (!isReady(master)) throw new Error("a connection to the Cluster is being made");
     }),
   );
-}
-
-/** Ends the connection that a slot's messages go out on; another is made. */
-export function disconnectPublisher(client: RedisClient, slot: number): void {
-  if (isCluster(client)) {
-    const owner = ownerOf(client, slot);
-    const node = client.nodes().find(({ options }) => `${options.host}:${options.port}` === owner);
-    // Of a Cluster's client only the one that failed: it says "-node" and finds another.
-    if (node !== undefined) {
-      node.disconnect();
-      return;
-    }
-  }
-  client.disconnect(true);
 }
