@@ -13,7 +13,7 @@ afterEach(async () => {
 });
 
 const start = (options: Parameters<typeof startTestNode>[0] = {}): Promise<InProcessNode> =>
-  startTestNode({ apiKeys: ["a key of the tests"], ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
+  startTestNode({ ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
 
 interface Echo {
   readonly socket: WebSocket;
