@@ -10,7 +10,8 @@ import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
 import { setIdentity } from "./actions/authenticate.js";
 import { revoke } from "./actions/unsubscribe.js";
-import { Connection } from "./connection.js";
+import { ClientConnection } from "./client-connection/client-connection.js";
+import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
 import { Drain } from "./drain.js";
@@ -197,7 +198,7 @@ export class Edge implements EdgeContext {
     const admission = this.#admissions.check(request);
     if ("status" in admission) return admission;
     const { framing, app, subprotocol, proof } = admission.offer;
-    const connection = new Connection({
+    const connection = new ClientConnection({
       edge: this,
       id: this.identifiers.next(),
       app,

@@ -128,11 +128,7 @@ export class Operations {
     return { connections, missing };
   }
 
-  disconnectUser(
-    app: string,
-    user: string,
-    options: { reason?: string | undefined },
-  ): Promise<Told> {
+  disconnectUser(app: string, user: string, options: { reason?: string | undefined }): Promise<Told> {
     return this.#tell({
       kind: "disconnect",
       app,

@@ -97,7 +97,8 @@ export class Stats {
 
   disconnect(protocol: string, reason: DisconnectReason): void {
     let reasons = this.disconnects.get(protocol);
-    if (reasons === undefined) this.disconnects.set(protocol, (reasons = new Map<DisconnectReason, number>()));
+    if (reasons === undefined)
+      this.disconnects.set(protocol, (reasons = new Map<DisconnectReason, number>()));
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
 

@@ -89,7 +89,8 @@ describe("a protocol more", () => {
     echo.socket.pause();
     const closed = 'starling_disconnects_total{protocol="echo",reason="slow_reader"}';
     await until("closed", async () => {
-      for (let i = 0; i < 20; i++) native.send({ action: "send", channel: "room", content: "x".repeat(60_000) });
+      for (let i = 0; i < 20; i++)
+        native.send({ action: "send", channel: "room", content: "x".repeat(60_000) });
       return (await node.metric(closed)) === 1;
     });
   });

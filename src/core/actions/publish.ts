@@ -117,6 +117,6 @@ class ClientRequest implements PublishRequest {
   }
 
   settle(failure: StarlingError | undefined, position: Position | undefined): void {
-    this.#connection.protocol.published(this.#connection, this.#ref, failure, position);
+    this.#connection.published(this.#ref, failure, position);
   }
 }

@@ -14,7 +14,15 @@ import {
 } from "./command-fields.js";
 import { StarlingError } from "../../core/errors.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
-import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "../../encoding/json-scan.js";
+import {
+  KEY,
+  ScanError,
+  skipColon,
+  skipSpace,
+  skipString,
+  skipValue,
+  unexpected,
+} from "../../encoding/json-scan.js";
 import { Encoding, type Payload } from "../../encoding/payload.js";
 import { type Command, type CommandId, type HistoryAnswer, type ServerMessage } from "./messages.js";
 import { type Publication, type Sender } from "../../core/publication.js";

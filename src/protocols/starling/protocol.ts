@@ -1,6 +1,6 @@
 /** Starling's own protocol, which PROTOCOL.md documents. */
 
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import type { Offer, Protocol, Refusal } from "../../core/protocol.js";
 import type { UpgradeRequest } from "../../core/transport.js";
@@ -25,7 +25,11 @@ export const starlingProtocol: Protocol = {
     if (framing === undefined) {
       const asked = quote(request.allSubprotocols.join(", "));
       const known = FRAMINGS.map(({ codec }) => codec.subprotocol).join(", ");
-      return { reason: "subprotocol", status: 400, message: `unsupported subprotocol ${asked}; supported: ${known}` };
+      return {
+        reason: "subprotocol",
+        status: 400,
+        message: `unsupported subprotocol ${asked}; supported: ${known}`,
+      };
     }
     const { query, subprotocols } = request;
     const asked = query === "" ? undefined : new URLSearchParams(query);
@@ -86,7 +90,7 @@ export const starlingProtocol: Protocol = {
 };
 
 /** @throws StarlingError bad_frame, bad_request, too_large; CommandError where the command has an id */
-function decode(connection: Connection, bytes: Uint8Array, binary: boolean): Command {
+function decode(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): Command {
   const codec = codecOf(connection);
   if (binary !== codec.binary) {
     throw new StarlingError(

@@ -12,7 +12,7 @@ import type {
   PublishRequest,
 } from "../../../src/core/broker.js";
 import { addressKey } from "../../../src/core/client-address.js";
-import type { Connection } from "../../../src/core/connection.js";
+import type { ClientConnection } from "../../../src/core/client-connection/client-connection.js";
 import type { ControlBus, ControlHandlers } from "../../../src/core/control.js";
 import { Edge } from "../../../src/core/edge.js";
 import { silentLog } from "../../../src/core/log.js";
@@ -364,7 +364,7 @@ export interface TestEdge {
   readonly control: FakeControl;
   readonly topics: FakeTopics;
   readonly stats: Stats;
-  connect(request?: Partial<UpgradeRequest>): FakeSocket & { readonly handler: Connection };
+  connect(request?: Partial<UpgradeRequest>): FakeSocket & { readonly handler: ClientConnection };
   stop(): Promise<void>;
 }
 
@@ -408,7 +408,7 @@ export async function startEdge(
       if (!("handler" in decision)) throw new Error(`refused: ${decision.status} ${decision.message}`);
       const socket = new FakeSocket(decision.handler, topics);
       decision.handler.opened(socket);
-      return socket as FakeSocket & { readonly handler: Connection };
+      return socket as FakeSocket & { readonly handler: ClientConnection };
     },
     stop: () => edge.stop(),
   };
