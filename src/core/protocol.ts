@@ -9,7 +9,7 @@ import type { StarlingError } from "./errors.js";
 import type { Position } from "./publication.js";
 import type { Framing } from "./framing.js";
 import type { RejectReason } from "./rejects.js";
-import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
+import type { HttpRequest, HttpResponse, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
 /** What a protocol sees of a connection. */
 export interface ProtocolConnection extends Connection {
@@ -52,6 +52,11 @@ export interface Protocol {
   readonly keepsSessions: boolean;
   /** undefined: the request is not this protocol's. */
   admit(request: UpgradeRequest, apps: Apps): Offer | Refusal | undefined;
+  /**
+   * A plain HTTP request on the clients' port, where the protocol has such a side. undefined: it is not this
+   * protocol's, as `admit`. A rejection is answered 500.
+   */
+  readonly http?: (request: HttpRequest, edge: EdgeContext) => Promise<HttpResponse> | undefined;
   /** The connection's socket is open: nothing was sent to it yet. */
   opened(connection: ProtocolConnection): void;
   /**
