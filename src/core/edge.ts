@@ -92,7 +92,6 @@ export class Edge implements EdgeContext {
     this.hub = new Hub({
       broker: parts.broker,
       presence: parts.presence,
-      topics: parts.topics,
       stats: parts.stats,
       log: parts.log,
       sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
@@ -121,7 +120,7 @@ export class Edge implements EdgeContext {
       stats: parts.stats,
       evict: (connection, message) => connection.close("connect_timeout", { message }),
     });
-    this.#framings = new Framings(parts.protocols, parts.stats);
+    this.#framings = new Framings(parts.protocols, parts.topics, parts.stats);
     this.identifiers = new Identifiers(parts.options.nodeId);
   }
 

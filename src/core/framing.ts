@@ -1,6 +1,7 @@
 import type { ChannelNotice } from "./notices.js";
 import type { Publication } from "./publication.js";
 import type { FramingStats } from "./stats.js";
+import type { Topics } from "./transport.js";
 
 /** How the frames of one protocol in one encoding look. Stateless; frames are valid until the next one is made. */
 export interface Framing {
@@ -22,4 +23,6 @@ export interface Framing {
 export interface FramingInUse {
   readonly framing: Framing;
   readonly counts: FramingStats;
+  /** Of the transport that its connections come by. */
+  readonly topics: Topics;
 }

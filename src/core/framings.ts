@@ -3,6 +3,7 @@
 import type { Framing, FramingInUse } from "./framing.js";
 import type { Protocol } from "./protocol.js";
 import type { Stats } from "./stats.js";
+import type { Topics } from "./transport.js";
 
 /** What connections of one framing share, and hold in one field. */
 export interface ServedFraming extends FramingInUse {
@@ -13,7 +14,7 @@ export class Framings {
   readonly #served = new Map<Framing, ServedFraming>();
 
   /** @throws Error where two framings have the same topics */
-  constructor(protocols: readonly Protocol[], stats: Stats) {
+  constructor(protocols: readonly Protocol[], topics: Topics, stats: Stats) {
     const prefixes = new Set<string>();
     for (const protocol of protocols) {
       for (const framing of protocol.framings) {
@@ -24,7 +25,12 @@ export class Framings {
           );
         }
         prefixes.add(topicPrefix);
-        this.#served.set(framing, { protocol, framing, counts: stats.countFraming(protocol.name, name) });
+        this.#served.set(framing, {
+          protocol,
+          framing,
+          topics,
+          counts: stats.countFraming(protocol.name, name),
+        });
       }
     }
   }

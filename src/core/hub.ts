@@ -17,13 +17,11 @@ import type { Log } from "./log.js";
 import { costOf, sendersWithin } from "./answers.js";
 import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
-import type { Topics } from "./transport.js";
 import { Users } from "./users.js";
 
 export interface HubOptions {
   readonly broker: Broker;
   readonly presence: PresenceStore;
-  readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
   /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
@@ -70,13 +68,12 @@ export class Hub {
   readonly #lossy = new Set<Connection>();
 
   constructor(options: HubOptions) {
-    const { broker, topics, stats, log, repair, pageBytes, answerTurns } = options;
+    const { broker, stats, log, repair, pageBytes, answerTurns } = options;
     this.#options = options;
     this.#broker = broker;
     this.#presence = options.presence;
     this.#stats = stats;
     this.#fanOut = new FanOut({
-      topics,
       stats,
       bytesDue: options.sweepBytes,
       mostChannels: () => this.#mostChannels,
