@@ -111,8 +111,8 @@ export class Client<Channels extends object = Record<string, unknown>> {
    * if there is room. Never sent twice; who repeats it gives the error's `messageId`.
    * @param content what JSON can say, or bytes: an ArrayBuffer or any view of one, which arrives as a Uint8Array.
    *   What would arrive as something else (a Map, NaN, bytes inside an object ...) is a bad_request
-   * @throws StarlingError unavailable: it was not sent. unknown: the connection
-   *   broke before the answer, so it may have been. timeout: see `sent`. Others: the server's.
+   * @throws StarlingError unavailable: it was not sent. outcome_unknown: the connection
+   *   broke before the answer came. timeout: see `sent`. Others: the server's.
    */
   async publish<Name extends keyof Channels & string>(
     channel: Name,

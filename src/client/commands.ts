@@ -98,13 +98,13 @@ export class Commands {
     }
   }
 
-  /** The connection is gone: what was sent on it may have happened; what was not stays queued. */
+  /** The connection is gone: the outcome of what was sent on it is unknown; what was not sent stays queued. */
   broken(why: string): void {
     this.#outlet = undefined;
     for (const waiting of [...this.#waiting.values()]) {
       if (waiting.number === 0) continue;
-      const message = `${waiting.name}: ${why} before the answer came: it may have happened`;
-      this.#settle(waiting, new StarlingError("unknown", message, { sent: true }), undefined);
+      const message = `${waiting.name}: ${why} before the answer came: the outcome is unknown`;
+      this.#settle(waiting, new StarlingError("outcome_unknown", message, { sent: true }), undefined);
     }
   }
 
@@ -150,7 +150,7 @@ export class Commands {
   #expired(waiting: Waiting, timeoutMs: number): void {
     const sent = waiting.number > 0;
     const message = sent
-      ? `${waiting.name}: no answer within ${timeoutMs} ms: it may have happened`
+      ? `${waiting.name}: no answer within ${timeoutMs} ms: the outcome is unknown`
       : `${waiting.name}: no connection within ${timeoutMs} ms: it was not sent`;
     this.#settle(waiting, new StarlingError("timeout", message, { sent }), undefined);
   }

@@ -325,7 +325,7 @@ export class Edge implements EdgeContext {
     return { kind: "connections", connections: connections.map((connection) => connection.record()) };
   }
 
-  /** @throws StarlingError unknown */
+  /** @throws StarlingError outcome_unknown */
   async #recorded(): Promise<ControlAnswer> {
     await this.registry.recorded();
     return { kind: "recorded" };
@@ -343,7 +343,7 @@ export class Edge implements EdgeContext {
     await this.#drain.run();
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async #acceptRateOfOthers(): Promise<number> {
     const { answers } = await this.control.ask({ kind: "readiness" });
     let rate = 0;

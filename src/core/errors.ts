@@ -26,7 +26,10 @@ export const ERROR_CODES = {
   rate_limited: { temporary: true, meaning: "more messages or bytes a second than allowed" },
   overloaded: { temporary: true, meaning: "too many commands are waiting for an answer" },
   unavailable: { temporary: true, meaning: "the bus is unreachable: nothing was sent" },
-  unknown: { temporary: true, meaning: "it was sent and the answer is missing: it may have happened" },
+  outcome_unknown: {
+    temporary: true,
+    meaning: "it was sent and its answer is missing: the outcome is unknown",
+  },
   internal: { temporary: true, meaning: "a fault of the node's own: it is logged there" },
 } as const satisfies Record<string, { temporary: boolean; meaning: string }>;
 

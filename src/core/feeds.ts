@@ -75,7 +75,7 @@ export class Feeds {
 
   /**
    * Asks where channels stand and fills those that are behind; resolves when they are not.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   async check(channels: Iterable<LocalChannel>): Promise<void> {
     if (!this.#repair) return;

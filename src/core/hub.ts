@@ -88,7 +88,7 @@ export class Hub {
   /**
    * Subscribes a connection; one that is subscribed already is answered alike. undefined: done in this turn; else the connection
    * is a subscriber once it resolves, unless it closed meanwhile.
-   * @throws StarlingError unavailable, unknown, by the promise
+   * @throws StarlingError unavailable, outcome_unknown, by the promise
    */
   join(connection: Connection, name: string, request: JoinRequest): Promise<void> | undefined {
     const key = connection.app.keyOf(name);
@@ -296,7 +296,7 @@ export class Hub {
     this.#fanOut.notify(channel, { kind, member });
   }
 
-  /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, unknown */
+  /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, outcome_unknown */
   checkPositions(): Promise<void> {
     return this.#feeds.check(this.channels.values());
   }
@@ -310,7 +310,7 @@ export class Hub {
     }
   }
 
-  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, unknown */
+  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
   async tellPresence(): Promise<void> {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
@@ -320,7 +320,7 @@ export class Hub {
     }
   }
 
-  /** One member missed joins and leaves. @throws StarlingError unavailable, unknown */
+  /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
     await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
       if (!few.has(connection.channels, channel) || connection.isClosed) return;

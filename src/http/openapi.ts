@@ -22,7 +22,7 @@ const ERROR_DESCRIPTIONS: Readonly<Record<number, string>> = {
   429: "Too much at once: Retry-After says when to come back.",
   500: "A fault of the node's own: it is logged there.",
   503: "The bus is unreachable or the node has no room: nothing was sent. Retry-After says when to come back.",
-  504: "It was sent and the answer is missing: it may have happened.",
+  504: "It was sent and its answer is missing: the outcome is unknown.",
 };
 
 /** The OpenAPI 3.1 document of these routes. Schemas are JSON Schema 2020-12, made from the zod ones. */

@@ -28,7 +28,7 @@ export interface NamedSchema<T extends z.ZodType = z.ZodType> {
 
 export const named = <T extends z.ZodType>(name: string, schema: T): NamedSchema<T> => ({ name, schema });
 
-/** The bus is unreachable: 503, or 504 where it may have happened. */
+/** The bus is unreachable: 503, or 504 where the outcome is unknown. */
 export const BUS_ERRORS = [503, 504] as const;
 
 interface RouteDescription<P extends ObjectSchema, Q extends ObjectSchema, B extends ObjectSchema> {

@@ -343,7 +343,10 @@ class RedisBroker implements Broker {
     for (const batch of this.#unanswered) {
       this.#answeredAll(
         batch,
-        new StarlingError("unknown", "this node stopped before Redis answered: it may have happened"),
+        new StarlingError(
+          "outcome_unknown",
+          "this node stopped before Redis answered: the outcome is unknown",
+        ),
       );
     }
   }

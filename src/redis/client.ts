@@ -335,7 +335,7 @@ export function mastersOf(redis: RedisClient): Redis[] {
 /**
  * What a failed command means to whoever asked.
  * @param sent  whether the client was ready when the command was given to it
- * @returns unavailable: it did not happen. unknown: it was written and the answer is missing
+ * @returns unavailable: Redis did not run it. outcome_unknown: it was written and the answer is missing
  */
 export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   if (error instanceof StarlingError) return error;
@@ -350,7 +350,11 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   // ioredis's name for "the connection closed" speaks of retries that we do not make.
   const why =
     error instanceof Error && error.name === "MaxRetriesPerRequestError" ? "connection lost" : reason;
-  return new StarlingError("unknown", `Redis did not answer (${why}): it may have happened`, {
-    cause: error,
-  });
+  return new StarlingError(
+    "outcome_unknown",
+    `Redis did not answer what was sent (${why}): the outcome is unknown`,
+    {
+      cause: error,
+    },
+  );
 }

@@ -74,7 +74,7 @@ export interface RedisLink {
   publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]>;
   /**
    * Gives commands to the publish connection.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
   /** As run, for scripts that do nothing after `deadlineMs`. */
@@ -401,7 +401,7 @@ class Link implements RedisLink {
   #failure(error: unknown): StarlingError {
     const failure = toStarlingError(error, true);
     // Ask now whether the link still works, rather than at the next tick.
-    if (failure.code === "unknown") this.#advance();
+    if (failure.code === "outcome_unknown") this.#advance();
     return failure;
   }
 

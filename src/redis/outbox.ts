@@ -169,7 +169,7 @@ export class Outbox {
   /**
    * Resolves when what was put before this call is written, with the next batch: a batch for it alone would part a
    * connect from its subscriptions. undefined: nothing is to be written.
-   * @throws StarlingError unknown after `timeoutMs`
+   * @throws StarlingError outcome_unknown after `timeoutMs`
    */
   written(timeoutMs: number): Promise<void> | undefined {
     if (!this.pending && this.#running === undefined) return undefined;
@@ -183,8 +183,8 @@ export class Outbox {
         this.#waiting.delete(done);
         reject(
           new StarlingError(
-            "unknown",
-            `done here, but not recorded in Redis within ${timeoutMs} ms: a resumed session may not know of it`,
+            "outcome_unknown",
+            `done on this node, but not recorded in Redis within ${timeoutMs} ms: a resumed session may not know of it`,
           ),
         );
       }, timeoutMs);

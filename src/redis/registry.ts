@@ -151,7 +151,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       taken = await sessions.take(session, secret, owner, unanswered.get(by) === asked);
     } catch (error) {
       const failure = toStarlingError(error, sent);
-      if (failure.code === "unknown") unanswered.set(by, asked);
+      if (failure.code === "outcome_unknown") unanswered.set(by, asked);
       throw failure;
     }
     unanswered.delete(by);

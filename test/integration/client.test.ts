@@ -273,7 +273,7 @@ describe("the SDK on two nodes", () => {
     proxy.blackhole();
     const lost = client.publish("room", "into the hole").catch((error: StarlingError) => error);
     await until(() => client.connection?.node === second.id);
-    expect(await lost).toMatchObject({ code: "unknown", sent: true });
+    expect(await lost).toMatchObject({ code: "outcome_unknown", sent: true });
     expect(changes.find(({ state }) => state === "waiting")).toMatchObject({
       reason: { message: "nothing was heard for 1500 ms" },
     });

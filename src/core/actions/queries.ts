@@ -33,7 +33,7 @@ export interface HistoryRange {
 /** `maxBytes`: publications that would make an answer longer than this are to be left out, but not the first. */
 export type HistoryOutcome = HistoryPage & { readonly maxBytes: number };
 
-/** @throws StarlingError unauthorized, bad_channel, forbidden, not_enabled, bad_request, unavailable, unknown */
+/** @throws StarlingError unauthorized, bad_channel, forbidden, not_enabled, bad_request, unavailable, outcome_unknown */
 export async function readHistory(
   edge: EdgeContext,
   connection: Connection,

@@ -25,7 +25,7 @@ export const NOT_RESUMED: Resumption = { resumed: false, refused: [], recovering
 /**
  * Takes the session and joins those of its channels that have no positions to tell.
  * @param token  as `resumeToken` of the session's last connection
- * @throws StarlingError unauthorized, bad_request, unavailable, unknown
+ * @throws StarlingError unauthorized, bad_request, unavailable, outcome_unknown
  */
 export async function resume(edge: EdgeContext, connection: Connection, token: string): Promise<Resumption> {
   const identity = identityOf(connection);

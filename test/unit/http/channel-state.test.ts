@@ -170,7 +170,7 @@ describe("what a channel does not keep", () => {
 
   it.each([
     ["unavailable", 503],
-    ["unknown", 504],
+    ["outcome_unknown", 504],
   ] as const)("is told apart from a bus that is away: %s", async (code, status) => {
     const fail = () => Promise.reject(new StarlingError(code, "the bus is unreachable"));
     const { call } = harness({}, { history: fail, presence: fail, presenceStats: fail });

@@ -230,7 +230,7 @@ describe("POST /v1/publish", () => {
   it("passes the bus's own errors on, with when to come back", async () => {
     for (const [code, status, retryAfter] of [
       ["unavailable", 503, "3"],
-      ["unknown", 504, undefined],
+      ["outcome_unknown", 504, undefined],
       ["rate_limited", 429, "3"],
       ["forbidden", 403, undefined],
     ] as const) {
