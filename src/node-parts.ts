@@ -155,7 +155,7 @@ function readOptional(
   }
   // A key for tokens may be a JWK too.
   if (option !== "jwtPublicKeyFile" && !text.includes("-----BEGIN "))
-    throw new Error(`${option} is no PEM file: ${path}`);
+    throw new Error(`${option} is not a PEM file: ${path}`);
   return text;
 }
 

@@ -138,7 +138,7 @@ export class Link implements Outlet {
       intervalMs,
       timeoutMs,
       probe: () => this.#handlers.probe(),
-      dead: () => this.#dead(`nothing was heard for ${intervalMs + timeoutMs * 2} ms`),
+      dead: () => this.#dead(`no data was received for ${intervalMs + timeoutMs * 2} ms`),
     });
     this.#handlers.welcome(welcome);
   }

@@ -243,7 +243,7 @@ export class Subscriptions {
     // After a while, and not all clients at once: who finds this is not alone.
     this.#askLater(entry);
     this.#options.report(
-      new StarlingError("out_of_order", `"${entry.channel}": ${what}: what is missing is asked for`),
+      new StarlingError("out_of_order", `"${entry.channel}": ${what}: the missing messages are requested`),
     );
   }
 

@@ -352,7 +352,7 @@ export class Connection
       return;
     }
     this.edge.stats.sessionFaults++;
-    this.edge.log.error({ err: error, connection: this.id }, "a fault ended this connection");
+    this.edge.log.error({ err: error, connection: this.id }, "an internal error ended this connection");
     this.close("internal");
   }
 
@@ -462,7 +462,8 @@ export class Connection
   /** @param closing  undefined: the client closed, or the connection was lost */
   #leave(code: number, closing: Closing | undefined): void {
     this.#rare?.overrun?.stop();
-    for (const name of ["overrun", "pending", "closedWith", "closing"] as const) this.#setRare(name, undefined);
+    for (const name of ["overrun", "pending", "closedWith", "closing"] as const)
+      this.#setRare(name, undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.edge;
     heartbeat.remove(this);
     const end = endOf(this.app.authorizer, this.identity);

@@ -68,7 +68,7 @@ export class Feeds {
       },
       stale: () => this.#stats.publicationsStale++,
       failed: (error) =>
-        this.#log.warn({ err: error, channel: channel.name }, "history could not be read: again"),
+        this.#log.warn({ err: error, channel: channel.name }, "history could not be read: retrying"),
       repair: this.#repair,
     });
   }

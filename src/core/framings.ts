@@ -20,7 +20,9 @@ export class Framings {
       for (const framing of protocol.framings) {
         const { name, topicPrefix } = framing;
         if (prefixes.has(topicPrefix)) {
-          throw new Error(`framing ${name} of ${protocol.name} has the topic prefix ${topicPrefix} of another`);
+          throw new Error(
+            `framing ${name} of ${protocol.name} has topic prefix ${topicPrefix}, which another framing uses`,
+          );
         }
         prefixes.add(topicPrefix);
         this.#served.set(framing, { protocol, framing, counts: stats.countFraming(protocol.name, name) });

@@ -41,7 +41,7 @@ export class Operations {
 
   #app(id: string): App {
     const app = this.#edge.apps.get(id);
-    if (app === undefined) throw new StarlingError("bad_request", `no app ${quote(id)} is served here`);
+    if (app === undefined) throw new StarlingError("bad_request", `unknown app ${quote(id)}`);
     return app;
   }
 

@@ -48,7 +48,8 @@ export function createApi(options: ApiOptions): HttpService {
     operations,
     maxContentBytes,
     onError: (error) => {
-      if (isFault(error)) log.error({ err: error }, "server API: a publication failed by our own fault");
+      if (isFault(error))
+        log.error({ err: error }, "server API: a publication failed with an internal error");
     },
     openapi: () => (document ??= JSON.stringify(buildOpenApi(routes, { version, metricsPublic, keyed }))),
   });
@@ -144,7 +145,11 @@ function matches(pieces: readonly string[], segments: readonly string[]): boolea
 
 function wrongMethod(method: string, routes: readonly Route[]): ApiError {
   const allow = routes.map((route) => (route.method === "GET" ? "GET, HEAD" : route.method)).join(", ");
-  return new ApiError("method_not_allowed", `${quote(method)} is not allowed here: ${allow} is`, { allow });
+  return new ApiError(
+    "method_not_allowed",
+    `method ${quote(method)} is not allowed here; allowed: ${allow}`,
+    { allow },
+  );
 }
 
 function unknownPath(

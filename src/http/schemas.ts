@@ -77,7 +77,10 @@ export const publication = z
       .base64({ error: "must be padded base64 (A-Z a-z 0-9 + /)" })
       .optional()
       .meta({ description: "Bytes, for binary content." }),
-    event: wellFormed.max(EVENT_CHARACTERS_MAX).optional().meta({ description: "An event name, as it is." }),
+    event: wellFormed
+      .max(EVENT_CHARACTERS_MAX)
+      .optional()
+      .meta({ description: "An event name, delivered unchanged." }),
     tags: z
       .record(wellFormed.max(TAG_CHARACTERS_MAX), wellFormed.max(TAG_CHARACTERS_MAX))
       .refine((tags) => Object.keys(tags).length <= TAGS_MAX, { error: `has more than ${TAGS_MAX} entries` })
@@ -127,12 +130,12 @@ export const permit = z
       .array(pattern)
       .max(PATTERNS_MAX)
       .optional()
-      .meta({ description: "What may be subscribed from now on; absent: as before." }),
+      .meta({ description: "Channels that may be subscribed to from now on; unchanged if absent." }),
     publish: z
       .array(pattern)
       .max(PATTERNS_MAX)
       .optional()
-      .meta({ description: "What may be sent to from now on; absent: as before." }),
+      .meta({ description: "Channels that may be published to from now on; unchanged if absent." }),
   })
   .refine((body) => body.channels !== undefined || body.publish !== undefined, {
     error: 'give "channels", "publish" or both',
@@ -270,7 +273,7 @@ export const accepted = z.strictObject({
   user: z.string(),
   missing: z.array(z.string()).meta({
     description:
-      "Ids of nodes that did not say in time that it is done and recorded. None: whoever resumes a session does not get back what was taken away.",
+      "Ids of nodes that did not confirm in time that the command was run and recorded. If empty, a resumed session does not get back what the command revoked.",
   }),
 });
 

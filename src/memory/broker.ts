@@ -52,7 +52,7 @@ class MemoryBroker implements Broker {
     const { maxQueuedItems, maxQueuedBytes } = options;
     this.#full = new StarlingError(
       "unavailable",
-      `${maxQueuedItems} publications or ${maxQueuedBytes} bytes wait already: nothing was sent`,
+      `publish queue limit reached (${maxQueuedItems} publications or ${maxQueuedBytes} bytes): nothing was sent`,
     );
   }
 
@@ -124,7 +124,7 @@ class MemoryBroker implements Broker {
     try {
       request.settle(failure, position);
     } catch (error) {
-      this.#fault(error, "a publisher threw when it was answered");
+      this.#fault(error, "the callback of a publication threw");
     }
   }
 

@@ -126,7 +126,7 @@ class MemoryPresence implements PresenceStore {
       tell();
     } catch (error) {
       this.#options.stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "telling of presence threw");
+      this.#options.log.error({ err: error }, "the handler of a presence event threw");
     }
   }
 

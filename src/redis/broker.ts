@@ -84,7 +84,7 @@ interface Batch {
 
 export function createRedisBroker(options: RedisBrokerOptions): Broker {
   if (options.batchBytes > BATCH_BYTES_MAX) {
-    throw new Error(`batches of ${options.batchBytes} bytes are too large: at most ${BATCH_BYTES_MAX}`);
+    throw new Error(`busBatchBytes is ${options.batchBytes}, at most ${BATCH_BYTES_MAX} is allowed`);
   }
   return new RedisBroker(options);
 }
@@ -130,7 +130,7 @@ class RedisBroker implements Broker {
     this.#gathering = new Array<Batch | undefined>(options.shards * 2).fill(undefined);
     this.#full = new StarlingError(
       "unavailable",
-      `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
+      `publish queue limit reached (${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes unconfirmed by Redis): nothing was sent`,
     );
     this.#reportSkipped = limited(SKIP_LOG_INTERVAL_MS, (suppressed, error) => {
       options.log.warn({ suppressed, error: String(error) }, "skipped what could not be read in an envelope");
@@ -195,7 +195,7 @@ class RedisBroker implements Broker {
     if (bytes > PUBLICATION_BYTES_MAX) {
       return new StarlingError(
         "too_large",
-        `${bytes} bytes are more than the bus carries: ${PUBLICATION_BYTES_MAX}`,
+        `the publication has ${bytes} bytes, the bus carries at most ${PUBLICATION_BYTES_MAX}`,
       );
     }
     if (this.#queuedItems >= maxQueuedItems || this.#queuedBytes + bytes > maxQueuedBytes) return this.#full;
@@ -261,7 +261,7 @@ class RedisBroker implements Broker {
       else request.settle(undefined, answer);
     } catch (error) {
       this.#stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "a publisher threw when it was answered");
+      this.#options.log.error({ err: error }, "the callback of a publication threw");
     }
   }
 

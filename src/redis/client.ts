@@ -345,7 +345,7 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   }
   // A Cluster that sends a command from node to node has not run it.
   if (error instanceof ReplyError || reason.startsWith("Too many Cluster redirections")) {
-    return new StarlingError("unavailable", `Redis refused it: ${reason}`, { cause: error });
+    return new StarlingError("unavailable", `Redis refused the command: ${reason}`, { cause: error });
   }
   // ioredis's name for "the connection closed" speaks of retries that we do not make.
   const why =

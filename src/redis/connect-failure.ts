@@ -65,17 +65,18 @@ export function advice(reason: string, { url, tls }: RedisOptions): string {
   if (/wrong version number|packet length|EPROTO/i.test(reason)) {
     return "that port speaks no TLS: use redis instead of rediss";
   }
-  if (/DB index is out of range/i.test(reason)) return "the URL names a database that it does not have";
-  if (/cluster support disabled/i.test(reason)) return "it is no Cluster: use redis://";
+  if (/DB index is out of range/i.test(reason))
+    return "that server does not have the database that the URL names";
+  if (/cluster support disabled/i.test(reason)) return "it is not a Cluster: use redis://";
   if (/invalid reply|No such master/i.test(reason)) return "no Sentinel there knows a master of that name";
   if (/unknown command .?sentinel/i.test(reason))
-    return "it is no Sentinel: use redis:// or a Sentinel's port";
+    return "it is not a Sentinel: use redis:// or a Sentinel's port";
   if (/sentinel .* because (NOAUTH|WRONGPASS|NOPERM)/i.test(reason)) {
     return "the Sentinels' own password goes into --redis-sentinel-password";
   }
   if (/^READONLY/.test(reason)) return "name the master, or Sentinels that know it";
   if (/^(LOADING|MASTERDOWN|CLUSTERDOWN)/.test(reason)) return "see the log of that server";
-  if (/Unknown RESP type/.test(reason)) return "what answers there is no Redis";
+  if (/Unknown RESP type/.test(reason)) return "the server there is not Redis";
   if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";
   return "start one or omit --redis";
 }

@@ -29,7 +29,7 @@ export class Deadlines {
   /** One for all that is refused: a stack each would cost most when there is least time. */
   readonly #stopped = new StarlingError(
     "unavailable",
-    `Redis was stopped for a while: nothing is sent for ${AFTER_STOP_MS} ms, as another server may have taken over`,
+    `Redis was stopped for a while and may have been replaced: nothing is sent for ${AFTER_STOP_MS} ms`,
     { retryAfterMs: AFTER_STOP_MS },
   );
 

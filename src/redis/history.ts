@@ -182,12 +182,13 @@ export class RedisHistory {
       const run = places.runs[places.run(i)]!;
       const { text } = run;
       const offset = takeOffset(run);
-      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
+      if (offset === -1)
+        answers[i] = new StarlingError("unavailable", `Redis refused the publication: ${text}`);
       else if (unpublished === "") answers[i] = { offset, epoch: text };
       else
         answers[i] = new StarlingError(
           "outcome_unknown",
-          `Redis appended it to history, but did not publish it: ${unpublished}`,
+          `Redis appended the publication to history, but did not publish it: ${unpublished}`,
         );
     }
     return answers;

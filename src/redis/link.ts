@@ -221,8 +221,8 @@ class Link implements RedisLink {
       const timer = setTimeout(() => {
         this.#opened?.(
           new Error(
-            `Redis at ${address(redis.url)} answers, but in ${patienceMs} ms nothing published to ` +
-              `${this.#channels.notFine.join(" and ")} came back: check its ACL for channels`,
+            `Redis at ${address(redis.url)} answers, but nothing came back within ${patienceMs} ms that was published to ` +
+              `${this.#channels.notFine.join(" and ")}: check its ACL for channels`,
           ),
         );
       }, patienceMs);

@@ -154,7 +154,7 @@ class RedisPresence implements PresenceStore {
     for (const shard of this.#shards) shard.startSweeping();
     // An earlier start of this node may have died with members.
     void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
-      log.warn({ error: String(error) }, "members of an earlier start lapse by themselves");
+      log.warn({ error: String(error) }, "members of an earlier start expire by themselves");
     });
   }
 
@@ -286,7 +286,7 @@ class RedisPresence implements PresenceStore {
       tell();
     } catch (error) {
       this.#options.stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "telling of presence threw");
+      this.#options.log.error({ err: error }, "the handler of a presence event threw");
     }
   }
 

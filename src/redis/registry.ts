@@ -126,7 +126,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   async function answered<T>(ask: () => Promise<T>): Promise<T> {
     // A command would connect the client, which start() does.
     if (handlers === undefined) {
-      throw new StarlingError("unavailable", "this node is starting: nothing was asked");
+      throw new StarlingError("unavailable", "this node is starting: nothing was sent");
     }
     const sent = isReady(redis);
     try {
@@ -185,7 +185,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       const leave = outbox.flush().then(() => lease.end());
       await Promise.race([
         leave.catch((error: unknown) => {
-          log.warn({ error: String(error) }, "registration not ended; its lease will lapse");
+          log.warn({ error: String(error) }, "the registration could not be removed: its lease will expire");
         }),
         late,
       ]);

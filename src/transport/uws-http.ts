@@ -49,12 +49,12 @@ function readHead(req: UwsRequest): Head {
   const method = req.getCaseSensitiveMethod();
   const headers = new Map<string, string>();
   let fault: HttpResponse | undefined;
-  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "methods are written in capitals");
+  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "the method must be uppercase");
   req.forEach((name, value) => {
     // uWebSockets.js takes lengths that are empty, given twice or contradict each other: two opinions
     // on where the next request starts are request smuggling, and nothing here takes a body.
     if (name === "transfer-encoding" || (name === "content-length" && value !== "0")) {
-      fault = plain(400, `no body is taken here: ${name} is refused`);
+      fault = plain(400, `a request body is not accepted here: header ${name} is refused`);
     } else if (headers.has(name) && (name === "host" || name === "content-length")) {
       fault = plain(400, `the request has two ${name} headers`);
     }

@@ -141,7 +141,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));
     refuse(
       res,
-      "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
+      "handler" in decision ? { status: 400, message: "this is not a WebSocket handshake" } : decision,
     );
   });
   const { port, stop } = await listen(app, options);
@@ -168,9 +168,12 @@ function secureApp({ certFile, keyFile, passphrase }: TlsFiles): TemplatedApp {
       ...(passphrase === undefined ? {} : { passphrase }),
     });
   } catch (cause) {
-    throw new Error(`the socket server's TLS library refuses ${certFile} with ${keyFile}: make them anew`, {
-      cause,
-    });
+    throw new Error(
+      `the socket server's TLS library refuses ${certFile} with ${keyFile}: create them again`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -275,7 +275,7 @@ describe("the SDK on two nodes", () => {
     await until(() => client.connection?.node === second.id);
     expect(await lost).toMatchObject({ code: "outcome_unknown", sent: true });
     expect(changes.find(({ state }) => state === "waiting")).toMatchObject({
-      reason: { message: "nothing was heard for 1500 ms" },
+      reason: { message: "no data was received for 1500 ms" },
     });
     expect(client.connection).toMatchObject({ resumed: true });
   });

@@ -31,7 +31,7 @@ describe("a node whose Redis went away", () => {
     await client.do("subscribe", { channel: "a" });
     await redis.kill();
     await notReady(node!);
-    expect(await node!.reasons()).toContain("the bus is unreachable");
+    expect(await node!.reasons()).toContain("the message bus is unreachable");
     for (let i = 0; i < 20; i++) {
       const answer = await client.ask("send", { channel: "a", content: i }, 1000);
       expect(answer).toMatchObject({ type: "error", code: "unavailable", temporary: true });

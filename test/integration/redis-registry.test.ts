@@ -477,7 +477,9 @@ describe("a lapse", () => {
     server.pause();
     a.put("a.2");
     a.remove(gone, false);
-    await eventually(() => expect(a.logs.join("\n")).toContain("it is kept and tried again"));
+    await eventually(() =>
+      expect(a.logs.join("\n")).toContain("connection state could not be written to Redis: retrying"),
+    );
     server.resume();
     await eventually(async () => expect(await held("a")).toEqual(["a.2"]));
     await eventually(async () => expect(await sessionKeys()).toEqual([keys.session("s-a.2")]));

@@ -167,7 +167,7 @@ describe("files that are none", () => {
     const path = join(tmpdir(), `starling-no-pem-${process.pid}`);
     await writeFile(path, "not a certificate");
     await expect(start({ redis: "rediss://127.0.0.1:1", redisTlsCaFile: path })).rejects.toThrow(
-      `redisTlsCaFile is no PEM file: ${path}`,
+      `redisTlsCaFile is not a PEM file: ${path}`,
     );
   });
 });

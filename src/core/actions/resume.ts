@@ -32,7 +32,7 @@ export async function resume(edge: EdgeContext, connection: Connection, token: s
   const dot = token.lastIndexOf(".");
   const session = token.slice(0, dot);
   if (dot <= 0 || session === connection.sessionId) {
-    throw new StarlingError("bad_request", '"resume" is not a token of another session');
+    throw new StarlingError("bad_request", '"resume" must be the resume token of another session');
   }
   const result = await edge.registry.take(session, token.slice(dot + 1), connection);
   if (connection.isClosed) return NOT_RESUMED;

@@ -25,14 +25,18 @@ export const starlingProtocol: Protocol = {
     if (framing === undefined) {
       const asked = quote(request.allSubprotocols.join(", "));
       const known = FRAMINGS.map(({ codec }) => codec.subprotocol).join(", ");
-      return { reason: "subprotocol", status: 400, message: `unsupported subprotocol ${asked}; supported: ${known}` };
+      return {
+        reason: "subprotocol",
+        status: 400,
+        message: `unsupported subprotocol ${asked}; supported: ${known}`,
+      };
     }
     const { query, subprotocols } = request;
     const asked = query === "" ? undefined : new URLSearchParams(query);
     const appId = asked?.get("app") ?? undefined;
     const app = appId === undefined ? apps.main : apps.get(appId);
     if (app === undefined) {
-      return { reason: "app", status: 404, message: `no app ${quote(appId)} is served here` };
+      return { reason: "app", status: 404, message: `unknown app ${quote(appId)}` };
     }
     return {
       app,
@@ -91,7 +95,7 @@ function decode(connection: Connection, bytes: Uint8Array, binary: boolean): Com
   if (binary !== codec.binary) {
     throw new StarlingError(
       "bad_frame",
-      `this connection speaks ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
+      `the subprotocol is ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
     );
   }
   return codec.decode(bytes);
