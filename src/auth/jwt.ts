@@ -2,6 +2,7 @@ import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from "jose"
 import type { Authorizer } from "../core/authorizer.js";
 import { checkChannelName, isServerChannel } from "../core/channel-name.js";
 import { StarlingError, quote } from "../core/errors.js";
+import { TOKEN_CHARACTERS_MAX } from "../core/limits.js";
 import { userIdProblem } from "../core/user-id.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { createJwtKey, type JwtKeyOptions } from "./jwt-key.js";
@@ -23,7 +24,6 @@ export interface JwtAuthorizerOptions extends JwtKeyOptions {
   readonly now?: (() => number) | undefined;
 }
 
-const TOKEN_CHARACTERS_MAX = 8192;
 /** The year 5138. A time after it is one in milliseconds: those are beyond it from March 1973 on. */
 const SECONDS_MAX = 1e11;
 

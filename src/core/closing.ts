@@ -29,7 +29,7 @@ export type CloseReason = keyof typeof CLOSE_REASONS;
 
 export interface Closing {
   readonly reason: CloseReason;
-  /** For people, as UTF-8 at most 123 bytes. */
+  /** For people, as UTF-8 at most CLOSE_MESSAGE_BYTES_MAX bytes (core/limits.ts). */
   readonly message: string;
   /** How long the client is asked to stay away. */
   readonly retryAfterMs?: number | undefined;

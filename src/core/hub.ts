@@ -13,6 +13,7 @@ import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
+import { READ_LIMIT_MAX } from "./limits.js";
 import type { Log } from "./log.js";
 import { costOf, sendersWithin } from "./answers.js";
 import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
@@ -48,8 +49,6 @@ export interface JoinRequest {
   answer(outcome: JoinOutcome | undefined): void;
 }
 
-/** Members in the snapshot that subscribers get who may have missed joins and leaves. */
-const PRESENCE_SNAPSHOT_MAX = 1000;
 /** A connection also hears what is sent to its user. */
 const USER_CHANNEL = 1;
 
@@ -314,7 +313,7 @@ export class Hub {
   async tellPresence(): Promise<void> {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
-      await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+      await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
         this.#fanOut.notify(channel, this.#snapshotOf(page));
       });
     }
@@ -322,7 +321,7 @@ export class Hub {
 
   /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
-    await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+    await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
       if (!few.has(connection.channels, channel) || connection.isClosed) return;
       connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
     });

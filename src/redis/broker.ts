@@ -43,10 +43,10 @@ export interface RedisBrokerOptions {
   /** What to write: the version before while a fleet is being upgraded. */
   readonly envelopeVersion?: EnvelopeVersion | undefined;
   readonly ingest?: IngestOptions | undefined;
-  /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
-  readonly messageIdWindowMs?: number | undefined;
-  /** How long a channel's epoch is kept that was only looked at; 150 s by default. */
-  readonly emptyMs?: number | undefined;
+  /** For how long a repetition of a messageId is known as one. */
+  readonly messageIdWindowMs: number;
+  /** How long a channel's epoch is kept that was only looked at. */
+  readonly emptyMs: number;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -64,8 +64,6 @@ export interface IngestOptions {
 const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
 const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
 const SKIP_LOG_INTERVAL_MS = 1_000;
-const MESSAGE_ID_WINDOW_MS = 120_000;
-const EMPTY_MS = 150_000;
 
 /**
  * A batch with history waits for its script, a millisecond for 500: with several smaller ones on their way
@@ -121,8 +119,8 @@ class RedisBroker implements Broker {
     this.#history = new RedisHistory({
       link: options.link,
       shards: options.shards,
-      messageIdWindowMs: options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS,
-      emptyMs: options.emptyMs ?? EMPTY_MS,
+      messageIdWindowMs: options.messageIdWindowMs,
+      emptyMs: options.emptyMs,
       stats: options.stats,
       log: options.log,
     });

@@ -33,8 +33,6 @@ import { createSessionStore, hashSecret } from "./sessions.js";
 
 const WRITE = loadScript("connections-write");
 
-const SESSION_TTL_MS = 120_000;
-const LEASE_TTL_MS = 10_000;
 /** A client mostly subscribes within this time of its connecting: then both are one write. */
 const FLUSH_INTERVAL_MS = 50;
 /**
@@ -48,9 +46,9 @@ export interface RedisRegistryOptions {
   readonly nodeId: string;
   readonly redis: RedisOptions;
   /** How long the session of a lost connection can be resumed. */
-  readonly sessionTtlMs?: number | undefined;
+  readonly sessionTtlMs: number;
   /** A node that is not heard of for this long is dead. */
-  readonly leaseTtlMs?: number | undefined;
+  readonly leaseTtlMs: number;
   /** Writes are gathered for this long. */
   readonly flushIntervalMs?: number | undefined;
   readonly stats: Stats;
@@ -65,9 +63,7 @@ export interface RedisRegistryOptions {
  * outages are waited out: live connections stay to be written.
  */
 export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRegistry {
-  const { nodeId, log, stats } = options;
-  const sessionTtlMs = options.sessionTtlMs ?? SESSION_TTL_MS;
-  const leaseTtlMs = options.leaseTtlMs ?? LEASE_TTL_MS;
+  const { nodeId, sessionTtlMs, leaseTtlMs, log, stats } = options;
   const keys = createKeys(options.redis.prefix);
   const redis = createRedisClient(options.redis, "state", log);
   const sessions = createSessionStore(redis, keys, sessionTtlMs);
