@@ -1,4 +1,4 @@
-/** The native protocol as JSON text frames: subprotocol starling.v1.json, and the lesson's own. */
+/** The native protocol as JSON text frames: subprotocol starling.v1.json, and clients that offer none. */
 
 import { setBounded } from "../../core/bounded-map.js";
 import type { Codec } from "./codec.js";
@@ -14,7 +14,15 @@ import {
 } from "./command-fields.js";
 import { StarlingError } from "../../core/errors.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
-import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "../../encoding/json-scan.js";
+import {
+  KEY,
+  ScanError,
+  skipColon,
+  skipSpace,
+  skipString,
+  skipValue,
+  unexpected,
+} from "../../encoding/json-scan.js";
 import { Encoding, type Payload } from "../../encoding/payload.js";
 import { type Command, type CommandId, type HistoryAnswer, type ServerMessage } from "./messages.js";
 import { type Publication, type Sender } from "../../core/publication.js";
