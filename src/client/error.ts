@@ -33,7 +33,7 @@ export class StarlingError extends Error {
   readonly retryAfterMs: number | undefined;
   /** false: the command never left this client. With `timeout`, true means that the outcome is unknown. */
   readonly sent: boolean;
-  /** Of a publish: given again, it makes a repetition safe where the channel keeps history. */
+  /** The message's id, for a publish: given again, it makes a repetition safe where the channel keeps history. */
   messageId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, options: StarlingErrorOptions = {}) {

@@ -15,7 +15,7 @@ export function titleOf({ code }: StarlingError): string {
   return TITLES[code] ?? "Something went wrong";
 }
 
-/** Of a message that was not acknowledged. */
+/** What to say of a message that was not acknowledged. */
 export function whatFailed(error: StarlingError): string {
   switch (error.code) {
     case "rate_limited":

@@ -19,9 +19,9 @@ export interface ApiOptions {
   readonly apiKeys: ApiKeys;
   /** Whether /metrics asks for no key. */
   readonly metricsPublic: boolean;
-  /** Of one publication's content, in bytes. */
+  /** The limit of one publication's content, in bytes. */
   readonly maxContentBytes: number;
-  /** Of a request's body. */
+  /** The limit of a request's body, in bytes. */
   readonly maxBodyBytes: number;
   /** Counts the requests that were refused or failed, by error code. */
   readonly errors?: Map<string, number>;

@@ -9,7 +9,7 @@ import { BUS_ERRORS, named, route, type Route } from "./route.js";
 import * as schemas from "./schemas.js";
 
 const NOT_ENABLED = 409;
-/** Of an answer. */
+/** The limit of an answer's publications. */
 const PAGE_BYTES_MAX = 1_048_576;
 
 export function channelStateRoutes({ operations }: { readonly operations: NodeOperations }): Route[] {

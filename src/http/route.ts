@@ -42,7 +42,7 @@ interface RouteDescription<P extends ObjectSchema, Q extends ObjectSchema, B ext
   readonly params?: P;
   readonly query?: Q;
   readonly body?: {
-    /** As documented, where the check is looser and the handler does the rest. */
+    /** The schema that the document shows: `checked` may be looser, and the handler does the rest. */
     readonly documented: NamedSchema;
     readonly checked: B;
     /** Whether no body is as good as `{}`. */

@@ -26,7 +26,7 @@ export interface HttpOptions {
   readonly service: HttpService;
   /** How long a connection may be idle between requests. */
   readonly keepAliveMs: number;
-  /** Of all bodies that are being read or handled. */
+  /** The limit of all bodies together that are being read or handled. */
   readonly maxBodiesBytes: number;
   readonly maxSockets: number;
   /** A socket was closed as it was accepted: there are `maxSockets`. */

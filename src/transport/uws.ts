@@ -85,7 +85,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
   );
   const guard = new AcceptGuard(options.accept, options.refused);
   guard.watch(app);
-  /** Of the socket that is being opened: uWebSockets.js calls open within upgrade. */
+  /** The handler of the socket that is being opened: uWebSockets.js calls open within upgrade. */
   let opening: SocketHandler | undefined;
   app.ws("/*", {
     compression: uWS.DISABLED,

@@ -3,7 +3,7 @@ import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
 import { errorOf, type ClientCodec, type Frame, type OutgoingCommand } from "./frames.js";
 
-/** Called once: with what went wrong, or with the reply. In the turn in which the frame arrived. */
+/** Takes a command's error or its reply. It is called once, in the turn in which the frame arrived. */
 export type Settle = (error: StarlingError | undefined, reply: Frame | undefined) => void;
 
 /** Where frames go: one connection. */
@@ -16,17 +16,17 @@ export interface Outlet {
 
 interface Waiting {
   readonly id: number;
-  /** As an error names it: `publish to "room"`. */
+  /** The command's name in error messages: `publish to "room"`. */
   readonly name: string;
   /** Encoded when the command was made: what the application changes later is not sent. */
   readonly frame: string | Bytes;
   readonly settle: Settle;
   timer: Timer;
-  /** Of its frame on the open connection; 0: not sent. */
+  /** The number of its frame on the open connection; 0 while it is not sent. */
   number: number;
 }
 
-export interface CommandsOptions {
+export interface PendingCommandsOptions {
   readonly clock: Clock;
   readonly codec: ClientCodec;
   /** How many commands may wait for a connection. */
@@ -42,18 +42,18 @@ function exceeds(frame: string | Uint8Array, bytesMax: number): boolean {
 }
 
 /**
- * Commands from their making to their answer. Each settles once: with its reply,
+ * PendingCommands from their making to their answer. Each settles once: with its reply,
  * its error, at its deadline, or when its connection breaks. None is sent twice.
  */
-export class Commands {
-  readonly #options: CommandsOptions;
+export class PendingCommands {
+  readonly #options: PendingCommandsOptions;
   /** Oldest first: also the order of the queue. */
   readonly #waiting = new Map<number, Waiting>();
   #outlet: Outlet | undefined;
   #nextId = 1;
   #queued = 0;
 
-  constructor(options: CommandsOptions) {
+  constructor(options: PendingCommandsOptions) {
     this.#options = options;
   }
 
