@@ -68,7 +68,7 @@ export class PendingCommands {
     const { codec, queueMax, clock } = this.#options;
     if (outlet === undefined && this.#queued >= queueMax) {
       const why =
-        queueMax === 0 ? "and offline.queue is 0" : `and ${queueMax} commands wait already (offline.queue)`;
+        queueMax === 0 ? "and offline.queue is 0" : `and the offline queue is full (${queueMax} commands)`;
       return settle(new StarlingError("unavailable", `${name}: there is no connection ${why}`), undefined);
     }
     const id = this.#nextId++;

@@ -66,7 +66,7 @@ export function createApi(options: ApiOptions): HttpService {
     if (!keyed && route.method === "POST" && request.header("origin") !== undefined) {
       throw new ApiError(
         "forbidden",
-        "this node has no API key configured and takes no requests from web pages",
+        "this node has no API key configured and refuses requests from web pages",
       );
     }
     const params = route.params && check(route.params, readParams(route, segments), "path");

@@ -163,7 +163,7 @@ export const historyQuery = z
       description: "With since_epoch, a position: what follows it, or in reverse what stands before it.",
     }),
     since_epoch: z.string().min(1).max(EPOCH_CHARACTERS_MAX).optional().meta({
-      description: "Where it is not the channel's own, there are no publications.",
+      description: "If it is not the channel's epoch, the result has no publications.",
     }),
     limit: z
       .int()
@@ -218,7 +218,7 @@ export const history = z.strictObject({
     }),
   ),
   ...position,
-  more: z.boolean().meta({ description: "Whether what was asked for goes on behind the last publication." }),
+  more: z.boolean().meta({ description: "Whether more publications follow the last one." }),
 });
 
 export const presenceStats = z.strictObject({

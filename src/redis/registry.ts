@@ -100,7 +100,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       for (const argument of [value, lease.hashTtlMs, lines, ...removed]) call.add(argument);
       if ((await call.run(redis, WRITE)) === 1) return true;
       // A write of a former registration says nothing about the present one.
-      if (value === lease.value) lease.lapse("a write found it gone");
+      if (value === lease.value) lease.lapse("a write found the registration missing");
       return false;
     },
     connections: () => handlers?.connections() ?? [],

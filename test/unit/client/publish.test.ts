@@ -207,7 +207,7 @@ describe("publish while offline", () => {
     const error = await rejection(setup.client.publish("room", 3));
     expect(error).toMatchObject({ code: "unavailable", temporary: true, sent: false });
     expect(error.message).toBe(
-      'publish to "room": there is no connection and 2 commands wait already (offline.queue)',
+      'publish to "room": there is no connection and the offline queue is full (2 commands)',
     );
     setup.clock.advance(100);
     expect(await first).toMatchObject({ code: "timeout", sent: false });
