@@ -95,7 +95,7 @@ export async function startNode(
   if (!main.authorizer.required && !isLoopback(config.host)) {
     log.warn(
       { host: config.host },
-      "OPEN MODE: anyone who reaches this address may read and send everything",
+      "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel",
     );
   }
   // Topics exist before the listener does: nobody is subscribed until it is there.

@@ -21,7 +21,7 @@ export class Framings {
         const { name, topicPrefix } = framing;
         if (prefixes.has(topicPrefix)) {
           throw new Error(
-            `framing ${name} of ${protocol.name} has the topic prefix ${topicPrefix} of another`,
+            `framing ${name} of ${protocol.name} has topic prefix ${topicPrefix}, which another framing uses`,
           );
         }
         prefixes.add(topicPrefix);

@@ -87,7 +87,12 @@ export class Overrun {
     const pending = this.#connection.dropPending();
     if (pending !== undefined) {
       const { from, to } = pending;
-      this.#tell(pending, `the frames ${from} to ${to} were not read`, CLOSE_RETRY_MS, undefined);
+      this.#tell(
+        pending,
+        `frames ${from} to ${to} were dropped: the rate limit is exceeded`,
+        CLOSE_RETRY_MS,
+        undefined,
+      );
     }
     this.#tellUntold();
     this.#connection.close("rate_limited", { retryAfterMs: CLOSE_RETRY_MS });
@@ -100,7 +105,7 @@ export class Overrun {
     const to = this.#connection.framesIn;
     this.#tell(
       { from: to - count + 1, to },
-      `${count} frames within ${INTERVAL_MS} ms after one over the rate limit were not read`,
+      `${count} more frames over the rate limit were dropped within ${INTERVAL_MS} ms`,
       INTERVAL_MS,
       undefined,
     );

@@ -53,7 +53,7 @@ export class Stats {
   publicationsUnheard = 0;
   /** Publications of an epoch that their channel had left: dropped. */
   publicationsStale = 0;
-  /** Publications of this node that the bus refused, or may not have taken. */
+  /** Publications of this node that the bus refused, or whose outcome is unknown. */
   publicationsFailed = 0;
   /** Channels that were told of something lost. */
   gaps = 0;

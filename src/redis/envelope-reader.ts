@@ -4,6 +4,7 @@ import type { BusPublication, ChannelKey } from "../core/broker.js";
 import type { Encoding, Payload } from "../encoding/payload.js";
 import type { Position, Sender, Tags } from "../core/publication.js";
 import { quote } from "../core/errors.js";
+import { EPOCH_CHARACTERS_MAX } from "../core/limits.js";
 import {
   binaryBody,
   containerCount,
@@ -44,7 +45,6 @@ export interface Envelope {
 /** An app id, a slash and a channel name, with room to spare: characters. */
 const KEY_MAX = 512;
 const NODE_MAX = 255;
-const EPOCH_MAX = 64;
 /** MessagePack: nil, and the first byte of a float. */
 const NIL = 0xc0;
 const FLOAT = 0xcb;
@@ -127,7 +127,7 @@ function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): E
     const { channel, text: epoch, next: first } = run;
     const key: unknown = keys[channel - 1];
     checkKey(key);
-    if (epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
+    if (epoch === "" || epoch.length > EPOCH_CHARACTERS_MAX) throw wrong("an epoch", epoch);
     if (first < 1) throw wrong("an offset", first);
     return { key, run, heard: hears(key) };
   });

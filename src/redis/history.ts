@@ -182,14 +182,19 @@ export class RedisHistory {
       const run = places.runs[places.run(i)]!;
       const { text } = run;
       const offset = takeOffset(run);
-      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${text}`);
+      if (offset === -1)
+        answers[i] = new StarlingError("unavailable", `Redis refused the publication: ${text}`);
       else if (unpublished === "") answers[i] = { offset, epoch: text };
-      else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);
+      else
+        answers[i] = new StarlingError(
+          "outcome_unknown",
+          `Redis appended the publication to history, but did not publish it: ${unpublished}`,
+        );
     }
     return answers;
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async read(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
     const publications: BusPublication[] = [];
     let { since } = query;
@@ -282,7 +287,7 @@ export class RedisHistory {
     return { top: { offset: top, epoch }, cut: cut === 1, more, reached, count, bytes };
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async tops(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<Position[]> {

@@ -117,7 +117,7 @@ function readHead(req: UwsRequest): Head {
   const method = req.getCaseSensitiveMethod();
   const headers = new Map<string, string>();
   let fault: HttpResponse | undefined;
-  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "methods are written in capitals");
+  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "the method must be uppercase");
   req.forEach((name, value) => {
     // uWebSockets.js takes lengths that are empty, given twice or contradict each other: two opinions
     // on where the next request starts are request smuggling.

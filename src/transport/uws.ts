@@ -94,7 +94,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     bodies: new BodyBudget(MAX_BODIES_BYTES),
   };
   guard.watch(app);
-  /** Of the socket that is being opened: uWebSockets.js calls open within upgrade. */
+  /** The handler of the socket that is being opened: uWebSockets.js calls open within upgrade. */
   let opening: SocketHandler | undefined;
   app.ws("/*", {
     compression: uWS.DISABLED,
@@ -150,7 +150,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));
     refuse(
       res,
-      "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
+      "handler" in decision ? { status: 400, message: "this is not a WebSocket handshake" } : decision,
     );
   });
   const { port, stop } = await listen(app, options);
@@ -177,9 +177,12 @@ function secureApp({ certFile, keyFile, passphrase }: TlsFiles): TemplatedApp {
       ...(passphrase === undefined ? {} : { passphrase }),
     });
   } catch (cause) {
-    throw new Error(`the socket server's TLS library refuses ${certFile} with ${keyFile}: make them anew`, {
-      cause,
-    });
+    throw new Error(
+      `the socket server's TLS library refuses ${certFile} with ${keyFile}: create them again`,
+      {
+        cause,
+      },
+    );
   }
 }
 

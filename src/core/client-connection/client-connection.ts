@@ -161,7 +161,7 @@ export class ClientConnection
       return;
     }
     this.edge.stats.sessionFaults++;
-    this.edge.log.error({ err: error, connection: this.id }, "a fault ended this connection");
+    this.edge.log.error({ err: error, connection: this.id }, "an internal error ended this connection");
     this.close("internal");
   }
 

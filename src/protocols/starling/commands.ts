@@ -41,8 +41,8 @@ export function execute(connection: ProtocolConnection, command: Command): Promi
       return ping(connection, command);
     default: {
       const near = suggest(command.action, ACTIONS);
-      const hint = near === undefined ? `one of ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
-      throw new StarlingError("unknown_action", `no action ${quote(command.action)}: ${hint}`);
+      const hint = near === undefined ? `allowed are ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
+      throw new StarlingError("unknown_action", `unknown action ${quote(command.action)}: ${hint}`);
     }
   }
 }
@@ -57,7 +57,7 @@ function sendMessage(connection: ProtocolConnection, command: Command): undefine
   const channel = channelOf(command);
   if (command.content === undefined) {
     checkChannelName(channel);
-    throw new StarlingError("bad_request", '"content" is missing: any JSON value will do');
+    throw new StarlingError("bad_request", '"content" is missing: any JSON value is allowed');
   }
   // The command is what the action takes: no object more for each message.
   publish(connection.edge, connection, channel, command as Command & { content: Payload }, command.id);

@@ -21,7 +21,7 @@ export async function authenticateAtUpgrade(connection: ProtocolConnection, toke
   }
 }
 
-/** @throws StarlingError of the authorizer; bad_request, unavailable, unknown */
+/** @throws StarlingError of the authorizer; bad_request, unavailable, outcome_unknown */
 export async function connect(connection: ProtocolConnection, command: Command): Promise<void> {
   const { edge } = connection;
   if (command.token !== undefined) await authenticate(edge, connection, command.token);

@@ -1,4 +1,4 @@
-/** The native protocol as JSON text frames: subprotocol starling.v1.json, and the lesson's own. */
+/** The native protocol as JSON text frames: subprotocol starling.v1.json, and clients that offer none. */
 
 import { setBounded } from "../../core/bounded-map.js";
 import type { Codec } from "./codec.js";

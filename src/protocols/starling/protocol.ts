@@ -36,7 +36,7 @@ export const starlingProtocol: Protocol = {
     const appId = asked?.get("app") ?? undefined;
     const app = appId === undefined ? apps.main : apps.get(appId);
     if (app === undefined) {
-      return { reason: "app", status: 404, message: `no app ${quote(appId)} is served here` };
+      return { reason: "app", status: 404, message: `unknown app ${quote(appId)}` };
     }
     return {
       app,
@@ -95,7 +95,7 @@ function decode(connection: ProtocolConnection, bytes: Uint8Array, binary: boole
   if (binary !== codec.binary) {
     throw new StarlingError(
       "bad_frame",
-      `this connection speaks ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
+      `the subprotocol is ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
     );
   }
   return codec.decode(bytes);

@@ -369,7 +369,13 @@ export interface TestEdge {
 }
 
 export async function startEdge(
-  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer; rulesOf?: RulesOf; protocols?: readonly Protocol[]; apps?: readonly App[] } = {},
+  parts: {
+    options?: Partial<EdgeOptions>;
+    authorizer?: Authorizer;
+    rulesOf?: RulesOf;
+    protocols?: readonly Protocol[];
+    apps?: readonly App[];
+  } = {},
 ): Promise<TestEdge> {
   const broker = new FakeBroker();
   const registry = new FakeRegistry();
@@ -436,6 +442,6 @@ export const taken = (fields: Partial<SessionRecord> = {}): TakeResult => ({
   taken: { session: "test.old", app: "main", userId: null, channels: [], ...fields },
 });
 
-export const AWAY = new StarlingError("unavailable", "the bus is unreachable: nothing was sent");
+export const AWAY = new StarlingError("unavailable", "the message bus is unreachable: nothing was sent");
 
 export const JSON_SUBPROTOCOL = CODECS[0]!.subprotocol;
