@@ -8,9 +8,9 @@ export const PEER_NAMES = [
   "raw",
   /** The same, publishing from setImmediate instead of inside the handler. */
   "raw-batched",
-  /** The lesson's architecture: ws, JSON, a loop over the clients of a channel, one PUBLISH per message by ioredis. */
+  /** The textbook architecture: ws, JSON, a loop over the clients of a channel, one PUBLISH per message by ioredis. */
   "ws",
-  /** The same with the rest of the lesson: each connection's state in Redis, and heartbeats. */
+  /** The same with each connection's state in Redis, and heartbeats. */
   "ws-state",
   /** Socket.IO 4 on node:http, with @socket.io/redis-adapter where there is a Redis. */
   "socket.io",

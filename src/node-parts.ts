@@ -103,7 +103,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
         .command({ kind: "supersede", connection })
         // That node also finds out by itself when it refreshes its sessions.
         .catch((error: unknown) =>
-          log.warn({ err: error, connection }, "a superseded connection was not told"),
+          log.warn({ err: error, connection }, "a superseded connection could not be told to close"),
         );
     },
   });
@@ -155,7 +155,7 @@ function readOptional(
   }
   // A key for tokens may be a JWK too.
   if (option !== "jwtPublicKeyFile" && !text.includes("-----BEGIN "))
-    throw new Error(`${option} is no PEM file: ${path}`);
+    throw new Error(`${option} is not a PEM file: ${path}`);
   return text;
 }
 

@@ -95,12 +95,13 @@ export async function startNode(
   if (!main.authorizer.required && !isLoopback(config.host)) {
     log.warn(
       { host: config.host },
-      "OPEN MODE: anyone who reaches this address may read and send everything",
+      "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel",
     );
   }
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
+  const site = createSite({ files: config.demo ? demoFiles() : {} });
   const sockets = socketLimits(config.maxConnections, openFileLimit());
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
@@ -195,7 +196,13 @@ export async function startNode(
       },
       refused: (reason) => stats.reject(reason),
       decide: (request) => edge.admit(request),
-      http: createSite({ files: config.demo ? demoFiles() : {} }),
+      http: (request) => {
+        for (const { http } of protocols) {
+          const response = http?.(request, edge);
+          if (response !== undefined) return response;
+        }
+        return site(request);
+      },
     });
     topics = listener;
     idleSockets = () => listener.idleSockets;

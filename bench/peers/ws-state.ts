@@ -4,7 +4,7 @@ import { MANY_NODES, serverPeer } from "./server-peer.js";
 export const peer = serverPeer({
   name: "ws-state",
   description:
-    `ws ${versionOf("ws")} with the rest of the lesson: where there is a Redis, the state of each connection in it by ` +
+    `ws ${versionOf("ws")} with what the textbook adds: where there is a Redis, the state of each connection in it by ` +
     `ioredis ${versionOf("ioredis")}; a ping each 30 s`,
   protocol: "starling-json",
   maxNodes: MANY_NODES,

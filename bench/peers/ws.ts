@@ -4,7 +4,7 @@ import { MANY_NODES, serverPeer } from "./server-peer.js";
 export const peer = serverPeer({
   name: "ws",
   description:
-    `the lesson's architecture: ws ${versionOf("ws")}, JSON, a loop over a channel's clients, one PUBLISH per ` +
+    `the textbook architecture: ws ${versionOf("ws")}, JSON, a loop over a channel's clients, one PUBLISH per ` +
     `message by ioredis ${versionOf("ioredis")}`,
   protocol: "starling-json",
   maxNodes: MANY_NODES,

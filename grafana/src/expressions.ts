@@ -37,4 +37,4 @@ export const ROOM_REASONS =
 /** Upgrades that are refused for what they ask. */
 export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|subprotocol`;
 /** What a client could do nothing about. */
-export const OUR_REASONS = `${ROOM_REASONS}|unavailable|unknown|overloaded|internal`;
+export const OUR_REASONS = `${ROOM_REASONS}|unavailable|outcome_unknown|overloaded|internal`;

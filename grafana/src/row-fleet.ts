@@ -54,8 +54,14 @@ export function fleet(): Builder<Panel>[] {
       unit: units.MessagesPerSecond,
       width: 8,
       queries: [
-        { expr: sum(rate(own("starling_messages_in_total")), "protocol, codec"), legend: "in {{protocol}} {{codec}}" },
-        { expr: sum(rate(own("starling_messages_out_total")), "protocol, codec"), legend: "out {{protocol}} {{codec}}" },
+        {
+          expr: sum(rate(own("starling_messages_in_total")), "protocol, codec"),
+          legend: "in {{protocol}} {{codec}}",
+        },
+        {
+          expr: sum(rate(own("starling_messages_out_total")), "protocol, codec"),
+          legend: "out {{protocol}} {{codec}}",
+        },
       ],
     }),
     graphPanel({
@@ -64,8 +70,14 @@ export function fleet(): Builder<Panel>[] {
       unit: units.BytesPerSecondIEC,
       width: 8,
       queries: [
-        { expr: sum(rate(own("starling_bytes_in_total")), "protocol, codec"), legend: "in {{protocol}} {{codec}}" },
-        { expr: sum(rate(own("starling_bytes_out_total")), "protocol, codec"), legend: "out {{protocol}} {{codec}}" },
+        {
+          expr: sum(rate(own("starling_bytes_in_total")), "protocol, codec"),
+          legend: "in {{protocol}} {{codec}}",
+        },
+        {
+          expr: sum(rate(own("starling_bytes_out_total")), "protocol, codec"),
+          legend: "out {{protocol}} {{codec}}",
+        },
       ],
     }),
   ];
@@ -93,7 +105,9 @@ export function lifeCycle(): Builder<Panel>[] {
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,
-      queries: [{ expr: `${sum(rate(own("starling_disconnects_total")), "reason")} > 0`, legend: "{{reason}}" }],
+      queries: [
+        { expr: `${sum(rate(own("starling_disconnects_total")), "reason")} > 0`, legend: "{{reason}}" },
+      ],
       runbooks: ["StarlingConnectionsLost"],
     }),
     graphPanel({
@@ -115,7 +129,7 @@ export function lifeCycle(): Builder<Panel>[] {
     graphPanel({
       title: "Commands and API requests refused, by error code",
       description:
-        "unavailable, unknown, overloaded and internal are ours; the others are a client's mistake, or its limit.",
+        "unavailable, outcome_unknown, overloaded and internal are ours; the others are a client's mistake, or its limit.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

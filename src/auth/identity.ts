@@ -29,7 +29,7 @@ export class PatternIdentity implements Identity {
   }
 }
 
-/** Same user, same expiry; a list that is given replaces the one before, one that is not stays. */
+/** The identity with other rights: the user and the expiry stay; a list that is given replaces the former one. */
 export const permitPatterns: Authorizer["permit"] = (identity, rights) => {
   const channels = rights.channels && new PatternList(rights.channels);
   const publish = rights.publish && new PatternList(rights.publish);

@@ -66,16 +66,14 @@ function verifyingKey(algorithm: "RS256" | "ES256", given: string | JsonWebKey):
   const type = key.asymmetricKeyType;
   if (algorithm === "RS256") {
     const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
-    if (type !== "rsa") throw new Error(`RS256 needs an RSA public key, this one is ${type}`);
+    if (type !== "rsa") throw new Error(`RS256 needs an RSA public key, got ${type}`);
     if (bits < RSA_BITS_MIN)
       throw new Error(`the RSA key has ${bits} bits, at least ${RSA_BITS_MIN} are needed`);
     return key;
   }
   const curve = key.asymmetricKeyDetails?.namedCurve;
   if (type !== "ec" || curve !== "prime256v1") {
-    throw new Error(
-      `ES256 needs a public key on curve P-256, this one is ${type}${curve ? ` on ${curve}` : ""}`,
-    );
+    throw new Error(`ES256 needs a public key on curve P-256, got ${type}${curve ? ` on ${curve}` : ""}`);
   }
   return key;
 }
@@ -123,7 +121,7 @@ function remoteKeys(jwksUrl: string): JWTVerifyGetKey {
         cause instanceof errors.JWKSMultipleMatchingKeys ||
         cause instanceof errors.JOSENotSupported;
       if (byToken) throw cause;
-      throw new StarlingError("unavailable", "the keys that tokens are checked with cannot be fetched now", {
+      throw new StarlingError("unavailable", "the keys that verify tokens cannot be fetched now", {
         cause,
       });
     }

@@ -2,6 +2,7 @@ import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from "jose"
 import type { Authorizer } from "../core/authorizer.js";
 import { checkChannelName, isServerChannel } from "../core/channel-name.js";
 import { StarlingError, quote } from "../core/errors.js";
+import { TOKEN_CHARACTERS_MAX } from "../core/limits.js";
 import { userIdProblem } from "../core/user-id.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { createJwtKey, type JwtKeyOptions } from "./jwt-key.js";
@@ -23,7 +24,6 @@ export interface JwtAuthorizerOptions extends JwtKeyOptions {
   readonly now?: (() => number) | undefined;
 }
 
-const TOKEN_CHARACTERS_MAX = 8192;
 /** The year 5138. A time after it is one in milliseconds: those are beyond it from March 1973 on. */
 const SECONDS_MAX = 1e11;
 
@@ -72,7 +72,7 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
     clockToleranceSeconds: toleranceSeconds,
     async authenticate({ token }) {
       if (token === undefined || token === "") {
-        throw new StarlingError("unauthorized", "this node asks for a token: send connect with one");
+        throw new StarlingError("unauthorized", "this node requires a token: send connect with one");
       }
       if (token.length > TOKEN_CHARACTERS_MAX) {
         throw invalid(`token has ${token.length} characters, at most ${TOKEN_CHARACTERS_MAX} are allowed`);
@@ -136,10 +136,10 @@ function refusal(
 /** @param latestSeconds  what the issuer's clock may show by now */
 function claimRefusal(error: errors.JWTClaimValidationFailed, latestSeconds: number): StarlingError {
   const { claim, reason, payload } = error;
-  if (reason === "missing") return invalid(`token has no "${claim}" claim, which this node asks for`);
+  if (reason === "missing") return invalid(`token has no "${claim}" claim, which this node requires`);
   if (reason === "invalid") return invalid(`"${claim}" claim must be a number, not ${kind(payload[claim])}`);
   if (claim === "nbf") return notYet(payload.nbf!, latestSeconds);
-  return invalid(`"${claim}" claim ${kind(payload[claim])} is not one that this node accepts`);
+  return invalid(`"${claim}" claim ${kind(payload[claim])} is not accepted by this node`);
 }
 
 /** Temporary: a node whose clock is behind the issuer's by more than the tolerance takes it later. */
@@ -177,7 +177,7 @@ function kind(value: unknown): string {
 }
 
 function readSubject(sub: unknown): string {
-  if (sub === undefined) throw invalid('token has no "sub" claim: it names the user');
+  if (sub === undefined) throw invalid('token has no "sub" claim, which must name the user');
   if (typeof sub !== "string") throw invalid(`"sub" claim must be a string, not ${kind(sub)}`);
   const problem = userIdProblem(sub);
   if (problem !== undefined) throw invalid(`"sub" claim ${problem}`);
@@ -194,7 +194,9 @@ function readPatterns(claim: "channels" | "publish", value: unknown): PatternLis
       throw invalid(`"${claim}" claim must hold strings, item ${index} is ${kind(pattern)}`);
     }
     if (isServerChannel(pattern)) {
-      throw invalid(`"${claim}" claim item ${index} is ${quote(pattern)}: channels with # are the server's`);
+      throw invalid(
+        `"${claim}" claim item ${index} is ${quote(pattern)}: channels that begin with # are reserved for the server`,
+      );
     }
     try {
       checkChannelName(pattern);

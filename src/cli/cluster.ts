@@ -64,7 +64,7 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
     redisUrl = redis.url;
     say(`redis   ${redis.url} (private, in memory only)`);
     void redis.ended.then((how) => {
-      if (stopping === undefined) say(`redis ended by ${how}; the nodes are not ready until it is back`);
+      if (stopping === undefined) say(`redis ended by ${how}: the nodes are not ready until it runs again`);
     });
   }
   const prefix = redis === undefined ? loaded.config.nodeId : "node";

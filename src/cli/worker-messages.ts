@@ -1,10 +1,10 @@
 /** What `starling serve --workers` and its workers say to each other over IPC. */
 
-/** By name, in the order in which `starling serve` prints them. */
+/** URLs by name, in the order in which `starling serve` prints them. */
 export type Urls = Readonly<Record<string, string>>;
 
 export type FromWorker =
-  /** It takes connections to the API's port, be it ready or not. */
+  /** The worker takes connections to the API's port, whether it is ready or not. */
   | { readonly kind: "api" }
   | { readonly kind: "ready"; readonly urls: Urls }
   /** Metrics of all other workers are wanted. */

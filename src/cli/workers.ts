@@ -19,7 +19,7 @@ const STABLE_MS = 60_000;
 interface Worker {
   readonly number: number;
   process: NodeProcess | undefined;
-  /** It answers the API, and serves clients once it is ready: in between it waits for Redis. */
+  /** The worker answers the API, and serves clients once it is ready: in between it waits for Redis. */
   answers: boolean;
   ready: boolean;
   restarts: number;

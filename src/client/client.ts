@@ -1,7 +1,7 @@
 import { Backoff } from "./backoff.js";
 import type { Action } from "../protocols/starling/messages.js";
-import { Commands } from "./commands.js";
-import { Connection } from "./connection.js";
+import { PendingCommands } from "./pending-commands.js";
+import { Session } from "./session.js";
 import { contentOf } from "./content.js";
 import { Emitter } from "./emitter.js";
 import { StarlingError, messageOf } from "./error.js";
@@ -35,16 +35,16 @@ import type {
 export class Client<Channels extends object = Record<string, unknown>> {
   readonly #options: ResolvedOptions;
   readonly #events = new Emitter<ClientEvents>();
-  readonly #commands: Commands;
+  readonly #commands: PendingCommands;
   readonly #subscriptions: Subscriptions;
-  readonly #connection: Connection;
+  readonly #session: Session;
 
   /** @throws StarlingError bad_request, for a bad URL or option or a missing WebSocket */
   constructor(urls: Urls, options: ConnectOptions = {}) {
     const resolved = resolveOptions(urls, options);
     const { clock, timeoutMs } = resolved;
     this.#options = resolved;
-    this.#commands = new Commands(resolved);
+    this.#commands = new PendingCommands(resolved);
     this.#subscriptions = new Subscriptions({
       clock,
       newBackoff: () => new Backoff(resolved),
@@ -64,21 +64,21 @@ export class Client<Channels extends object = Record<string, unknown>> {
         if (this.#events.has("error")) this.#events.report(error);
       },
     });
-    this.#connection = new Connection(resolved, this.#commands, this.#subscriptions, {
+    this.#session = new Session(resolved, this.#commands, this.#subscriptions, {
       changed: (change) => this.#events.emit("state", change),
       push: (frame) => this.#pushed(frame),
       report: (error) => this.#events.report(error),
     });
-    void this.#connection.open();
+    void this.#session.open();
   }
 
   get state(): State {
-    return this.#connection.state;
+    return this.#session.state;
   }
 
   /** The open connection: undefined unless the state is connected. */
   get connection(): ConnectionInfo | undefined {
-    return this.#connection.info;
+    return this.#session.info;
   }
 
   /** @returns what takes the listener off again */
@@ -111,8 +111,8 @@ export class Client<Channels extends object = Record<string, unknown>> {
    * if there is room. Never sent twice; who repeats it gives the error's `messageId`.
    * @param content what JSON can say, or bytes: an ArrayBuffer or any view of one, which arrives as a Uint8Array.
    *   What would arrive as something else (a Map, NaN, bytes inside an object ...) is a bad_request
-   * @throws StarlingError unavailable: it was not sent. unknown: the connection
-   *   broke before the answer, so it may have been. timeout: see `sent`. Others: the server's.
+   * @throws StarlingError unavailable: it was not sent. outcome_unknown: the connection
+   *   broke before the answer came. timeout: see `sent`. Others: the server's.
    */
   async publish<Name extends keyof Channels & string>(
     channel: Name,
@@ -157,7 +157,7 @@ export class Client<Channels extends object = Record<string, unknown>> {
     return presenceOf(channel, await this.#ask("presence", channel, { limit }));
   }
 
-  /** As presence, without the members. */
+  /** Like presence, without the members. */
   async presenceStats(channel: keyof Channels & string): Promise<PresenceStats> {
     return statsOf(channel, await this.#ask("presence_stats", channel));
   }
@@ -190,7 +190,7 @@ export class Client<Channels extends object = Record<string, unknown>> {
 
   /** For good: the session ends, and what still waits for an answer is rejected. */
   close(): void {
-    this.#connection.close({ code: 1000, message: "the client was closed" });
+    this.#session.close({ code: 1000, message: "the client was closed" });
   }
 
   #ask(action: Action, channel: string, fields: object = {}): Promise<Frame> {

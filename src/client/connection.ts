@@ -1,238 +1,174 @@
-import { Backoff } from "./backoff.js";
-import type { Timer } from "./clock.js";
-import type { Commands } from "./commands.js";
-import type { Position } from "../protocols/starling/words.js";
-import { messageOf, type StarlingError } from "./error.js";
-import { stringOf, type Frame, type Welcome } from "./frames.js";
-import { Link, type LinkEnd } from "./link.js";
-import type { ResolvedOptions } from "./options.js";
-import type { Restored, Subscriptions } from "./subscriptions.js";
-import { Tokens } from "./token.js";
-import type { ConnectionInfo, Reason, State, StateChange } from "./types.js";
+import type { Bytes } from "./bytes.js";
+import type { Clock, Timer } from "./clock.js";
+import { StarlingError, messageOf } from "./error.js";
+import { asFrame, stringOf, welcomeOf, type ClientCodec, type Frame, type Welcome } from "./frames.js";
+import { hintOf } from "./backoff.js";
+import type { Outlet } from "./pending-commands.js";
+import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+import { SilenceWatch } from "./silence-watch.js";
+import { mayReconnect } from "../protocols/starling/close-codes.js";
 
-export interface ConnectionHandlers {
-  changed(change: StateChange): void;
-  /** Frames that answer no command. */
-  push(frame: Frame): void;
-  readonly report: (error: StarlingError) => void;
+export interface ConnectionOptions {
+  readonly url: string;
+  readonly WebSocket: WebSocketConstructor;
+  readonly codec: ClientCodec;
+  readonly clock: Clock;
+  /** From the first packet to the welcome. */
+  readonly connectTimeoutMs: number;
 }
 
-const TOKEN_EXPIRED_CLOSE = 4002;
-const SUPERSEDED_CLOSE = 4006;
-/** What a position takes in a frame besides the channel's name and the epoch. */
-const POSITION_BYTES = 64;
-const NOTHING_RESTORED: Restored = { channels: [], recovering: new Set(), told: new Set() };
+/** How a connection ended. */
+export interface ConnectionEnd {
+  /** The close code; 1006 where the network or this client ended it. */
+  readonly code: number;
+  readonly reason: string;
+  /** false: coming back is useless. */
+  readonly reconnect: boolean;
+  /** The least delay that the server asked for. */
+  readonly retryAfterMs: number | undefined;
+}
 
-/** Keeps a client connected: attempts, authentication, resumption, waiting, and the end. */
-export class Connection {
-  state: State = "connecting";
-  info: ConnectionInfo | undefined;
-  readonly #options: ResolvedOptions;
+export interface ConnectionHandlers {
+  welcome(welcome: Welcome): void;
+  /** Any frame after the welcome. */
+  frame(frame: Frame): void;
+  /** Nothing was heard for long: any command that the server answers will do. */
+  probe(): void;
+  unreadable(error: StarlingError): void;
+  /** Once, and nothing is called after it. */
+  ended(end: ConnectionEnd): void;
+}
+
+/** Codes 3000 to 3999 are free for clients; any but 1000 lets the session be resumed. */
+const ABANDONED = 3000;
+const NORMAL = 1000;
+
+/** One WebSocket from its opening to its end. */
+export class Connection implements Outlet {
+  /** The largest frame that the node takes; known from the welcome. */
+  frameBytes = Infinity;
+  readonly #options: ConnectionOptions;
   readonly #handlers: ConnectionHandlers;
-  readonly #commands: Commands;
-  readonly #subscriptions: Subscriptions;
-  readonly #tokens: Tokens;
-  readonly #backoff: Backoff;
-  #link: Link | undefined;
-  /** The newest one: gives the session's subscriptions back, once. */
-  #resume: string | undefined;
-  /** Which URL the next attempt takes. */
-  #urlIndex = 0;
-  #connectedAt: number | undefined;
-  #retry: Timer;
+  readonly #socket: WebSocketLike;
+  readonly #connectTimer: Timer;
+  #watch: SilenceWatch | undefined;
+  #closing: Frame | undefined;
+  #hintMs: number | undefined;
+  #settled = false;
+  #framesSent = 0;
+  #ended = false;
 
-  constructor(
-    options: ResolvedOptions,
-    commands: Commands,
-    subscriptions: Subscriptions,
-    handlers: ConnectionHandlers,
-  ) {
+  /** @throws what the WebSocket's constructor throws, as for ws:// on an https page */
+  constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
+    const { url, WebSocket, codec, clock, connectTimeoutMs } = options;
     this.#options = options;
-    this.#commands = commands;
-    this.#subscriptions = subscriptions;
     this.#handlers = handlers;
-    this.#backoff = new Backoff(options);
-    this.#tokens = new Tokens({
-      token: options.token,
-      clock: options.clock,
-      random: options.random,
-      timeoutMs: options.connectTimeoutMs,
-      refresh: (token, settle) =>
-        commands.start("refresh", { action: "refresh", token }, options.timeoutMs, settle),
-      report: handlers.report,
-    });
-  }
-
-  async open(): Promise<void> {
-    this.#change({ state: "connecting", attempt: this.#backoff.attempts + 1 });
-    let token: string | undefined;
-    try {
-      token = await this.#tokens.get();
-    } catch (error) {
-      if (this.state === "closed") return;
-      this.#handlers.report(error as StarlingError);
-      return this.#wait(error as StarlingError);
-    }
-    if (this.state === "closed") return;
-    const { urls } = this.#options;
-    try {
-      this.#link = new Link(
-        { ...this.#options, url: urls[this.#urlIndex % urls.length]! },
-        {
-          welcome: (welcome) => this.#welcomed(welcome, token),
-          frame: (frame) => {
-            const { id, dropped } = frame as Partial<Record<string, unknown>>;
-            const answered =
-              id === undefined
-                ? dropped !== undefined && this.#commands.dropped(frame)
-                : this.#commands.answer(frame);
-            if (!answered) this.#handlers.push(frame);
-          },
-          probe: () => this.#probe(),
-          unreadable: (error) => this.#handlers.report(error),
-          ended: (end) => this.#ended(end),
-        },
-      );
-    } catch (cause) {
-      // Such as ws:// on an https page: no later attempt goes better.
-      this.close({ code: "bad_request", message: messageOf(cause) });
-    }
-  }
-
-  /** For good. */
-  close(reason: Reason): void {
-    if (this.state === "closed") return;
-    const link = this.#link;
-    this.#lost();
-    this.#options.clock.clearTimeout(this.#retry);
-    link?.close("closed by the application");
-    // First the state: what is rejected below may be answered by a new call.
-    this.state = "closed";
-    this.#subscriptions.end(reason.message);
-    this.#commands.end(reason.message);
-    const { code, message } = reason;
-    this.#handlers.changed({ state: "closed", reason: { code, message } });
-  }
-
-  #change(change: StateChange): void {
-    this.state = change.state;
-    this.#handlers.changed(change);
-  }
-
-  #welcomed(welcome: Welcome, token: string | undefined): void {
-    const link = this.#link!;
-    const resume = this.#resume;
-    if (token === undefined && resume === undefined && !welcome.authenticate) {
-      this.#resume = welcome.resume;
-      return this.#connected(
-        welcome,
-        { session: welcome.session, resumed: false, user: null },
-        NOTHING_RESTORED,
-      );
-    }
-    const positions = resume === undefined ? {} : this.#positions(link.frameBytes / 2);
-    const told = new Set(Object.keys(positions));
-    const command = {
-      action: "connect",
-      ...(token === undefined ? {} : { token }),
-      ...(resume === undefined ? {} : { resume }),
-      ...(told.size === 0 ? {} : { positions }),
-    } as const;
-    this.#commands.start(
-      "connect",
-      command,
-      this.#options.connectTimeoutMs,
-      (error, reply) => {
-        if (this.#link !== link) return;
-        if (reply === undefined) return this.#refused(link, error!);
-        this.#resume = stringOf(reply["resume"]) ?? welcome.resume;
-        this.#tokens.keepFresh(reply["expiresInMs"]);
-        const channels = namesOf(reply["channels"]);
-        const recovering = new Set(namesOf(reply["recovering"]));
-        const user = stringOf(reply["user"]) ?? null;
-        const session = stringOf(reply["session"]) ?? welcome.session;
-        const resumed = reply["resumed"] === true;
-        this.#connected(welcome, { session, resumed, user }, { channels, recovering, told });
-      },
-      link,
+    const socket = new WebSocket(url, [codec.subprotocol]);
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", (event) => this.#received(event.data));
+    socket.addEventListener("close", (event) => this.#closed(event.code, event.reason));
+    // Says nothing that the close event after it does not; ws throws where nobody listens.
+    socket.addEventListener("error", () => undefined);
+    this.#connectTimer = clock.setTimeout(
+      () => this.#dead(`no welcome within ${connectTimeoutMs} ms`),
+      connectTimeoutMs,
+      true,
     );
   }
 
-  /** As many positions as fit: the other channels are subscribed again, each with its own. */
-  #positions(bytesMax: number): Record<string, Position> {
-    const fitting: (readonly [string, Position])[] = [];
-    let bytes = 0;
-    for (const [channel, position] of this.#subscriptions.positions()) {
-      bytes += channel.length + position.epoch.length + POSITION_BYTES;
-      if (bytes > bytesMax) break;
-      fitting.push([channel, position]);
+  send(frame: string | Bytes): number {
+    // A socket that is closing drops what it is given: its end then settles the command.
+    if (this.#socket.readyState === 1) this.#socket.send(frame);
+    return ++this.#framesSent;
+  }
+
+  /** Ends the session too: the server forgets its subscriptions. No handler is called any more. */
+  close(reason: string): void {
+    this.#stop();
+    this.#socket.close(NORMAL, reason);
+  }
+
+  /** Ends the connection, not the session. */
+  abandon(reason: string, retryAfterMs?: number): void {
+    if (this.#ended) return;
+    this.#stop();
+    this.#socket.close(ABANDONED);
+    this.#handlers.ended({ code: 1006, reason, reconnect: true, retryAfterMs: retryAfterMs ?? this.#hintMs });
+  }
+
+  /** Nobody is there to close it with: ws would wait 30 s for the other side's close. */
+  #dead(reason: string): void {
+    this.abandon(reason);
+    this.#socket.terminate?.();
+  }
+
+  #stop(): void {
+    this.#ended = true;
+    this.#options.clock.clearTimeout(this.#connectTimer);
+    this.#watch?.stop();
+  }
+
+  #received(data: unknown): void {
+    if (this.#ended) return;
+    this.#watch?.heard();
+    let frame: Frame;
+    try {
+      frame = asFrame(this.#options.codec.decode(bytesOf(data)));
+    } catch (cause) {
+      const message = `a frame from the server could not be read: ${messageOf(cause)}`;
+      return this.#handlers.unreadable(new StarlingError("bad_frame", message, { cause }));
     }
-    return Object.fromEntries(fitting);
+    if (frame.type === "closing") this.#closing = frame;
+    else if (frame.type === "error" && !this.#settled) {
+      this.#hintMs = hintOf(frame["retryAfterMs"]) ?? this.#hintMs;
+    }
+    if (this.#watch !== undefined) return this.#handlers.frame(frame);
+    if (frame.type === "welcome") this.#welcomed(welcomeOf(frame));
+    else if (frame.type === "error") this.#handlers.frame(frame);
   }
 
-  #refused(link: Link, error: StarlingError): void {
-    const mayFetchAnother = error.code === "token_expired" && this.#tokens.renewable;
-    if (error.temporary || mayFetchAnother) return link.abandon(error.message, error.retryAfterMs);
-    this.close(error);
+  #welcomed(welcome: Welcome): void {
+    const { clock } = this.#options;
+    clock.clearTimeout(this.#connectTimer);
+    this.frameBytes = welcome.frameBytes;
+    const { intervalMs, timeoutMs } = welcome.heartbeat;
+    this.#watch = new SilenceWatch({
+      clock,
+      intervalMs,
+      timeoutMs,
+      probe: () => this.#handlers.probe(),
+      dead: () => this.#dead(`no data was received for ${intervalMs + timeoutMs * 2} ms`),
+    });
+    this.#handlers.welcome(welcome);
   }
 
-  #connected(
-    welcome: Welcome,
-    session: Pick<ConnectionInfo, "session" | "resumed" | "user">,
-    restored: Restored,
-  ): void {
-    const link = this.#link!;
-    this.#connectedAt = this.#options.clock.now();
-    link.settled();
-    this.info = { node: welcome.node, connection: welcome.connection, ...session };
-    this.state = "connected";
-    // Subscriptions first, then what was queued: so one hears one's own queued messages.
-    this.#commands.open(link);
-    this.#subscriptions.online(restored);
-    this.#commands.flush(link);
-    this.#handlers.changed({ state: "connected", ...this.info });
+  /** The client is connected: hints that come with errors are no longer about connecting. */
+  settled(): void {
+    this.#settled = true;
+    this.#hintMs = undefined;
   }
 
-  #probe(): void {
-    // What it answers does not matter: the watch hears any frame, or none.
-    const settle = () => undefined;
-    this.#commands.start("ping", { action: "ping" }, this.#options.timeoutMs, settle, this.#link);
-  }
-
-  /** Everything that belongs to one connection stops with it. */
-  #lost(): void {
-    this.#link = undefined;
-    this.info = undefined;
-    this.#tokens.stop();
-    this.#subscriptions.offline();
-  }
-
-  #ended(end: LinkEnd): void {
-    this.#lost();
-    const reason: Reason = { code: end.code, message: end.reason };
-    const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
-    if (final) return this.close(reason);
-    // Another connection has the session now: a duplicated tab, which has a copy of the token. Asking
-    // for it again would only take it back and forth.
-    if (end.code === SUPERSEDED_CLOSE) this.#resume = undefined;
-    this.#commands.broken(`the connection ended (${end.code} ${end.reason})`);
-    this.#urlIndex++;
-    this.#wait(reason, end.retryAfterMs);
-  }
-
-  #wait(reason: Reason, hintMs?: number): void {
-    const { clock, stableMs } = this.#options;
-    if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= stableMs) this.#backoff.reset();
-    this.#connectedAt = undefined;
-    const retryInMs = this.#backoff.next(hintMs);
-    // Keeps a Node process up: between two connections nothing else would.
-    this.#retry = clock.setTimeout(() => void this.open(), retryInMs, true);
-    const { code, message } = reason;
-    const attempt = this.#backoff.attempts;
-    this.#change({ state: "waiting", attempt, retryInMs, reason: { code, message } });
+  #closed(code: number, reason: string): void {
+    if (this.#ended) return;
+    this.#stop();
+    const closing = this.#closing;
+    // The frame before the close says the code too, and arrives where the close itself is lost.
+    const announced = closing?.["code"];
+    if (code === 1006 && typeof announced === "number") code = announced;
+    this.#handlers.ended({
+      code,
+      reason: reason || stringOf(closing?.["reason"]) || "the connection was lost",
+      reconnect: mayReconnect(code) && closing?.["reconnect"] !== false,
+      retryAfterMs: hintOf(closing?.["retryAfterMs"]) ?? this.#hintMs,
+    });
   }
 }
 
-function namesOf(value: unknown): string[] {
-  return Array.isArray(value) ? value.map(String) : [];
+/** @throws TypeError for what is neither text nor bytes */
+function bytesOf(data: unknown): string | Uint8Array {
+  if (typeof data === "string") return data;
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  throw new TypeError("neither text nor bytes");
 }

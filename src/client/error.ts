@@ -31,9 +31,9 @@ export class StarlingError extends Error {
   readonly temporary: boolean;
   /** Milliseconds after which trying again makes sense, where the server said so. */
   readonly retryAfterMs: number | undefined;
-  /** false: the command never left this client. With `timeout`, true means that it may have happened. */
+  /** false: the command never left this client. With `timeout`, true means that the outcome is unknown. */
   readonly sent: boolean;
-  /** Of a publish: given again, it makes a repetition safe where the channel keeps history. */
+  /** The message's id, for a publish: given again, it makes a repetition safe where the channel keeps history. */
   messageId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, options: StarlingErrorOptions = {}) {

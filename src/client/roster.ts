@@ -7,7 +7,7 @@ import type { Presence, PresenceChange } from "./types.js";
 export interface Roster {
   /** Each user once, by a connection, and each anonymous connection; the first 1,000. */
   readonly members: readonly Sender[];
-  /** Of all; undefined where the server has not told, or does not. */
+  /** How many there are in all; undefined where the server does not tell, or has not yet. */
   readonly count: number | undefined;
   /** Asks anew, in a channel whose rules have no `joinLeave`. */
   refresh(): void;

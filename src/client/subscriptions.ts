@@ -1,7 +1,7 @@
 import type { Backoff } from "./backoff.js";
 import type { Clock } from "./clock.js";
-import type { Settle } from "./commands.js";
-import { Entry, type Handle } from "./entry.js";
+import type { Settle } from "./pending-commands.js";
+import { ChannelSubscription, type Handle } from "./channel-subscription.js";
 import { StarlingError, messageOf } from "./error.js";
 import type { Frame } from "./frames.js";
 import { positionOf, reaches, standingOf } from "./position.js";
@@ -30,7 +30,7 @@ export interface SubscriptionsOptions {
   removed(removal: Removal): boolean;
   gap(gap: Gap): void;
   report(error: StarlingError): void;
-  /** As report, for what the client itself puts right: only to who listens. */
+  /** Reports an error that the client itself puts right: only listeners are told. */
   mention(error: StarlingError): void;
 }
 
@@ -48,93 +48,97 @@ const ASKED_AT_ONCE = 100;
 
 const NOWHERE: Frame = { type: "reply" };
 
-/** What the application wants to hear, and what the server has of it. */
+/** The channels that the application subscribes to, and which of these subscriptions the server holds. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
-  readonly #entries = new Map<string, Entry>();
+  readonly #subscriptions = new Map<string, ChannelSubscription>();
   #online = false;
   #asked = 0;
-  /** Those whose turn to be asked for has not come. */
-  #backlog: Entry[] = [];
+  /** Subscriptions whose turn to be asked for has not come. */
+  #backlog: ChannelSubscription[] = [];
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
 
   add(channel: string, handler: Handle["handler"], options: SubscribeOptions): Subscription {
-    const entry = this.#entries.get(channel) ?? new Entry(channel, this.#options.newBackoff());
-    if (this.#entries.get(channel) !== entry) {
-      this.#entries.set(channel, entry);
-      entry.position = options.since;
-      if (this.#online) this.#ask(entry);
+    const subscription =
+      this.#subscriptions.get(channel) ?? new ChannelSubscription(channel, this.#options.newBackoff());
+    if (this.#subscriptions.get(channel) !== subscription) {
+      this.#subscriptions.set(channel, subscription);
+      subscription.position = options.since;
+      if (this.#online) this.#ask(subscription);
     }
     const handle: Handle = { handler, options };
-    const { handles, ready } = entry;
+    const { handles, ready } = subscription;
     handles.add(handle);
     return {
       channel,
       ready: ready.promise,
       get subscribed() {
-        return entry.held && handles.has(handle);
+        return subscription.held && handles.has(handle);
       },
       get position() {
-        return entry.position;
+        return subscription.position;
       },
       unsubscribe: () => {
-        if (handles.delete(handle) && handles.size === 0) this.#leave(entry);
+        if (handles.delete(handle) && handles.size === 0) this.#leave(subscription);
       },
     };
   }
 
   /** @returns whether the message is to be delivered */
   accept(channel: string, frame: Frame): boolean {
-    const entry = this.#entries.get(channel);
-    const verdict = entry?.accept(frame) ?? "next";
+    const subscription = this.#subscriptions.get(channel);
+    const verdict = subscription?.accept(frame) ?? "next";
     if (verdict === "jump") {
-      this.#repair(entry!, `a message at ${show(positionOf(frame)!)} follows ${show(entry!.position!)}`);
+      this.#repair(
+        subscription!,
+        `a message at ${show(positionOf(frame)!)} follows ${show(subscription!.position!)}`,
+      );
     }
     return verdict === "next";
   }
 
   deliver(channel: string, message: Message<never>): void {
     // A copy: handlers may add and take off others while they are called.
-    for (const { handler } of [...(this.#entries.get(channel)?.handles ?? [])]) {
+    for (const { handler } of [...(this.#subscriptions.get(channel)?.handles ?? [])]) {
       this.#options.guard(`the handler of "${channel}"`, () => handler(message));
     }
   }
 
-  /** Hands news of a channel to those of its subscribers who asked for such. */
+  /** Hands news of a channel to those of its subscribers that listen for it. */
   tell<Name extends NewsName>(channel: string, name: Name, news: News<Name>): void {
-    const entry = this.#entries.get(channel);
-    if (entry !== undefined) this.#tell(entry, name, news);
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription !== undefined) this.#tell(subscription, name, news);
   }
 
   /** Where the client stands, by channel, for the server to go on from. */
   *positions(): Generator<readonly [channel: string, position: Position]> {
-    for (const { channel, position } of this.#entries.values()) {
+    for (const { channel, position } of this.#subscriptions.values()) {
       if (position !== undefined) yield [channel, position];
     }
   }
 
   /**
-   * A connection is ready. Asks, all at once, for what it does not hold yet, and
-   * gives up what the session brought along and nobody wants any more.
+   * A connection is ready. Subscribes, all at once, to what the server does not hold yet, and
+   * unsubscribes from what the session brought along and the application no longer wants.
    */
   online({ channels, recovering, told }: Restored): void {
     this.#online = true;
     const held = new Set(channels);
-    for (const entry of [...this.#entries.values()]) {
-      const { channel } = entry;
-      if (!held.has(channel)) this.#ask(entry);
-      else if (!recovering.has(channel)) this.#hold(entry);
-      else if (entry.position === undefined || told.has(channel)) this.#await(entry);
+    for (const subscription of [...this.#subscriptions.values()]) {
+      const { channel } = subscription;
+      if (!held.has(channel)) this.#ask(subscription);
+      else if (!recovering.has(channel)) this.#hold(subscription);
+      else if (subscription.position === undefined || told.has(channel)) this.#await(subscription);
       else {
-        entry.unsure = true;
-        this.#ask(entry);
+        subscription.unsure = true;
+        this.#ask(subscription);
       }
     }
     for (const channel of held) {
-      if (!this.#entries.has(channel) && !isServerChannel(channel)) this.#giveUp(channel);
+      if (!this.#subscriptions.has(channel) && !isServerChannel(channel)) this.#giveUp(channel);
     }
   }
 
@@ -142,117 +146,132 @@ export class Subscriptions {
   offline(): void {
     this.#online = false;
     this.#backlog = [];
-    for (const entry of this.#entries.values()) {
-      this.#options.clock.clearTimeout(entry.retry);
-      entry.unsure = false;
-      entry.lost();
+    for (const subscription of this.#subscriptions.values()) {
+      this.#options.clock.clearTimeout(subscription.retry);
+      subscription.unsure = false;
+      subscription.lost();
     }
   }
 
   /** A `subscribed` came: the session's subscription goes on. */
   recovered(channel: string, frame: Frame): void {
-    const entry = this.#entries.get(channel);
-    if (entry?.recovering === true) this.#hold(entry, frame);
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription?.recovering === true) this.#hold(subscription, frame);
   }
 
   /** A `gap` came. */
   gap(channel: string, frame: Frame): void {
-    const entry = this.#entries.get(channel);
-    if (entry !== undefined && !entry.held) return;
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription !== undefined && !subscription.held) return;
     const { position, recovered = false } = standingOf(frame);
-    if (entry !== undefined) {
-      if (recovered && position !== undefined && !reaches(entry.position, position)) {
-        return this.#repair(entry, `a gap is filled from ${show(position)} on, not ${show(entry.position!)}`);
+    if (subscription !== undefined) {
+      if (recovered && position !== undefined && !reaches(subscription.position, position)) {
+        return this.#repair(
+          subscription,
+          `a gap is filled from ${show(position)} on, not ${show(subscription.position!)}`,
+        );
       }
       // What is sent again is then dropped.
-      if (!recovered) entry.position = position;
+      if (!recovered) subscription.position = position;
     }
     this.#tellGap(channel, recovered, position);
   }
 
   /** The server took a subscription away, or could not restore it just now. */
   taken(channel: string, error: StarlingError): void {
-    const entry = this.#entries.get(channel);
-    if (entry === undefined) return;
-    if (!error.temporary) return this.#drop(entry, error);
-    entry.lost();
-    this.#askLater(entry, error);
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription === undefined) return;
+    if (!error.temporary) return this.#drop(subscription, error);
+    subscription.lost();
+    this.#askLater(subscription, error);
   }
 
   /** The client is closed. */
   end(why: string): void {
     this.offline();
-    for (const entry of this.#entries.values()) {
-      entry.ready.reject(new StarlingError("closed", `subscribe to "${entry.channel}": ${why}`));
+    for (const subscription of this.#subscriptions.values()) {
+      subscription.ready.reject(
+        new StarlingError("closed", `subscribe to "${subscription.channel}": ${why}`),
+      );
     }
-    this.#entries.clear();
+    this.#subscriptions.clear();
   }
 
-  #ask(entry: Entry): void {
+  #ask(subscription: ChannelSubscription): void {
     // Left while it waited for its turn.
-    if (this.#entries.get(entry.channel) !== entry) return;
+    if (this.#subscriptions.get(subscription.channel) !== subscription) return;
     // The server's own channels, such as #user:42, are not asked for: it subscribes whom it means.
-    if (isServerChannel(entry.channel)) return this.#hold(entry);
-    if (this.#asked >= ASKED_AT_ONCE) return void this.#backlog.push(entry);
+    if (isServerChannel(subscription.channel)) return this.#hold(subscription);
+    if (this.#asked >= ASKED_AT_ONCE) return void this.#backlog.push(subscription);
     this.#asked++;
-    if (entry.unsure) {
-      entry.unsure = false;
-      this.#giveUp(entry.channel, () => (entry.unsure = true));
+    if (subscription.unsure) {
+      subscription.unsure = false;
+      this.#giveUp(subscription.channel, () => (subscription.unsure = true));
     }
-    this.#options.command("subscribe", entry.channel, entry.position, (error, reply) => {
+    this.#options.command("subscribe", subscription.channel, subscription.position, (error, reply) => {
       this.#asked--;
-      this.#answered(entry, error, reply);
+      this.#answered(subscription, error, reply);
       while (this.#asked < ASKED_AT_ONCE && this.#backlog.length > 0) this.#ask(this.#backlog.shift()!);
     });
   }
 
-  #answered(entry: Entry, error: StarlingError | undefined, reply: Frame | undefined): void {
-    if (this.#entries.get(entry.channel) !== entry) return;
+  #answered(
+    subscription: ChannelSubscription,
+    error: StarlingError | undefined,
+    reply: Frame | undefined,
+  ): void {
+    if (this.#subscriptions.get(subscription.channel) !== subscription) return;
     // A server that holds it already does not say where the client stands: asked again.
-    if (error === undefined && !entry.unsure) this.#hold(entry, reply);
-    else if (error?.temporary === false) this.#drop(entry, error);
+    if (error === undefined && !subscription.unsure) this.#hold(subscription, reply);
+    else if (error?.temporary === false) this.#drop(subscription, error);
     // Without a connection the next one asks again.
     else if (this.#online) {
-      if (error?.code === "timeout") entry.unsure = true;
-      this.#askLater(entry, error);
+      if (error?.code === "timeout") subscription.unsure = true;
+      this.#askLater(subscription, error);
     }
   }
 
   /** The server says later where the restored subscription stands. */
-  #await(entry: Entry): void {
+  #await(subscription: ChannelSubscription): void {
     const { clock, timeoutMs } = this.#options;
-    entry.recovering = true;
-    entry.retry = clock.setTimeout(() => {
-      entry.recovering = false;
-      entry.unsure = true;
-      this.#ask(entry);
+    subscription.recovering = true;
+    subscription.retry = clock.setTimeout(() => {
+      subscription.recovering = false;
+      subscription.unsure = true;
+      this.#ask(subscription);
     }, timeoutMs);
   }
 
-  #askLater(entry: Entry, error?: StarlingError): void {
+  #askLater(subscription: ChannelSubscription, error?: StarlingError): void {
     const { clock } = this.#options;
-    clock.clearTimeout(entry.retry);
-    entry.retry = clock.setTimeout(() => this.#ask(entry), entry.backoff.next(error?.retryAfterMs));
+    clock.clearTimeout(subscription.retry);
+    subscription.retry = clock.setTimeout(
+      () => this.#ask(subscription),
+      subscription.backoff.next(error?.retryAfterMs),
+    );
     if (error !== undefined) this.#options.mention(error);
   }
 
   /** Messages are missing and the server did not say so: asks for them. */
-  #repair(entry: Entry, what: string): void {
-    entry.lost();
-    entry.unsure = true;
+  #repair(subscription: ChannelSubscription, what: string): void {
+    subscription.lost();
+    subscription.unsure = true;
     // After a while, and not all clients at once: who finds this is not alone.
-    this.#askLater(entry);
+    this.#askLater(subscription);
     this.#options.report(
-      new StarlingError("out_of_order", `"${entry.channel}": ${what}: what is missing is asked for`),
+      new StarlingError(
+        "out_of_order",
+        `"${subscription.channel}": ${what}: the missing messages are requested`,
+      ),
     );
   }
 
   /** @param frame says where the client stands */
-  #hold(entry: Entry, frame: Frame = NOWHERE): void {
-    this.#options.clock.clearTimeout(entry.retry);
-    const { told, whole } = entry.hold(frame);
-    this.#tell(entry, "onSubscribed", told);
-    if (!whole) this.#tellGap(entry.channel, false, entry.position);
+  #hold(subscription: ChannelSubscription, frame: Frame = NOWHERE): void {
+    this.#options.clock.clearTimeout(subscription.retry);
+    const { told, whole } = subscription.hold(frame);
+    this.#tell(subscription, "onSubscribed", told);
+    if (!whole) this.#tellGap(subscription.channel, false, subscription.position);
   }
 
   #tellGap(channel: string, recovered: boolean, position: Position | undefined): void {
@@ -262,7 +281,11 @@ export class Subscriptions {
   }
 
   /** @returns how many were told */
-  #tell<Name extends NewsName>({ channel, handles }: Entry, name: Name, news: News<Name>): number {
+  #tell<Name extends NewsName>(
+    { channel, handles }: ChannelSubscription,
+    name: Name,
+    news: News<Name>,
+  ): number {
     let told = 0;
     for (const { options } of [...handles]) {
       const listener = options[name] as ((news: News<Name>) => unknown) | undefined;
@@ -273,15 +296,15 @@ export class Subscriptions {
     return told;
   }
 
-  #leave(entry: Entry): void {
-    if (this.#entries.get(entry.channel) !== entry) return;
-    this.#entries.delete(entry.channel);
-    this.#options.clock.clearTimeout(entry.retry);
-    entry.held = false;
-    entry.ready.reject(
-      new StarlingError("closed", `subscribe to "${entry.channel}": unsubscribed before it was ready`),
+  #leave(subscription: ChannelSubscription): void {
+    if (this.#subscriptions.get(subscription.channel) !== subscription) return;
+    this.#subscriptions.delete(subscription.channel);
+    this.#options.clock.clearTimeout(subscription.retry);
+    subscription.held = false;
+    subscription.ready.reject(
+      new StarlingError("closed", `subscribe to "${subscription.channel}": unsubscribed before it was ready`),
     );
-    if (this.#online && !isServerChannel(entry.channel)) this.#giveUp(entry.channel);
+    if (this.#online && !isServerChannel(subscription.channel)) this.#giveUp(subscription.channel);
   }
 
   #giveUp(channel: string, failed?: () => void): void {
@@ -293,15 +316,15 @@ export class Subscriptions {
     });
   }
 
-  #drop(entry: Entry, error: StarlingError): void {
-    const { channel, ready } = entry;
-    this.#entries.delete(channel);
-    this.#options.clock.clearTimeout(entry.retry);
-    entry.held = false;
+  #drop(subscription: ChannelSubscription, error: StarlingError): void {
+    const { channel, ready } = subscription;
+    this.#subscriptions.delete(channel);
+    this.#options.clock.clearTimeout(subscription.retry);
+    subscription.held = false;
     ready.reject(error);
     const removal: Removal = { channel, code: error.code, message: error.message };
     const told = this.#options.removed(removal);
-    if (this.#tell(entry, "onUnsubscribed", removal) === 0 && !told) this.#options.report(error);
+    if (this.#tell(subscription, "onUnsubscribed", removal) === 0 && !told) this.#options.report(error);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "./clock.js";
 import { Backoff } from "./backoff.js";
 import { StarlingError, messageOf } from "./error.js";
-import type { Settle } from "./commands.js";
+import type { Settle } from "./pending-commands.js";
 
 /** A token, or what fetches a fresh one: called before each connect and before a token runs out. */
 export type TokenOption = string | (() => string | Promise<string>);

@@ -37,7 +37,7 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
   }
   if (config.ingestChannel?.startsWith(config.redisPrefix) === true) {
     broken.push(
-      `${name("ingestChannel")} begins with ${name("redisPrefix")}: those channels are the fleet's own`,
+      `${name("ingestChannel")} begins with ${name("redisPrefix")}: those channels are reserved for the fleet`,
     );
   }
   broken.push(
@@ -57,7 +57,7 @@ function brokenTlsRules(config: Config, name: CheckContext["name"]): string[] {
     broken.push("tlsCertFile and tlsKeyFile are a pair: set both or neither");
   }
   if (tlsKeyPassphrase !== undefined && tlsKeyFile === undefined) {
-    broken.push("tlsKeyPassphrase has no key to open: set tlsCertFile and tlsKeyFile");
+    broken.push("tlsKeyPassphrase is set without a key: set tlsCertFile and tlsKeyFile");
   }
   if (trustedProxies.length > 0 && clientAddressHops === 0) {
     broken.push(
@@ -72,7 +72,7 @@ function brokenWorkerRules(config: Config, name: CheckContext["name"]): string[]
   if (workers === 1) return [];
   const broken: string[] = [];
   if (config.redis === undefined) {
-    broken.push(`${name("workers")} needs redis: without it each worker's clients would be alone`);
+    broken.push(`${name("workers")} needs redis: without it the workers would not share publications`);
   }
   if (config.portPerWorker && port !== 0) {
     const last = port + workers - 1;
@@ -128,13 +128,13 @@ function exposures(config: Config, production: boolean, name: CheckContext["name
   const exposed: string[] = [];
   if (production && isOpen(config)) {
     exposed.push(
-      "NODE_ENV=production and no key for tokens: anyone could connect as nobody and send to every channel. " +
+      "no token key is set and NODE_ENV is production: anyone could connect anonymously and publish to every channel. " +
         "Set jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or allowOpen (--allow-open) if that is meant",
     );
   }
   if (!isLoopback(config.apiHost) && config.apiKeys.length === 0) {
     exposed.push(
-      `${name("apiHost")} opens the server API beyond this machine and no key guards it. ` +
+      `${name("apiHost")} exposes the server API beyond this machine without an API key. ` +
         "Set apiKeys, or allowOpen (--allow-open) if that is meant",
     );
   }
@@ -157,9 +157,7 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
     );
   }
   if (config.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(config.jwtJwksUrl).hostname)) {
-    found.push(
-      "jwtJwksUrl is not https: whoever is on the way can replace the keys that tokens are checked with",
-    );
+    found.push("jwtJwksUrl is not https: anyone on the network path can replace the keys that verify tokens");
   }
   return found;
 }

@@ -22,9 +22,9 @@ export function reservedFiles(fileLimit: number): number {
 }
 
 export interface SocketLimits {
-  /** Of the clients' port: more than connections, so that whoever is too many is told so. */
+  /** Sockets on the clients' port: more than maxConnections, so that refused clients are told why. */
   readonly clients: number;
-  /** Of the API's port. */
+  /** Sockets on the API's port. */
   readonly api: number;
 }
 

@@ -37,7 +37,7 @@ export function emptyValues(config: Config, { env, emptyInFile, production }: So
   }
   const redis = emptyOf("redis");
   if (config.redis !== undefined || redis === undefined) return { warnings };
-  const alone = `${redis} is empty: without Redis this node is alone, whatever others there are`;
+  const alone = `${redis} is empty: without Redis this node shares nothing with other nodes`;
   if (!production) return { warnings: [...warnings, alone] };
   return {
     error: `${alone}. With NODE_ENV=production that is refused: give it a URL, or remove it if that is meant`,

@@ -265,7 +265,7 @@ export const options = {
     group: "Redis and the fleet",
     default: 2000,
     unit: "ms",
-    description: "how long an answer of Redis is waited for; a publish then fails as unknown",
+    description: "how long an answer of Redis is waited for; a publish then fails as outcome_unknown",
     reason: "a publisher hears within two seconds that Redis is unreachable",
   }),
   redisStartTimeoutMs: option({

@@ -56,7 +56,7 @@ export class Admissions<Client extends object> {
       );
     }
     if (max > 0 && [...apps].some(({ authorizer }) => authorizer.required)) {
-      const reason = `limit of unauthenticated connections reached (${max})`;
+      const reason = `unauthenticated connection limit reached (${max})`;
       this.#unauthenticated = new Unauthenticated({
         max,
         sharePercent,
@@ -93,7 +93,7 @@ export class Admissions<Client extends object> {
       return this.#refuse("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(upgrade)}`);
     }
     if (method !== "GET") {
-      return this.#refuse("upgrade", 400, `a WebSocket is asked for by GET, not by ${quote(method)}`);
+      return this.#refuse("upgrade", 400, `WebSocket upgrades require GET, got ${quote(method)}`);
     }
     if (version !== "13") {
       return this.#refuse("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(version)}`, {
@@ -156,7 +156,9 @@ export class Admissions<Client extends object> {
   #limit(request: UpgradeRequest): UpgradeRefusal | AddressKey | undefined {
     const { maxConnections, maxConnectionsPerIp } = this.#options;
     if (this.draining) {
-      return this.#refuse("draining", 429, "this node is draining: try another", { "retry-after": "1" });
+      return this.#refuse("draining", 429, "this node is draining: connect to another", {
+        "retry-after": "1",
+      });
     }
     if (this.#stats.connections >= maxConnections) {
       return this.#refuse("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
@@ -167,7 +169,7 @@ export class Admissions<Client extends object> {
     const address = maxConnectionsPerIp > 0 || scarce ? request.address : undefined;
     if (address !== undefined) {
       if (maxConnectionsPerIp > 0 && (this.#perIp.get(address) ?? 0) >= maxConnectionsPerIp) {
-        const message = `connection limit of ${addressText(address)} reached (${maxConnectionsPerIp})`;
+        const message = `connection limit for ${addressText(address)} reached (${maxConnectionsPerIp})`;
         return this.#refuse("ip_full", 429, message, { "retry-after": "5" });
       }
       const refusal = scarce ? this.#unauthenticated?.refusal(address) : undefined;
@@ -184,14 +186,14 @@ export class Admissions<Client extends object> {
     const retry = { "retry-after": "1" };
     const { upgradeRate, upgradeBurst } = this.#options;
     if (spent === "rate") {
-      const message = `limit of new connections reached (${upgradeRate} a second, burst ${upgradeBurst})`;
+      const message = `connection rate limit reached (${upgradeRate}/s, burst ${upgradeBurst})`;
       return this.#refuse("upgrade_rate", 429, message, retry);
     }
     const { perSecondEach, burstEach } = this.#upgrades!;
     return this.#refuse(
       "upgrade_rate_ip",
       429,
-      `limit of new connections from ${addressText(request.address)} reached (${perSecondEach} a second, burst ${burstEach})`,
+      `connection rate limit for ${addressText(request.address)} reached (${perSecondEach}/s, burst ${burstEach})`,
       retry,
     );
   }

@@ -39,7 +39,7 @@ export class Apps implements Iterable<App> {
     this.#byId = new Map(apps.map((app) => [app.id, app]));
     const main = this.#byId.get(DEFAULT_APP);
     if (main === undefined || this.#byId.size < apps.length) {
-      throw new Error(`apps must have ids of their own, one of them ${DEFAULT_APP}`);
+      throw new Error(`app ids must be unique, and one must be ${DEFAULT_APP}`);
     }
     this.main = main;
   }

@@ -40,7 +40,7 @@ export interface PublishRequest {
   readonly messageId?: string | undefined;
   /**
    * Called once. No failure: the bus has it, at `position` where the channel
-   * keeps history. unavailable: nothing was sent. unknown: it was sent and the
+   * keeps history. unavailable: nothing was sent. outcome_unknown: it was sent and the
    * answer is missing.
    */
   settle(failure: StarlingError | undefined, position: Position | undefined): void;
@@ -112,12 +112,12 @@ export interface Broker {
   unsubscribe(key: ChannelKey): void;
   /**
    * Reads a channel that keeps history. The epoch is checked against the server as it is now.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage>;
   /**
    * Where these channels stand, in their order: one round trip for many.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   tops(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],

@@ -23,13 +23,13 @@ export class ChannelRoom {
   take(channel: string): string | undefined {
     const { maxChannelsPerConnection, maxChannelNameBytes } = this.#options;
     if (this.#count >= maxChannelsPerConnection) {
-      return `channel limit of this connection reached (${maxChannelsPerConnection}): leave some`;
+      return `channel limit reached (${maxChannelsPerConnection}): unsubscribe from some`;
     }
     // Few have so many channels that their names are added up for each subscription.
     if ((this.#count + 1) * CHANNEL_NAME_MAX > maxChannelNameBytes) {
       const bytes = this.#heldBytes() + this.#takenBytes + channel.length;
       if (bytes > maxChannelNameBytes) {
-        return `the names of this connection's channels would have ${bytes} bytes together (limit ${maxChannelNameBytes}): leave some`;
+        return `channel name limit reached (${bytes} bytes of names, at most ${maxChannelNameBytes}): unsubscribe from some`;
       }
     }
     this.#count++;

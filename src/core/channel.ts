@@ -1,7 +1,7 @@
 import type { ChannelKey } from "./broker.js";
 import type { ChannelFeed } from "./channel-feed.js";
 import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
-import type { ServedFraming } from "./framings.js";
+import type { FramingInUse } from "./framing.js";
 
 /** @returns the application and the name that a key was made of */
 export function splitChannelKey(key: ChannelKey): { app: string; name: string } {
@@ -11,13 +11,13 @@ export function splitChannelKey(key: ChannelKey): { app: string; name: string } 
 
 /** The subscribers of a channel on this node that share a framing: a topic of the transport. */
 export class ChannelTopic {
-  readonly served: ServedFraming;
+  readonly served: FramingInUse;
   readonly name: string;
   subscribers = 0;
   readonly #channelName: string;
   #head: Uint8Array | undefined;
 
-  constructor(served: ServedFraming, channel: LocalChannel) {
+  constructor(served: FramingInUse, channel: LocalChannel) {
     this.served = served;
     this.name = topicName(served.framing.topicPrefix, channel.key);
     this.#channelName = channel.name;
@@ -55,7 +55,7 @@ export class LocalChannel {
     this.nameAlone = [this.name];
   }
 
-  topic(served: ServedFraming): ChannelTopic {
+  topic(served: FramingInUse): ChannelTopic {
     for (const topic of this.topics) if (topic.served === served) return topic;
     const topic = new ChannelTopic(served, this);
     this.topics.push(topic);

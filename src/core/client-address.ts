@@ -102,7 +102,7 @@ interface Network {
 function networkOf(text: string): Network {
   const [given = "", bits] = text.split("/");
   const address = parse(given);
-  if (address === undefined) throw new Error(`${JSON.stringify(given)} is no address`);
+  if (address === undefined) throw new Error(`${JSON.stringify(given)} is not an address`);
   const all = address.toByteArray().length * 8;
   // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
   const mapped = given.includes(":") && all === 32;

@@ -2,13 +2,16 @@
 
 /** What is said of each, and whether the session of a connection closed so can be resumed. */
 export const CLOSE_REASONS = {
-  restart: { resumable: true, meaning: "the node is draining: reconnect, to another" },
+  restart: { resumable: true, meaning: "the node is draining: reconnect to another" },
   heartbeat_timeout: { resumable: true, meaning: "a ping was not answered in time" },
-  slow_reader: { resumable: true, meaning: "more bytes wait for this client than allowed" },
-  token_expired: { resumable: true, meaning: "the token ran out: reconnect with a fresh one" },
-  connect_timeout: { resumable: true, meaning: "no connect with a valid token came in time" },
+  slow_reader: {
+    resumable: true,
+    meaning: "the client reads too slowly: too many bytes are buffered for it",
+  },
+  token_expired: { resumable: true, meaning: "the token expired: reconnect with a fresh one" },
+  connect_timeout: { resumable: true, meaning: "the client did not authenticate in time" },
   overloaded: { resumable: true, meaning: "the client sent faster than it could be answered" },
-  internal: { resumable: true, meaning: "a fault of the node's own ended this session" },
+  internal: { resumable: true, meaning: "an internal error of the node ended this session" },
   // The session goes on, but with the other connection.
   superseded: {
     resumable: false,
@@ -26,7 +29,7 @@ export type CloseReason = keyof typeof CLOSE_REASONS;
 
 export interface Closing {
   readonly reason: CloseReason;
-  /** For people, as UTF-8 at most 123 bytes. */
+  /** For people, as UTF-8 at most CLOSE_MESSAGE_BYTES_MAX bytes (core/limits.ts). */
   readonly message: string;
   /** How long the client is asked to stay away. */
   readonly retryAfterMs?: number | undefined;

@@ -65,12 +65,12 @@ export interface ControlBus {
   start(handlers: ControlHandlers): Promise<void>;
   /**
    * To every node, this one too.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   command(command: ControlCommand): Promise<void>;
   /**
    * @returns what each living node answered in time; `missing` names those that did not
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   ask(
     question: ControlQuestion,

@@ -61,7 +61,7 @@ export class Drain {
     const windowMs = retryWindowMs({ clients: leaving.length, acceptRate, spreadMs, sessionTtlMs });
     this.#parts.log.info(
       { connections: leaving.length, spreadMs, acceptRate, retryWindowMs: Math.round(windowMs) },
-      "sending the clients away",
+      "draining: disconnecting the clients",
     );
     let gone = 0;
     for (let slice = 1; gone < leaving.length && !this.#stopped; slice++) {
@@ -104,7 +104,10 @@ export class Drain {
     try {
       return await this.#parts.acceptRate();
     } catch (error) {
-      this.#parts.log.warn({ err: error }, "the other nodes cannot be asked: clients get no measured delay");
+      this.#parts.log.warn(
+        { err: error },
+        "the other nodes could not be asked for their accept rate: clients get a default reconnect delay",
+      );
       return undefined;
     }
   }

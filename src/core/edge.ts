@@ -10,7 +10,8 @@ import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
 import { setIdentity } from "./actions/authenticate.js";
 import { revoke } from "./actions/unsubscribe.js";
-import { Connection } from "./connection.js";
+import { ClientConnection } from "./client-connection/client-connection.js";
+import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
 import { Drain } from "./drain.js";
@@ -91,7 +92,6 @@ export class Edge implements EdgeContext {
     this.hub = new Hub({
       broker: parts.broker,
       presence: parts.presence,
-      topics: parts.topics,
       stats: parts.stats,
       log: parts.log,
       sweepBytes: Math.floor(parts.options.maxBufferedBytes / 2),
@@ -120,7 +120,7 @@ export class Edge implements EdgeContext {
       stats: parts.stats,
       evict: (connection, message) => connection.close("connect_timeout", { message }),
     });
-    this.#framings = new Framings(parts.protocols, parts.stats);
+    this.#framings = new Framings(parts.protocols, parts.topics, parts.stats);
     this.identifiers = new Identifiers(parts.options.nodeId);
   }
 
@@ -143,7 +143,7 @@ export class Edge implements EdgeContext {
       missed: () => {
         this.hub
           .tellPresence()
-          .catch((error: unknown) => this.log.warn({ err: error }, "members were not told who is there"));
+          .catch((error: unknown) => this.log.warn({ err: error }, "presence snapshots could not be sent"));
       },
     });
     await this.control.start({
@@ -165,7 +165,7 @@ export class Edge implements EdgeContext {
       await this.hub.checkPositions();
       if (outage === this.#outages) this.#catchingUp = false;
     } catch (error) {
-      this.log.warn({ err: error }, "the positions of channels could not be checked: again soon");
+      this.log.warn({ err: error }, "channel positions could not be compared with the bus: retrying");
     } finally {
       this.#checking = false;
     }
@@ -186,10 +186,10 @@ export class Edge implements EdgeContext {
     if (this.#admissions.draining) reasons.push("draining");
     // What follows from it says nothing new.
     if (this.#held !== undefined) return [...reasons, this.#held];
-    if (!this.#linkUp) reasons.push("the bus is unreachable");
+    if (!this.#linkUp) reasons.push("the message bus is unreachable");
     if (!this.#registered) reasons.push("the node is not registered");
     if (this.#catchingUp)
-      reasons.push("channels catch up with what was published while the bus was unreachable");
+      reasons.push("channels are catching up with what was published while the message bus was unreachable");
     return reasons;
   }
 
@@ -197,7 +197,7 @@ export class Edge implements EdgeContext {
     const admission = this.#admissions.check(request);
     if ("status" in admission) return admission;
     const { framing, app, subprotocol, proof } = admission.offer;
-    const connection = new Connection({
+    const connection = new ClientConnection({
       edge: this,
       id: this.identifiers.next(),
       app,
@@ -259,7 +259,7 @@ export class Edge implements EdgeContext {
     if (up === this.#linkUp) return;
     this.#linkUp = up;
     if (up) {
-      this.log.info({}, "the bus is up");
+      this.log.info({}, "the message bus is reachable");
       if (this.#catchingUp) {
         this.hub.tellOutage();
         void this.#check();
@@ -270,7 +270,8 @@ export class Edge implements EdgeContext {
       this.#outages++;
       this.#catchingUp = true;
       // It ends with the node, which is no news.
-      if (!this.#stopping) this.log.warn({}, "the bus is unreachable: publishing fails until it is back");
+      if (!this.#stopping)
+        this.log.warn({}, "the message bus is unreachable: publishing fails until it is reachable again");
     }
   }
 
@@ -325,7 +326,7 @@ export class Edge implements EdgeContext {
     return { kind: "connections", connections: connections.map((connection) => connection.record()) };
   }
 
-  /** @throws StarlingError unknown */
+  /** @throws StarlingError outcome_unknown */
   async #recorded(): Promise<ControlAnswer> {
     await this.registry.recorded();
     return { kind: "recorded" };
@@ -343,7 +344,7 @@ export class Edge implements EdgeContext {
     await this.#drain.run();
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async #acceptRateOfOthers(): Promise<number> {
     const { answers } = await this.control.ask({ kind: "readiness" });
     let rate = 0;

@@ -19,15 +19,18 @@ export const ERROR_CODES = {
   not_subscribed: { temporary: false, meaning: "the connection is not subscribed to that channel" },
   channel_limit: {
     temporary: false,
-    meaning: "a limit of this connection's channels is reached: leave some",
+    meaning: "a channel limit of this connection is reached: unsubscribe from some",
   },
-  not_enabled: { temporary: false, meaning: "the channel's rules do not have this" },
+  not_enabled: { temporary: false, meaning: "the channel's namespace does not enable this" },
   too_large: { temporary: false, meaning: "the content or the frame is larger than allowed" },
-  rate_limited: { temporary: true, meaning: "more messages or bytes a second than allowed" },
+  rate_limited: { temporary: true, meaning: "the message or byte rate limit is reached" },
   overloaded: { temporary: true, meaning: "too many commands are waiting for an answer" },
-  unavailable: { temporary: true, meaning: "the bus is unreachable: nothing was sent" },
-  unknown: { temporary: true, meaning: "it was sent and the answer is missing: it may have happened" },
-  internal: { temporary: true, meaning: "a fault of the node's own: it is logged there" },
+  unavailable: { temporary: true, meaning: "the message bus is unreachable: nothing was sent" },
+  outcome_unknown: {
+    temporary: true,
+    meaning: "it was sent and its answer is missing: the outcome is unknown",
+  },
+  internal: { temporary: true, meaning: "an internal error of the node, which logged the details" },
 } as const satisfies Record<string, { temporary: boolean; meaning: string }>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

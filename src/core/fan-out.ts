@@ -9,10 +9,8 @@ import type { ChannelTopic, LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
 import type { ChannelNotice } from "./notices.js";
 import type { Stats } from "./stats.js";
-import type { Topics } from "./transport.js";
 
 export class FanOut {
-  readonly #topics: Topics;
   readonly #stats: Stats;
   readonly #bytesDue: number;
   readonly #mostChannels: () => number;
@@ -28,14 +26,12 @@ export class FanOut {
 
   /** `due` is called before any connection can have been sent more than `bytesDue` bytes by topics since the last call. */
   constructor(options: {
-    topics: Topics;
     stats: Stats;
     bytesDue: number;
     /** At least as many as any connection hears. */
     mostChannels: () => number;
     due: () => void;
   }) {
-    this.#topics = options.topics;
     this.#stats = options.stats;
     this.#bytesDue = options.bytesDue;
     this.#mostChannels = options.mostChannels;
@@ -45,12 +41,12 @@ export class FanOut {
   publish(channel: LocalChannel, publication: BusPublication, excluded: Connection | undefined): void {
     for (const topic of channel.topics) {
       if (topic.subscribers === 0) continue;
-      const { framing } = topic.served;
+      const { framing, topics } = topic.served;
       const frame = framing.publication(topic.head, publication);
       if (excluded !== undefined && excluded.served === topic.served) {
         excluded.publishToOthers(topic.name, frame, framing.binary);
       } else {
-        this.#topics.publish(topic.name, frame, framing.binary);
+        topics.publish(topic.name, frame, framing.binary);
       }
       this.#count(channel, topic, frame.length);
     }
@@ -62,10 +58,10 @@ export class FanOut {
   notify(channel: LocalChannel, notice: ChannelNotice): void {
     for (const topic of channel.topics) {
       if (topic.subscribers === 0) continue;
-      const { framing } = topic.served;
+      const { framing, topics } = topic.served;
       const frame = framing.notice(channel.name, notice);
       if (frame === undefined) continue;
-      this.#topics.publish(topic.name, frame, framing.binary);
+      topics.publish(topic.name, frame, framing.binary);
       this.#count(channel, topic, frame.length);
     }
   }

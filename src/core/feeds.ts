@@ -68,14 +68,14 @@ export class Feeds {
       },
       stale: () => this.#stats.publicationsStale++,
       failed: (error) =>
-        this.#log.warn({ err: error, channel: channel.name }, "history could not be read: again"),
+        this.#log.warn({ err: error, channel: channel.name }, "history could not be read: retrying"),
       repair: this.#repair,
     });
   }
 
   /**
    * Asks where channels stand and fills those that are behind; resolves when they are not.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   async check(channels: Iterable<LocalChannel>): Promise<void> {
     if (!this.#repair) return;

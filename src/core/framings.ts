@@ -1,29 +1,36 @@
 /** The framings that a node serves, each with its protocol and its counts. */
 
-import type { Framing, Protocol } from "./protocol.js";
-import type { FramingStats, Stats } from "./stats.js";
+import type { Framing, FramingInUse } from "./framing.js";
+import type { Protocol } from "./protocol.js";
+import type { Stats } from "./stats.js";
+import type { Topics } from "./transport.js";
 
 /** What connections of one framing share, and hold in one field. */
-export interface ServedFraming {
+export interface ServedFraming extends FramingInUse {
   readonly protocol: Protocol;
-  readonly framing: Framing;
-  readonly counts: FramingStats;
 }
 
 export class Framings {
   readonly #served = new Map<Framing, ServedFraming>();
 
   /** @throws Error where two framings have the same topics */
-  constructor(protocols: readonly Protocol[], stats: Stats) {
+  constructor(protocols: readonly Protocol[], topics: Topics, stats: Stats) {
     const prefixes = new Set<string>();
     for (const protocol of protocols) {
       for (const framing of protocol.framings) {
         const { name, topicPrefix } = framing;
         if (prefixes.has(topicPrefix)) {
-          throw new Error(`framing ${name} of ${protocol.name} has the topic prefix ${topicPrefix} of another`);
+          throw new Error(
+            `framing ${name} of ${protocol.name} has topic prefix ${topicPrefix}, which another framing uses`,
+          );
         }
         prefixes.add(topicPrefix);
-        this.#served.set(framing, { protocol, framing, counts: stats.countFraming(protocol.name, name) });
+        this.#served.set(framing, {
+          protocol,
+          framing,
+          topics,
+          counts: stats.countFraming(protocol.name, name),
+        });
       }
     }
   }

@@ -13,17 +13,16 @@ import type { Connection } from "./connection.js";
 import * as few from "./few.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
+import { READ_LIMIT_MAX } from "./limits.js";
 import type { Log } from "./log.js";
 import { costOf, sendersWithin } from "./answers.js";
 import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
-import type { Topics } from "./transport.js";
 import { Users } from "./users.js";
 
 export interface HubOptions {
   readonly broker: Broker;
   readonly presence: PresenceStore;
-  readonly topics: Topics;
   readonly stats: Stats;
   readonly log: Log;
   /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
@@ -48,8 +47,6 @@ export interface JoinRequest {
   answer(outcome: JoinOutcome | undefined): void;
 }
 
-/** Members in the snapshot that subscribers get who may have missed joins and leaves. */
-const PRESENCE_SNAPSHOT_MAX = 1000;
 /** A connection also hears what is sent to its user. */
 const USER_CHANNEL = 1;
 
@@ -70,13 +67,12 @@ export class Hub {
   readonly #lossy = new Set<Connection>();
 
   constructor(options: HubOptions) {
-    const { broker, topics, stats, log, repair, pageBytes, answerTurns } = options;
+    const { broker, stats, log, repair, pageBytes, answerTurns } = options;
     this.#options = options;
     this.#broker = broker;
     this.#presence = options.presence;
     this.#stats = stats;
     this.#fanOut = new FanOut({
-      topics,
       stats,
       bytesDue: options.sweepBytes,
       mostChannels: () => this.#mostChannels,
@@ -88,7 +84,7 @@ export class Hub {
   /**
    * Subscribes a connection; one that is subscribed already is answered alike. undefined: done in this turn; else the connection
    * is a subscriber once it resolves, unless it closed meanwhile.
-   * @throws StarlingError unavailable, unknown, by the promise
+   * @throws StarlingError unavailable, outcome_unknown, by the promise
    */
   join(connection: Connection, name: string, request: JoinRequest): Promise<void> | undefined {
     const key = connection.app.keyOf(name);
@@ -296,7 +292,7 @@ export class Hub {
     this.#fanOut.notify(channel, { kind, member });
   }
 
-  /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, unknown */
+  /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, outcome_unknown */
   checkPositions(): Promise<void> {
     return this.#feeds.check(this.channels.values());
   }
@@ -310,19 +306,19 @@ export class Hub {
     }
   }
 
-  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, unknown */
+  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
   async tellPresence(): Promise<void> {
     for (const channel of [...this.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
-      await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+      await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
         this.#fanOut.notify(channel, this.#snapshotOf(page));
       });
     }
   }
 
-  /** One member missed joins and leaves. @throws StarlingError unavailable, unknown */
+  /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
-    await this.#presence.members(channel.key, PRESENCE_SNAPSHOT_MAX, (page) => {
+    await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
       if (!few.has(connection.channels, channel) || connection.isClosed) return;
       connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
     });

@@ -41,11 +41,11 @@ export class Operations {
 
   #app(id: string): App {
     const app = this.#edge.apps.get(id);
-    if (app === undefined) throw new StarlingError("bad_request", `no app ${quote(id)} is served here`);
+    if (app === undefined) throw new StarlingError("bad_request", `unknown app ${quote(id)}`);
     return app;
   }
 
-  /** Queues in this turn. @throws StarlingError bad_request, unavailable, unknown */
+  /** Queues in this turn. @throws StarlingError bad_request, unavailable, outcome_unknown */
   publish(input: PublishInput): Promise<Position | undefined> {
     const app = this.#app(input.app);
     const { history } = app.rulesOf(input.channel);
@@ -95,7 +95,7 @@ export class Operations {
     return { subscribers: sumCounts(answers.map(({ answer }) => answer)).get(channel) ?? 0, missing };
   }
 
-  /** @throws StarlingError not_enabled, unavailable, unknown */
+  /** @throws StarlingError not_enabled, unavailable, outcome_unknown */
   async history(appId: string, channel: string, range: HistoryRange): Promise<HistoryPage> {
     const app = this.#app(appId);
     const rule = app.rulesOf(channel).history;
@@ -103,14 +103,14 @@ export class Operations {
     return this.#edge.broker.history(app.keyOf(channel), { rule, ...range, peek: true });
   }
 
-  /** @throws StarlingError not_enabled, unavailable, unknown */
+  /** @throws StarlingError not_enabled, unavailable, outcome_unknown */
   async presence(appId: string, channel: string, limit: number): Promise<PresencePage> {
     const app = this.#app(appId);
     checkPresence(app, channel);
     return this.#edge.presence.members(app.keyOf(channel), limit);
   }
 
-  /** @throws StarlingError not_enabled, unavailable, unknown */
+  /** @throws StarlingError not_enabled, unavailable, outcome_unknown */
   async presenceStats(appId: string, channel: string): Promise<PresenceCounts> {
     const app = this.#app(appId);
     checkPresence(app, channel);
@@ -128,11 +128,7 @@ export class Operations {
     return { connections, missing };
   }
 
-  disconnectUser(
-    app: string,
-    user: string,
-    options: { reason?: string | undefined },
-  ): Promise<Told> {
+  disconnectUser(app: string, user: string, options: { reason?: string | undefined }): Promise<Told> {
     return this.#tell({
       kind: "disconnect",
       app,
@@ -156,7 +152,7 @@ export class Operations {
   /**
    * To every node. Until its effect is recorded a node that is killed would leave what was taken away to whoever
    * resumes the session.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   async #tell(command: ControlCommand): Promise<Told> {
     const { control } = this.#edge;
@@ -165,8 +161,9 @@ export class Operations {
       const { missing } = await control.ask({ kind: "recorded" });
       return { missing };
     } catch (error) {
-      const message = "the nodes were told, and could not be asked whether it is done: tell them again";
-      throw new StarlingError("unknown", message, { cause: error });
+      const message =
+        "the command was sent to the nodes, but their answers are missing: the outcome is unknown; send it again";
+      throw new StarlingError("outcome_unknown", message, { cause: error });
     }
   }
 

@@ -8,7 +8,7 @@ import type { DroppedFrames } from "./notices.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 import type { PendingFrame } from "./pending-frames.js";
-import { describeLimit, rateWaitMs } from "./rate-limit.js";
+import { describeLimit, rateWaitMs, type RateState } from "./rate-limit.js";
 
 /** How long frames are dropped once one was over the limit. What the buckets gain meanwhile is not lost. */
 const INTERVAL_MS = 250;
@@ -17,9 +17,15 @@ const FRAMES_MAX = 1000;
 /** How long a client that was closed for its rate is asked to stay away. */
 const CLOSE_RETRY_MS = 5_000;
 
+/** What is asked of a connection that is over its limit. */
+export interface OverrunConnection extends Connection, RateState {
+  /** As Protocol.refOf. */
+  refOf(bytes: Uint8Array, binary: boolean): unknown;
+}
+
 export class Overrun {
   readonly #edge: EdgeContext;
-  readonly #connection: Connection;
+  readonly #connection: OverrunConnection;
   #frames = 0;
   #bytes = 0;
   #forgivenAtMs: number;
@@ -27,7 +33,7 @@ export class Overrun {
   #untold = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(edge: EdgeContext, connection: Connection, nowMs: number) {
+  constructor(edge: EdgeContext, connection: OverrunConnection, nowMs: number) {
     this.#edge = edge;
     this.#connection = connection;
     this.#forgivenAtMs = nowMs;
@@ -81,7 +87,12 @@ export class Overrun {
     const pending = this.#connection.dropPending();
     if (pending !== undefined) {
       const { from, to } = pending;
-      this.#tell(pending, `the frames ${from} to ${to} were not read`, CLOSE_RETRY_MS, undefined);
+      this.#tell(
+        pending,
+        `frames ${from} to ${to} were dropped: the rate limit is exceeded`,
+        CLOSE_RETRY_MS,
+        undefined,
+      );
     }
     this.#tellUntold();
     this.#connection.close("rate_limited", { retryAfterMs: CLOSE_RETRY_MS });
@@ -94,7 +105,7 @@ export class Overrun {
     const to = this.#connection.framesIn;
     this.#tell(
       { from: to - count + 1, to },
-      `${count} frames within ${INTERVAL_MS} ms after one over the rate limit were not read`,
+      `${count} more frames over the rate limit were dropped within ${INTERVAL_MS} ms`,
       INTERVAL_MS,
       undefined,
     );
@@ -109,6 +120,6 @@ export class Overrun {
 
   #refOf(bytes: Uint8Array, binary: boolean): unknown {
     if (bytes.length > this.#edge.options.maxFrameBytes) return undefined;
-    return this.#connection.protocol.refOf(this.#connection, bytes, binary);
+    return this.#connection.refOf(bytes, binary);
   }
 }

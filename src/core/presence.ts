@@ -51,15 +51,15 @@ export interface PresenceStore {
   /**
    * `tell` is called before the promise resolves, at the page's place among the channel's events: what
    * event() was given before is in the page, what it is given afterwards is not.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage>;
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   counts(key: ChannelKey): Promise<PresenceCounts>;
   /**
    * Another node died: its members leave, those excepted that are refreshed meanwhile. `stillDead` is asked
    * once they were looked up. Not in memory/.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   takeOut?(node: string, stillDead: () => Promise<boolean>): Promise<void>;
   /** Others may have taken this node for dead: its members are written again. Not in memory/. */

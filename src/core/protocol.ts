@@ -1,28 +1,31 @@
 /** What core asks of a wire protocol. protocols/ has one folder for each. */
 
 import type { App, Apps } from "./app.js";
-import type { ChannelNotice, Notice } from "./notices.js";
+import type { Notice } from "./notices.js";
 import type { CloseReason } from "./closing.js";
 import type { Connection } from "./connection.js";
+import type { EdgeContext } from "./context.js";
 import type { StarlingError } from "./errors.js";
-import type { Position, Publication } from "./publication.js";
+import type { Position } from "./publication.js";
+import type { Framing } from "./framing.js";
 import type { RejectReason } from "./rejects.js";
-import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
+import type { HttpRequest, HttpResponse, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
-/** How the frames of one protocol in one encoding look. Stateless; frames are valid until the next one is made. */
-export interface Framing {
-  /** Unique in its protocol, and a label of metrics. */
-  readonly name: string;
-  /** What its topics begin with: unique among all framings of a node. */
-  readonly topicPrefix: string;
-  /** Whether its frames are binary WebSocket frames. */
-  readonly binary: boolean;
-  /** What the publications of a channel begin with: made once. Its memory is its own. */
-  head(channel: string): Uint8Array;
-  /** @param head  of its channel, as `head` made it */
-  publication(head: Uint8Array, publication: Publication): Uint8Array;
-  /** undefined: clients are not told. */
-  notice(channel: string, notice: ChannelNotice): Uint8Array | undefined;
+/** What a protocol sees of a connection. */
+export interface ProtocolConnection extends Connection {
+  readonly edge: EdgeContext;
+  /** What it brought with its upgrade to prove who it is: handed out once. */
+  takeProof(): string | undefined;
+  /** Holds later frames back until `until` settled; it must not reject. */
+  wait(until: Promise<void>): void;
+  send(frame: Uint8Array): void;
+  /** Sends a ping of the transport. @returns whether it left this process at once */
+  ping(): boolean;
+  /**
+   * Tells that a frame failed. What is not a StarlingError is a fault of ours: it ends the session.
+   * @param ref  of that frame, as the protocol names it
+   */
+  fail(error: unknown, ref: unknown): void;
 }
 
 /** A client that a protocol takes. */
@@ -49,28 +52,33 @@ export interface Protocol {
   readonly keepsSessions: boolean;
   /** undefined: the request is not this protocol's. */
   admit(request: UpgradeRequest, apps: Apps): Offer | Refusal | undefined;
+  /**
+   * A plain HTTP request on the clients' port, where the protocol has such a side. undefined: it is not this
+   * protocol's, as `admit`. A rejection is answered 500.
+   */
+  readonly http?: (request: HttpRequest, edge: EdgeContext) => Promise<HttpResponse> | undefined;
   /** The connection's socket is open: nothing was sent to it yet. */
-  opened(connection: Connection): void;
+  opened(connection: ProtocolConnection): void;
   /**
    * A frame, within the limits. Once the connection is closed it is one that came before: what it publishes is
    * published, and nothing else.
    * @returns undefined: done; else later frames wait until this settles
    * @throws whatever happened: a StarlingError is told by a notice, anything else ends the connection
    */
-  frame(connection: Connection, bytes: Uint8Array, binary: boolean): Promise<void> | undefined;
+  frame(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): Promise<void> | undefined;
   /** The ref of a frame that is not acted upon, for the notice that says so. */
-  refOf(connection: Connection, bytes: Uint8Array, binary: boolean): unknown;
+  refOf(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): unknown;
   /** A publication of a client is done with. @param ref  as it was published with */
   published(
-    connection: Connection,
+    connection: ProtocolConnection,
     ref: unknown,
     failure: StarlingError | undefined,
     position: Position | undefined,
   ): void;
-  notify(connection: Connection, notice: Notice): void;
+  notify(connection: ProtocolConnection, notice: Notice): void;
   closeCode(reason: CloseReason): number;
   /** What it means that the client's side closed with this code. goodbye: it will not resume; lost: there was no close frame. */
   peerClosed(code: number): "goodbye" | "away" | "lost";
   /** Asks for a sign of life, mostly by `connection.ping()`. @returns whether it left this process at once */
-  beat(connection: Connection): boolean;
+  beat(connection: ProtocolConnection): boolean;
 }

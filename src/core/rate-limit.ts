@@ -103,5 +103,5 @@ export function describeLimit(over: "messages" | "bytes", rate: RateLimits): str
     over === "messages"
       ? [rate.messagesPerSecond, rate.messagesBurst]
       : [rate.bytesPerSecond, rate.bytesBurst];
-  return `more than ${limit} ${over} a second (burst ${burst})`;
+  return `${over === "messages" ? "message" : "byte"} rate limit reached (${limit}/s, burst ${burst})`;
 }

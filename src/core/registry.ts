@@ -101,7 +101,7 @@ export interface ConnectionRegistry {
   put(connection: RegisteredConnection): void;
   /**
    * Resolves once what was put and removed before this call is in the shared record; undefined: it is already.
-   * @throws StarlingError unknown where that did not succeed in a command's time: it is still tried
+   * @throws StarlingError outcome_unknown where that did not succeed in a command's time: it is still tried
    */
   recorded(): Promise<void> | undefined;
   /** `resumable`: keep the session for its time-to-live; else it ends now. */
@@ -110,7 +110,7 @@ export interface ConnectionRegistry {
    * Gives the session to `by` once: later calls with the same secret fail. The session's user and app are
    * compared with those of `by` in the same step: a refusal leaves the session as it was, with the same secret.
    * The connection that held it, on whichever node, is told superseded.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   take(session: string, secret: string, by: RegisteredConnection): Promise<TakeResult>;
   /**

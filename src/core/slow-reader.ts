@@ -111,7 +111,7 @@ export class SlowReaders {
         // Kept off it until the next try.
         this.#log.warn(
           { err: error, connection: connection.id },
-          "a skipped reader could not be repaired yet",
+          "a slow reader could not be repaired from history yet: retrying",
         );
       }
       // History keeps no joins and leaves.
@@ -129,7 +129,7 @@ export class SlowReaders {
     } catch (error) {
       this.#log.warn(
         { err: error, connection: connection.id },
-        "a skipped reader was not told who is in its channel: it is told with all others after an outage",
+        "a slow reader got no presence snapshot: it gets one after the next outage",
       );
     }
   }

@@ -53,7 +53,7 @@ export class Stats {
   publicationsUnheard = 0;
   /** Publications of an epoch that their channel had left: dropped. */
   publicationsStale = 0;
-  /** Publications of this node that the bus refused, or may not have taken. */
+  /** Publications of this node that the bus refused, or whose outcome is unknown. */
   publicationsFailed = 0;
   /** Channels that were told of something lost. */
   gaps = 0;
@@ -97,7 +97,8 @@ export class Stats {
 
   disconnect(protocol: string, reason: DisconnectReason): void {
     let reasons = this.disconnects.get(protocol);
-    if (reasons === undefined) this.disconnects.set(protocol, (reasons = new Map<DisconnectReason, number>()));
+    if (reasons === undefined)
+      this.disconnects.set(protocol, (reasons = new Map<DisconnectReason, number>()));
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
 

@@ -4,8 +4,8 @@ import { connect, type Client, type StarlingError } from "starling-edge/client";
 import { readAddress, rememberChannel, type Wishes } from "./address.js";
 import { byId, plural } from "./dom.js";
 import { titleOf } from "./failure.js";
-import { startHere } from "./here.js";
-import { startMine } from "./mine.js";
+import { startMembersPanel } from "./members-panel.js";
+import { trackOwnConnections } from "./own-connections.js";
 import { startName, type OwnName } from "./name.js";
 import { makeRoomRow, type RoomRow } from "./room-row.js";
 import { Room } from "./room.js";
@@ -51,8 +51,8 @@ function start(): void {
 function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, first: string): void {
   let current: Room | undefined;
   const rows = new Map<Room, RoomRow>();
-  const mine = startMine(client);
-  const here = startHere(client, name);
+  const mine = trackOwnConnections(client);
+  const membersPanel = startMembersPanel(client, name);
 
   function join(channel: string): void {
     const there = rooms.get(channel);
@@ -69,7 +69,7 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
       mine,
       grown: (heard) => grown(room, heard),
       peopled: () => {
-        if (room === current) here.show(room.people);
+        if (room === current) membersPanel.show(room.people);
       },
       failed: reportError,
     });
@@ -86,7 +86,7 @@ function startChat(client: Client, rooms: Map<string, Room>, name: OwnName, firs
     rememberChannel(room.channel);
     byId("channel", HTMLElement).textContent = room.channel;
     byId("conversation", HTMLElement).replaceChildren(room.list);
-    here.show(room.people);
+    membersPanel.show(room.people);
     toEnd();
     refresh();
   }

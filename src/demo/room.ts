@@ -4,16 +4,16 @@ import type { Client, Message, StarlingError, Subscribed, Subscription } from "s
 import { makeBubble, setFate, setNode, setTime, type Bubble } from "./bubble.js";
 import { plural } from "./dom.js";
 import { whatFailed } from "./failure.js";
-import type { Mine } from "./mine.js";
-import { patiently } from "./patience.js";
+import type { OwnConnections } from "./own-connections.js";
+import { retryWhileTemporary } from "./retry.js";
 import { People } from "./people.js";
 import { Timeline, type Note } from "./timeline.js";
-import { hear, newId, type Heard, type Words } from "./words.js";
+import { readMessage, newId, type ChatMessage, type ChatContent } from "./chat-message.js";
 
 export interface RoomOptions {
   readonly client: Client;
   readonly channel: string;
-  readonly mine: Mine;
+  readonly mine: OwnConnections;
   /** Something is there that was not before; `heard`: from someone else, and new. */
   readonly grown: (heard: boolean) => void;
   /** Who is here is another number, or other names. */
@@ -21,13 +21,13 @@ export interface RoomOptions {
   readonly failed: (error: StarlingError) => void;
 }
 
-/** Of what was said before one came. */
+/** Messages that are read from history when the channel is joined. */
 const EARLIER_MAX = 50;
 /** Offline, a message waits this long for a connection. */
 const PUBLISH_TIMEOUT_MS = 60_000;
 
 interface Own {
-  readonly words: Words;
+  readonly words: ChatContent;
   readonly bubble: Bubble;
 }
 
@@ -85,7 +85,7 @@ export class Room {
 
   /** Shown dimmed until the server has acknowledged it. */
   say(name: string, text: string): void {
-    const words: Words = { name, text, id: newId(), at: Date.now() };
+    const words: ChatContent = { name, text, id: newId(), at: Date.now() };
     const bubble = makeBubble({
       own: true,
       name,
@@ -174,7 +174,7 @@ export class Room {
     try {
       const wanted = (): boolean => !this.#gone && client.state === "connected";
       const ask = { limit: EARLIER_MAX, reverse: true };
-      const { publications } = await patiently(() => client.history(this.channel, ask), wanted);
+      const { publications } = await retryWhileTemporary(() => client.history(this.channel, ask), wanted);
       this.#keeps = true;
       this.#timeline.quietly(() => this.#insert([...publications].reverse(), below));
       grown(false);
@@ -197,7 +197,7 @@ export class Room {
       if (live !== undefined && (message.epoch !== live.epoch || message.offset! >= live.offset)) break;
       // The page is full.
       if (!divider.isConnected) break;
-      const heard = hear(message);
+      const heard = readMessage(message);
       if (this.#take(message, heard, heard.saidAt, divider) !== undefined) inserted++;
     }
     if (below !== undefined || inserted === 0) this.#timeline.remove(divider);
@@ -241,7 +241,7 @@ export class Room {
   }
 
   #heard(message: Message): void {
-    const heard = hear(message);
+    const heard = readMessage(message);
     const missed = this.#catchingUp;
     const at = missed === undefined ? new Date() : (heard.saidAt ?? new Date());
     const whose = this.#take(message, heard, at, this.#firstPending());
@@ -253,7 +253,7 @@ export class Room {
   /** Shows a message that is not there yet. @returns whose it is; undefined: it was shown already */
   #take(
     message: Message,
-    heard: Heard,
+    heard: ChatMessage,
     at: Date | undefined,
     before: Element | null,
   ): "own" | "other" | undefined {

@@ -27,7 +27,8 @@ export function createKeyCheck(keys: ApiKeys): (request: HttpRequest) => string 
       const which = `API key ${index + 1} of ${list.length}${keys.size > 1 ? ` of app ${app}` : ""}`;
       if (!KEY_SHAPE.test(key)) throw new Error(`${which} is empty or not printable ASCII without spaces`);
       const owner = owners.get(key) ?? app;
-      if (owner !== app) throw new Error(`${which} is one of app ${owner} too: a key opens one app`);
+      if (owner !== app)
+        throw new Error(`${which} is also a key of app ${owner}: a key must belong to one app`);
       owners.set(key, app);
     }
   }
@@ -57,7 +58,7 @@ export function createKeyCheck(keys: ApiKeys): (request: HttpRequest) => string 
         },
       );
     }
-    throw new ApiError("unauthorized", "the API key is not one of this node's", {
+    throw new ApiError("unauthorized", "the API key is not valid on this node", {
       "www-authenticate": 'Bearer realm="starling", error="invalid_token"',
     });
   };

@@ -19,9 +19,9 @@ export interface ApiOptions {
   readonly apiKeys: ApiKeys;
   /** Whether /metrics asks for no key. */
   readonly metricsPublic: boolean;
-  /** Of one publication's content, in bytes. */
+  /** The limit of one publication's content, in bytes. */
   readonly maxContentBytes: number;
-  /** Of a request's body. */
+  /** The limit of a request's body, in bytes. */
   readonly maxBodyBytes: number;
   /** Counts the requests that were refused or failed, by error code. */
   readonly errors?: Map<string, number>;
@@ -48,7 +48,8 @@ export function createApi(options: ApiOptions): HttpService {
     operations,
     maxContentBytes,
     onError: (error) => {
-      if (isFault(error)) log.error({ err: error }, "server API: a publication failed by our own fault");
+      if (isFault(error))
+        log.error({ err: error }, "server API: a publication failed with an internal error");
     },
     openapi: () => (document ??= JSON.stringify(buildOpenApi(routes, { version, metricsPublic, keyed }))),
   });
@@ -65,7 +66,7 @@ export function createApi(options: ApiOptions): HttpService {
     if (!keyed && route.method === "POST" && request.header("origin") !== undefined) {
       throw new ApiError(
         "forbidden",
-        "this node has no API key configured and takes no requests from web pages",
+        "this node has no API key configured and refuses requests from web pages",
       );
     }
     const params = route.params && check(route.params, readParams(route, segments), "path");
@@ -144,7 +145,11 @@ function matches(pieces: readonly string[], segments: readonly string[]): boolea
 
 function wrongMethod(method: string, routes: readonly Route[]): ApiError {
   const allow = routes.map((route) => (route.method === "GET" ? "GET, HEAD" : route.method)).join(", ");
-  return new ApiError("method_not_allowed", `${quote(method)} is not allowed here: ${allow} is`, { allow });
+  return new ApiError(
+    "method_not_allowed",
+    `method ${quote(method)} is not allowed here; allowed: ${allow}`,
+    { allow },
+  );
 }
 
 function unknownPath(

@@ -9,7 +9,7 @@ import { BUS_ERRORS, named, route, type Route } from "./route.js";
 import * as schemas from "./schemas.js";
 
 const NOT_ENABLED = 409;
-/** Of an answer. */
+/** The limit of an answer's publications. */
 const PAGE_BYTES_MAX = 1_048_576;
 
 export function channelStateRoutes({ operations }: { readonly operations: NodeOperations }): Route[] {
@@ -20,7 +20,7 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       id: "getHistory",
       summary: "Read what a channel keeps",
       description:
-        "Oldest first. offset and epoch are the position of the channel's newest publication. A page holds at most 1 MiB, or one publication: where more is true, ask again from the position of its last.",
+        "Oldest first. offset and epoch are the position of the channel's newest publication. A page holds at most 1 MiB, or one publication: where more is true, read on from the position of its last publication.",
       access: "key",
       params: schemas.channelParams,
       query: schemas.historyQuery,
@@ -48,7 +48,7 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       id: "getPresence",
       summary: "List who is in a channel, over all nodes",
       description:
-        "A user whose last connection is gone is listed by it until the leave is told, presenceGraceMs later.",
+        "A user whose last connection is gone is listed by it until the leave is published, presenceGraceMs later.",
       access: "key",
       params: schemas.channelParams,
       query: schemas.presenceQuery,
@@ -64,7 +64,7 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       path: "/v1/channels/{channel}/presence-stats",
       id: "getPresenceStats",
       summary: "Count who is in a channel, over all nodes",
-      description: "Counts those whom getPresence lists, without its limit.",
+      description: "Counts the members that getPresence lists, without its limit.",
       access: "key",
       params: schemas.channelParams,
       responses: {

@@ -16,13 +16,13 @@ const ERROR_DESCRIPTIONS: Readonly<Record<number, string>> = {
   400: "The request is wrong; the message says what is allowed.",
   401: "The API key is missing or wrong.",
   403: "Not allowed, or a web page's request to a node without a key.",
-  409: "The channel's rules do not have this.",
+  409: "The channel's namespace does not enable this.",
   413: "The content or the body is too large.",
   415: "The body is compressed, or not declared as JSON.",
-  429: "Too much at once: Retry-After says when to come back.",
-  500: "A fault of the node's own: it is logged there.",
-  503: "The bus is unreachable or the node has no room: nothing was sent. Retry-After says when to come back.",
-  504: "It was sent and the answer is missing: it may have happened.",
+  429: "A rate limit is reached: Retry-After says when to try again.",
+  500: "An internal error of the node, which logged the details.",
+  503: "The message bus is unreachable or the node has no room: nothing was sent. Retry-After says when to try again.",
+  504: "It was sent and its answer is missing: the outcome is unknown.",
 };
 
 /** The OpenAPI 3.1 document of these routes. Schemas are JSON Schema 2020-12, made from the zod ones. */

@@ -11,7 +11,7 @@ export interface ChannelCount {
   readonly subscribers: number;
 }
 
-/** What the API does to the nodes. Each may throw StarlingError unavailable or unknown. */
+/** What the API does to the nodes. Each may throw StarlingError unavailable or outcome_unknown. */
 export interface NodeOperations {
   /**
    * Must queue before its first await: publish-many calls it in order within one
@@ -39,11 +39,7 @@ export interface NodeOperations {
     readonly missing: readonly string[];
   }>;
   /** Resolves once the nodes did and recorded it, but for those `missing`. So do the next two. */
-  disconnectUser(
-    app: string,
-    user: string,
-    options: { readonly reason?: string | undefined },
-  ): Promise<Told>;
+  disconnectUser(app: string, user: string, options: { readonly reason?: string | undefined }): Promise<Told>;
   unsubscribe(app: string, target: Target, channel: string): Promise<Told>;
   permit(
     app: string,

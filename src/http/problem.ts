@@ -45,7 +45,7 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   internal: 500,
   overloaded: 503,
   unavailable: 503,
-  unknown: 504,
+  outcome_unknown: 504,
 };
 
 /** Where the error does not say when to come back, a second later. */

@@ -27,7 +27,7 @@ export function readPublication(
   if (isServerChannel(body.channel) && userOfChannel(body.channel) === undefined) {
     throw new StarlingError(
       "forbidden",
-      `channel ${quote(body.channel)} reaches nobody: of the names that begin with # only #user:<user> do`,
+      `channel ${quote(body.channel)} cannot be published to: of the names that begin with #, only #user:<user> can`,
     );
   }
   // zod drops this key where it copies a record, and nothing is to be lost unsaid.
@@ -62,7 +62,7 @@ function jsonPayload(bytes: Uint8Array, start: number): Payload {
   if (span.depth > DEPTH_MAX) {
     throw new StarlingError(
       "bad_request",
-      `content nests ${span.depth} deep, at most ${DEPTH_MAX} is allowed`,
+      `content is nested ${span.depth} levels deep, at most ${DEPTH_MAX} are allowed`,
     );
   }
   // A copy: a view would keep a whole batch's body alive.

@@ -28,7 +28,7 @@ export interface NamedSchema<T extends z.ZodType = z.ZodType> {
 
 export const named = <T extends z.ZodType>(name: string, schema: T): NamedSchema<T> => ({ name, schema });
 
-/** The bus is unreachable: 503, or 504 where it may have happened. */
+/** The bus is unreachable: 503, or 504 where the outcome is unknown. */
 export const BUS_ERRORS = [503, 504] as const;
 
 interface RouteDescription<P extends ObjectSchema, Q extends ObjectSchema, B extends ObjectSchema> {
@@ -42,7 +42,7 @@ interface RouteDescription<P extends ObjectSchema, Q extends ObjectSchema, B ext
   readonly params?: P;
   readonly query?: Q;
   readonly body?: {
-    /** As documented, where the check is looser and the handler does the rest. */
+    /** The schema that the document shows: `checked` may be looser, and the handler does the rest. */
     readonly documented: NamedSchema;
     readonly checked: B;
     /** Whether no body is as good as `{}`. */

@@ -19,7 +19,7 @@ export interface RoutesOptions {
 
 const ACCEPTED = {
   202: {
-    description: "Every node was told, and did it unless it is missing.",
+    description: "The command was sent to every node. All have run it but those in `missing`.",
     json: named("Accepted", schemas.accepted),
   },
 } as const;
@@ -48,7 +48,12 @@ function publishRoutes({ operations, maxContentBytes, onError }: RoutesOptions):
         checked: schemas.publication,
         optional: false,
       },
-      responses: { 200: { description: "The bus has it.", json: named("Published", schemas.published) } },
+      responses: {
+        200: {
+          description: "The bus accepted the publication.",
+          json: named("Published", schemas.published),
+        },
+      },
       errors: [413, 429, ...BUS_ERRORS],
       async handle({ app, body, json, bytes }) {
         const input = readPublication({ app, body, json, bytes, start: 0 }, maxContentBytes);
@@ -131,7 +136,10 @@ function queryRoutes({ operations }: RoutesOptions): Route[] {
       access: "key",
       params: schemas.userParams,
       responses: {
-        200: { description: "None is an empty list.", json: named("ConnectionList", schemas.connectionList) },
+        200: {
+          description: "The connections, an empty list where there are none.",
+          json: named("ConnectionList", schemas.connectionList),
+        },
       },
       errors: BUS_ERRORS,
       async handle({ app, params: { user } }) {
@@ -179,7 +187,7 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       method: "POST",
       path: "/v1/users/{user}/unsubscribe",
       id: "unsubscribeUser",
-      summary: "Take a channel from a user's connections on all nodes",
+      summary: "Unsubscribe a user's connections from a channel on all nodes",
       access: "key",
       params: schemas.userParams,
       body: {
@@ -199,7 +207,7 @@ function userRoutes({ operations }: RoutesOptions): Route[] {
       path: "/v1/users/{user}/permit",
       id: "permitUser",
       summary: "Change what a user's connections may do, on all nodes",
-      description: "Holds for the connections that are open now: the next token says anew what is allowed.",
+      description: "Applies to the connections that are open now, until their next token.",
       access: "key",
       params: schemas.userParams,
       body: { documented: named("Permit", schemas.permit), checked: schemas.permit, optional: false },
@@ -220,8 +228,8 @@ function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
       ...{ method, path, id, summary },
       access: "open",
       responses: {
-        200: { description: "It should.", json: readiness },
-        503: { description: "It should not, for these reasons.", json: readiness },
+        200: { description: "The node is ready.", json: readiness },
+        503: { description: "The node is not ready, for these reasons.", json: readiness },
       },
       errors: [],
       handle() {
@@ -236,7 +244,7 @@ function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
       id: "getHealth",
       summary: "Whether the process is alive",
       access: "open",
-      responses: { 200: { description: "It is.", json: named("Health", schemas.health) } },
+      responses: { 200: { description: "The process is alive.", json: named("Health", schemas.health) } },
       errors: [],
       handle: () => ({ status: 200, json: { status: "ok" } }),
     }),

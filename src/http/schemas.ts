@@ -1,11 +1,20 @@
 /**
  * What the API takes and gives. The check and the OpenAPI document are both made
- * from these, so they cannot differ. What a client may publish is bounded as
- * protocol/command-fields.ts bounds it for sockets.
+ * from these, so they cannot differ.
  */
 
 import { z } from "zod";
 import { CHANNEL_NAME_MAX, isChannelName } from "../core/channel-name.js";
+import {
+  CLOSE_MESSAGE_BYTES_MAX,
+  EPOCH_CHARACTERS_MAX,
+  EVENT_CHARACTERS_MAX,
+  MESSAGE_ID_CHARACTERS_MAX,
+  READ_LIMIT_DEFAULT,
+  READ_LIMIT_MAX,
+  TAGS_MAX,
+  TAG_CHARACTERS_MAX,
+} from "../core/limits.js";
 import { loneSurrogateAt } from "../encoding/surrogates.js";
 import { USER_ID_MAX, USER_ID_PATTERN, userIdProblem } from "../core/user-id.js";
 import { API_ERROR_CODES } from "./problem.js";
@@ -13,19 +22,8 @@ import { API_ERROR_CODES } from "./problem.js";
 export const PUBLICATIONS_MAX = 1000;
 export const CHANNELS_LIMIT_MAX = 1000;
 const CHANNELS_LIMIT_DEFAULT = 100;
-const EVENT_CHARACTERS_MAX = 200;
-const TAGS_MAX = 16;
-const TAG_CHARACTERS_MAX = 128;
-export const HISTORY_LIMIT_MAX = 1000;
-const HISTORY_LIMIT_DEFAULT = 100;
-export const MEMBERS_LIMIT_MAX = 1000;
-const MEMBERS_LIMIT_DEFAULT = 100;
-const MESSAGE_ID_CHARACTERS_MAX = 64;
-const EPOCH_CHARACTERS_MAX = 64;
 const CONNECTION_CHARACTERS_MAX = 128;
 const PATTERNS_MAX = 1000;
-/** A close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
-const REASON_BYTES_MAX = 123;
 
 /** Text that every encoding carries unchanged. */
 const wellFormed = z.string().refine((text) => loneSurrogateAt(text) === -1, {
@@ -77,7 +75,10 @@ export const publication = z
       .base64({ error: "must be padded base64 (A-Z a-z 0-9 + /)" })
       .optional()
       .meta({ description: "Bytes, for binary content." }),
-    event: wellFormed.max(EVENT_CHARACTERS_MAX).optional().meta({ description: "An event name, as it is." }),
+    event: wellFormed
+      .max(EVENT_CHARACTERS_MAX)
+      .optional()
+      .meta({ description: "An event name, delivered unchanged." }),
     tags: z
       .record(wellFormed.max(TAG_CHARACTERS_MAX), wellFormed.max(TAG_CHARACTERS_MAX))
       .refine((tags) => Object.keys(tags).length <= TAGS_MAX, { error: `has more than ${TAGS_MAX} entries` })
@@ -109,12 +110,12 @@ export const publishManyFrame = publishMany.extend({
 
 export const disconnect = z.strictObject({
   reason: wellFormed
-    .refine((reason) => Buffer.byteLength(reason) <= REASON_BYTES_MAX, {
-      error: `has more than ${REASON_BYTES_MAX} bytes, which is what a close frame carries`,
+    .refine((reason) => Buffer.byteLength(reason) <= CLOSE_MESSAGE_BYTES_MAX, {
+      error: `has more than ${CLOSE_MESSAGE_BYTES_MAX} bytes, which is what a close frame carries`,
     })
     .optional()
     .meta({
-      maxLength: REASON_BYTES_MAX,
+      maxLength: CLOSE_MESSAGE_BYTES_MAX,
       description: "What the client is told; at most 123 bytes as UTF-8.",
     }),
 });
@@ -127,12 +128,12 @@ export const permit = z
       .array(pattern)
       .max(PATTERNS_MAX)
       .optional()
-      .meta({ description: "What may be subscribed from now on; absent: as before." }),
+      .meta({ description: "Channels that may be subscribed to from now on; unchanged if absent." }),
     publish: z
       .array(pattern)
       .max(PATTERNS_MAX)
       .optional()
-      .meta({ description: "What may be sent to from now on; absent: as before." }),
+      .meta({ description: "Channels that may be published to from now on; unchanged if absent." }),
   })
   .refine((body) => body.channels !== undefined || body.publish !== undefined, {
     error: 'give "channels", "publish" or both',
@@ -162,13 +163,13 @@ export const historyQuery = z
       description: "With since_epoch, a position: what follows it, or in reverse what stands before it.",
     }),
     since_epoch: z.string().min(1).max(EPOCH_CHARACTERS_MAX).optional().meta({
-      description: "Where it is not the channel's own, there are no publications.",
+      description: "If it is not the channel's epoch, the result has no publications.",
     }),
     limit: z
       .int()
       .min(0)
-      .max(HISTORY_LIMIT_MAX)
-      .default(HISTORY_LIMIT_DEFAULT)
+      .max(READ_LIMIT_MAX)
+      .default(READ_LIMIT_DEFAULT)
       .meta({ description: "At most this many publications; 0 asks for the position only." }),
     reverse: z.boolean().default(false).meta({ description: "Newest first." }),
   })
@@ -180,8 +181,8 @@ export const presenceQuery = z.strictObject({
   limit: z
     .int()
     .min(0)
-    .max(MEMBERS_LIMIT_MAX)
-    .default(MEMBERS_LIMIT_DEFAULT)
+    .max(READ_LIMIT_MAX)
+    .default(READ_LIMIT_DEFAULT)
     .meta({ description: "At most this many members; the counts are of all." }),
 });
 
@@ -217,7 +218,7 @@ export const history = z.strictObject({
     }),
   ),
   ...position,
-  more: z.boolean().meta({ description: "Whether what was asked for goes on behind the last publication." }),
+  more: z.boolean().meta({ description: "Whether more publications follow the last one." }),
 });
 
 export const presenceStats = z.strictObject({
@@ -270,7 +271,7 @@ export const accepted = z.strictObject({
   user: z.string(),
   missing: z.array(z.string()).meta({
     description:
-      "Ids of nodes that did not say in time that it is done and recorded. None: whoever resumes a session does not get back what was taken away.",
+      "Ids of nodes that did not confirm in time that the command was run and recorded. If empty, a resumed session does not get back what the command revoked.",
   }),
 });
 

@@ -35,7 +35,7 @@ export function createSite(options: SiteOptions): HttpHandler {
   const missing: HttpResponse = {
     status: 404,
     headers: { "content-type": "text/plain; charset=utf-8" },
-    body: "Nothing here: this port takes WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
+    body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
   };
   const wrongMethod: HttpResponse = {
     status: 405,

@@ -21,15 +21,13 @@ export interface MemoryBrokerOptions {
   readonly maxQueuedItems: number;
   /** The same in bytes of payload. */
   readonly maxQueuedBytes: number;
-  /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
-  readonly messageIdWindowMs?: number | undefined;
-  /** How long a channel's epoch is kept that was only looked at; 150 s by default. */
-  readonly emptyMs?: number | undefined;
+  /** For how long a repetition of a messageId is known as one. */
+  readonly messageIdWindowMs: number;
+  /** How long a channel's epoch is kept that was only looked at. */
+  readonly emptyMs: number;
   readonly stats: Stats;
   readonly log: Log;
 }
-
-const MESSAGE_ID_WINDOW_MS = 120_000;
 
 export function createMemoryBroker(options: MemoryBrokerOptions): Broker {
   return new MemoryBroker(options);
@@ -48,11 +46,11 @@ class MemoryBroker implements Broker {
 
   constructor(options: MemoryBrokerOptions) {
     this.#options = options;
-    this.#history = new MemoryHistory(options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS, options.emptyMs);
+    this.#history = new MemoryHistory(options.messageIdWindowMs, options.emptyMs);
     const { maxQueuedItems, maxQueuedBytes } = options;
     this.#full = new StarlingError(
       "unavailable",
-      `${maxQueuedItems} publications or ${maxQueuedBytes} bytes wait already: nothing was sent`,
+      `publish queue limit reached (${maxQueuedItems} publications or ${maxQueuedBytes} bytes): nothing was sent`,
     );
   }
 
@@ -124,7 +122,7 @@ class MemoryBroker implements Broker {
     try {
       request.settle(failure, position);
     } catch (error) {
-      this.#fault(error, "a publisher threw when it was answered");
+      this.#fault(error, "the callback of a publication threw");
     }
   }
 

@@ -10,8 +10,6 @@ import type { Position } from "../core/publication.js";
  * published to or looked at. Then it starts anew with another epoch.
  */
 const POSITION_EXTRA_TTL_MS = 600_000;
-/** Of a channel that was subscribed to and never published to. */
-const EMPTY_MS = 150_000;
 /** Of payloads in all channels together. */
 const BYTES_MAX = 256 * 1024 * 1024;
 /** Channels with an epoch, at about 300 bytes each. */
@@ -53,7 +51,11 @@ export class MemoryHistory {
   #bytes = 0;
   #sweeping: MapIterator<[ChannelKey, Channel]> | undefined;
 
-  constructor(windowMs: number, emptyMs = EMPTY_MS) {
+  /**
+   * @param windowMs  for how long a repetition of a messageId is known as one
+   * @param emptyMs  how long a channel's epoch is kept that was only looked at
+   */
+  constructor(windowMs: number, emptyMs: number) {
     this.#windowMs = windowMs;
     this.#emptyMs = emptyMs;
   }

@@ -1,6 +1,7 @@
 /** Who is in which channel, for a node alone: events are told in a later phase of the loop, as from a bus. */
 
 import type { ChannelKey } from "../core/broker.js";
+import { READ_LIMIT_MAX } from "../core/limits.js";
 import type { Log } from "../core/log.js";
 import type {
   PresenceCounts,
@@ -13,16 +14,13 @@ import type {
 import type { Stats } from "../core/stats.js";
 
 export interface MemoryPresenceOptions {
-  /** How long a user without a connection may come back unnoticed; 3,000 by default. */
-  readonly graceMs?: number | undefined;
-  /** Members that one page names at most; 1,000 by default. */
+  /** How long a user without a connection may come back unnoticed. */
+  readonly graceMs: number;
+  /** Members that one page names at most; READ_LIMIT_MAX by default. */
   readonly maxMembers?: number | undefined;
   readonly stats: Stats;
   readonly log: Log;
 }
-
-const GRACE_MS = 3_000;
-const MAX_MEMBERS = 1_000;
 
 interface Channel {
   /** By connection. */
@@ -101,7 +99,7 @@ class MemoryPresence implements PresenceStore {
       channel.leaving.delete(name);
       if (channel.persons.size + channel.leaving.size === 0) this.#channels.delete(key);
       this.#tell({ key, kind: "leave", member });
-    }, this.#options.graceMs ?? GRACE_MS);
+    }, this.#options.graceMs);
     channel.leaving.set(name, { last: member, timer });
   }
 
@@ -126,7 +124,7 @@ class MemoryPresence implements PresenceStore {
       tell();
     } catch (error) {
       this.#options.stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "telling of presence threw");
+      this.#options.log.error({ err: error }, "the handler of a presence event threw");
     }
   }
 
@@ -144,7 +142,7 @@ class MemoryPresence implements PresenceStore {
   #page(key: ChannelKey, limit: number): PresencePage {
     const channel = this.#channels.get(key);
     if (channel === undefined) return { members: [], connections: 0, users: 0 };
-    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
+    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? READ_LIMIT_MAX));
     const members: PresenceMember[] = [];
     for (const member of channel.members.values()) {
       if (members.length >= most) break;

@@ -169,7 +169,11 @@ function collectMessages(registry: Registry, stats: Stats): void {
     { name: "starling_subscriptions", help: "Subscriptions of open connections" },
     () => stats.subscriptions,
   );
-  const perFraming = (name: string, help: string, field: Exclude<keyof FramingStats, "protocol" | "framing">) =>
+  const perFraming = (
+    name: string,
+    help: string,
+    field: Exclude<keyof FramingStats, "protocol" | "framing">,
+  ) =>
     labelledCounter(registry, { name, help, labels: ["protocol", "codec"] }, () =>
       // Framings are the node's own, so there are as many series as it has of them.
       stats.framings.map((counts) => [[counts.protocol, counts.framing], counts[field]] as const),
@@ -270,7 +274,7 @@ function collectBridge(registry: Registry, { stats, gauges }: MetricsOptions): v
     registry,
     {
       name: "starling_publications_failed_total",
-      help: "Publications of this node that the bus refused, or may not have taken",
+      help: "Publications of this node that the bus refused, or whose outcome is unknown",
     },
     () => stats.publicationsFailed,
   );

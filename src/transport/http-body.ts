@@ -17,7 +17,7 @@ export class BodyBudget {
     if (this.#heldBytes + bytes > this.maxBytes) {
       throw new StarlingError(
         "overloaded",
-        `request bodies hold ${this.#heldBytes} bytes, ${bytes} more would exceed the limit of ${this.maxBytes}`,
+        `memory limit of request bodies reached (${this.maxBytes} bytes): ${this.#heldBytes} are in use, ${bytes} more were requested`,
       );
     }
     this.#heldBytes += bytes;

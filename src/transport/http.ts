@@ -26,7 +26,7 @@ export interface HttpOptions {
   readonly service: HttpService;
   /** How long a connection may be idle between requests. */
   readonly keepAliveMs: number;
-  /** Of all bodies that are being read or handled. */
+  /** The limit of all bodies together that are being read or handled. */
   readonly maxBodiesBytes: number;
   readonly maxSockets: number;
   /** A socket was closed as it was accepted: there are `maxSockets`. */
@@ -99,7 +99,7 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
       return undefined;
     }
     if (connection.full) {
-      const message = `${WAITING_MAX} requests wait for their answers on this connection, which is the limit: open another, or wait`;
+      const message = `limit of pending requests of this connection reached (${WAITING_MAX}): open another connection, or wait`;
       connection.closeWith(service.refuse("overloaded", message));
       return undefined;
     }
@@ -149,12 +149,14 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
   server.on("request", (req, res) => serve(req, res, false));
   server.on("checkContinue", (req, res) => serve(req, res, true));
   server.on("checkExpectation", (req: IncomingMessage, res: ServerResponse) => {
-    const message = 'the only expectation that is supported is "100-continue"';
+    const message = 'unsupported expectation; supported: "100-continue"';
     const opened = open(req, res);
     opened?.connection.closeWith(service.refuse("expectation_failed", message), opened.exchange);
   });
   server.on("connect", (_req: IncomingMessage, socket: Duplex) => {
-    connectionOf(socket).closeWith(service.refuse("bad_request", "this is no proxy: CONNECT is refused"));
+    connectionOf(socket).closeWith(
+      service.refuse("bad_request", "this server is not a proxy: CONNECT is refused"),
+    );
   });
   server.on("clientError", (error: NodeJS.ErrnoException & { reason?: string }, socket: Duplex) => {
     const connection = connectionOf(socket);
@@ -203,7 +205,7 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
 /** What llhttp lets through and is refused all the same. */
 function faultOf({ rawHeaders, httpVersion }: IncomingMessage): [HttpFault, string] | undefined {
   if (httpVersion !== "1.1" && httpVersion !== "1.0") {
-    return ["bad_request", `HTTP/${httpVersion} is not supported: HTTP/1.1 and HTTP/1.0 are`];
+    return ["bad_request", `HTTP/${httpVersion} is not supported; supported: HTTP/1.1, HTTP/1.0`];
   }
   const lines = rawHeaders.length / 2;
   if (lines > MAX_HEADER_LINES) {
@@ -238,15 +240,15 @@ function parserFault(error: NodeJS.ErrnoException & { reason?: string }): [HttpF
     case "HPE_HEADER_OVERFLOW":
       return [
         "headers_too_large",
-        `the request's head is larger than ${MAX_HEADER_BYTES} bytes, which is the limit`,
+        `the request head is larger than ${MAX_HEADER_BYTES} bytes, which is the limit`,
       ];
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return [
         "request_timeout",
-        `the head did not come within ${HEADERS_TIMEOUT_MS} ms, or the request within ${REQUEST_TIMEOUT_MS} ms`,
+        `the request head did not arrive within ${HEADERS_TIMEOUT_MS} ms, or the whole request within ${REQUEST_TIMEOUT_MS} ms`,
       ];
     default:
-      return ["bad_request", `this is no valid HTTP request: ${error.reason ?? error.message}`];
+      return ["bad_request", `this is not a valid HTTP request: ${error.reason ?? error.message}`];
   }
 }
 

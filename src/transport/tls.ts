@@ -18,14 +18,14 @@ export function checkTlsFiles(
   { certFile, keyFile, passphrase }: TlsFiles,
   now = new Date(),
 ): string | undefined {
-  const certificate = attempt(`tlsCertFile: ${certFile}`, "is no certificate in PEM", () => {
+  const certificate = attempt(`tlsCertFile: ${certFile}`, "is not a PEM certificate", () => {
     return new X509Certificate(readFileSync(certFile));
   });
   const key = attempt(
     `tlsKeyFile: ${keyFile}`,
     passphrase === undefined
-      ? "is no key in PEM that opens without tlsKeyPassphrase"
-      : "is no key in PEM that tlsKeyPassphrase opens",
+      ? "is not a PEM key that opens without tlsKeyPassphrase"
+      : "is not a PEM key that tlsKeyPassphrase opens",
     () =>
       createPrivateKey({ key: readFileSync(keyFile), ...(passphrase === undefined ? {} : { passphrase }) }),
   );
@@ -33,10 +33,10 @@ export function checkTlsFiles(
     throw new Error(`tlsKeyFile: ${keyFile} is not the key of the certificate in ${certFile}`);
   }
   if (new Date(certificate.validTo) < now) {
-    return `the certificate in ${certFile} ran out on ${certificate.validTo}: clients will refuse it`;
+    return `the certificate in ${certFile} expired on ${certificate.validTo}: clients will refuse it`;
   }
   if (new Date(certificate.validFrom) > now) {
-    return `the certificate in ${certFile} holds from ${certificate.validFrom} on: clients will refuse it until then`;
+    return `the certificate in ${certFile} is not valid before ${certificate.validFrom}: clients will refuse it until then`;
   }
   return undefined;
 }

@@ -1,20 +1,29 @@
-/** Plain HTTP on the clients' port: small answers to requests without a body. The server API is http.ts's. */
+/** Plain HTTP on the clients' port: small requests and answers. The server API is http.ts's. */
 
 import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
+import { StarlingError } from "../core/errors.js";
 import type { HttpHandler, HttpResponse } from "../core/transport.js";
+import type { BodyBudget } from "./http-body.js";
 
-/** @param keep  whether the connection is kept for another request */
-export function serveHttp(
-  res: UwsResponse,
-  req: UwsRequest,
-  handler: HttpHandler,
-  keep: () => boolean,
-): void {
-  const { method, path, query, headers, fault } = readHead(req);
+/** Of one request: what clients send beside their socket is small. */
+const MAX_BODY_BYTES = 65_536;
+
+export interface HttpServing {
+  readonly handler: HttpHandler;
+  /** Whether the connection is kept for another request. */
+  readonly keep: () => boolean;
+  /** For all bodies that are being read. */
+  readonly bodies: BodyBudget;
+}
+
+export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bodies }: HttpServing): void {
+  const { method, path, query, headers, bodyBytes, fault } = readHead(req);
   let aborted = false;
+  const body = fault === undefined && bodyBytes > 0 ? new Body(res, bodyBytes, bodies) : undefined;
   res.onAborted(() => {
     aborted = true;
+    body?.abort();
   });
   const answer = (response: HttpResponse, close: boolean): void => {
     if (!aborted) write(res, method, response, close);
@@ -28,12 +37,70 @@ export function serveHttp(
   handler({
     ...{ method, path, query },
     header: (name) => headers.get(name),
-    hasBody: false,
-    readBody: () => Promise.resolve(new Uint8Array()),
-  }).then(
-    (response) => answer(response, !keep()),
-    () => answer(plain(500, "internal error"), true),
-  );
+    hasBody: body !== undefined,
+    readBody: (maxBytes) => body?.read(maxBytes) ?? Promise.resolve(new Uint8Array()),
+  })
+    .then(
+      // What is left of a body would be read as the next request.
+      (response) => answer(response, !keep() || body?.complete === false),
+      () => answer(plain(500, "internal error"), true),
+    )
+    .finally(() => body?.release());
+}
+
+/** A request's body. uWebSockets.js gives its pieces from now on, whether they are asked for yet or not. */
+class Body {
+  readonly #bytes: Buffer | undefined;
+  readonly #budget: BodyBudget;
+  readonly #problem: StarlingError | undefined;
+  #received = 0;
+  #settle: (() => void) | undefined;
+  #aborted = false;
+
+  constructor(res: UwsResponse, declaredBytes: number, budget: BodyBudget) {
+    this.#budget = budget;
+    try {
+      budget.take(declaredBytes);
+      this.#bytes = Buffer.alloc(declaredBytes);
+    } catch (error) {
+      this.#problem = error as StarlingError;
+    }
+    res.onData((piece, isLast) => {
+      if (this.#bytes !== undefined && this.#received + piece.byteLength <= declaredBytes) {
+        this.#bytes.set(new Uint8Array(piece), this.#received);
+      }
+      this.#received += piece.byteLength;
+      if (!isLast) return;
+      this.complete = true;
+      this.#settle?.();
+    });
+  }
+
+  complete = false;
+
+  /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
+  async read(maxBytes: number): Promise<Uint8Array> {
+    if (this.#problem !== undefined) throw this.#problem;
+    const bytes = this.#bytes!;
+    if (bytes.length > maxBytes) {
+      throw new StarlingError(
+        "too_large",
+        `the body has ${bytes.length} bytes, at most ${maxBytes} are allowed`,
+      );
+    }
+    if (!this.complete && !this.#aborted) await new Promise<void>((resolve) => (this.#settle = resolve));
+    if (this.complete) return bytes;
+    throw new StarlingError("bad_request", "the connection ended before the request's body did");
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#settle?.();
+  }
+
+  release(): void {
+    if (this.#bytes !== undefined) this.#budget.release(this.#bytes.length);
+  }
 }
 
 interface Head {
@@ -41,6 +108,7 @@ interface Head {
   readonly path: string;
   readonly query: string;
   readonly headers: ReadonlyMap<string, string>;
+  readonly bodyBytes: number;
   readonly fault: HttpResponse | undefined;
 }
 
@@ -49,18 +117,23 @@ function readHead(req: UwsRequest): Head {
   const method = req.getCaseSensitiveMethod();
   const headers = new Map<string, string>();
   let fault: HttpResponse | undefined;
-  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "methods are written in capitals");
+  if (!/^[A-Z]+$/.test(method)) fault = plain(400, "the method must be uppercase");
   req.forEach((name, value) => {
     // uWebSockets.js takes lengths that are empty, given twice or contradict each other: two opinions
-    // on where the next request starts are request smuggling, and nothing here takes a body.
-    if (name === "transfer-encoding" || (name === "content-length" && value !== "0")) {
-      fault = plain(400, `no body is taken here: ${name} is refused`);
+    // on where the next request starts are request smuggling.
+    if (name === "transfer-encoding") {
+      fault = plain(400, "transfer-encoding is refused here: say how long the body is by content-length");
+    } else if (name === "content-length" && !/^\d{1,9}$/.test(value)) {
+      fault = plain(400, `content-length must be a number of bytes, not ${JSON.stringify(value)}`);
+    } else if (name === "content-length" && Number(value) > MAX_BODY_BYTES) {
+      fault = plain(413, `the body has ${value} bytes, at most ${MAX_BODY_BYTES} are allowed here`);
     } else if (headers.has(name) && (name === "host" || name === "content-length")) {
       fault = plain(400, `the request has two ${name} headers`);
     }
     headers.set(name, value);
   });
-  return { method, path: req.getUrl(), query: req.getQuery() ?? "", headers, fault };
+  const bodyBytes = Number(headers.get("content-length") ?? 0);
+  return { method, path: req.getUrl(), query: req.getQuery() ?? "", headers, bodyBytes, fault };
 }
 
 function plain(status: number, message: string): HttpResponse {

@@ -18,7 +18,8 @@ import type {
 import type { ClientAddressOf } from "../core/client-address.js";
 import type { TlsFiles } from "./tls.js";
 import { AcceptGuard, type AcceptLimits, type AcceptRefusal } from "./uws-accept.js";
-import { serveHttp } from "./uws-http.js";
+import { BodyBudget } from "./http-body.js";
+import { serveHttp, type HttpServing } from "./uws-http.js";
 import { UwsUpgrade } from "./uws-upgrade.js";
 
 export interface WebSocketListener extends Topics {
@@ -56,6 +57,9 @@ export interface WebSocketOptions {
   readonly http: HttpHandler;
 }
 
+/** Of all requests on the clients' port that are under way: beyond it they are answered 503. */
+const MAX_BODIES_BYTES = 8 * 1024 * 1024;
+
 /** LIBUS_LISTEN_*, which the declarations have only as an enum without a value at run time. */
 const LISTEN_SHARED_PORT = 0;
 const LISTEN_EXCLUSIVE_PORT = 1;
@@ -84,8 +88,13 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
     Math.max(IDLE_TIMEOUT_SECONDS.least, Math.ceil(options.idleTimeoutSeconds)),
   );
   const guard = new AcceptGuard(options.accept, options.refused);
+  const serving: HttpServing = {
+    handler: options.http,
+    keep: () => !guard.scarce,
+    bodies: new BodyBudget(MAX_BODIES_BYTES),
+  };
   guard.watch(app);
-  /** Of the socket that is being opened: uWebSockets.js calls open within upgrade. */
+  /** The handler of the socket that is being opened: uWebSockets.js calls open within upgrade. */
   let opening: SocketHandler | undefined;
   app.ws("/*", {
     compression: uWS.DISABLED,
@@ -135,13 +144,13 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<WebSoc
   app.any("/*", (res, req) => {
     // An upgrade is to uWebSockets.js only a GET with a key of 24 characters: any other comes here.
     if (req.getHeader("upgrade").toLowerCase() !== "websocket") {
-      serveHttp(res, req, options.http, () => !guard.scarce);
+      serveHttp(res, req, serving);
       return;
     }
     const decision = options.decide(new UwsUpgrade(res, req, options.clientAddress));
     refuse(
       res,
-      "handler" in decision ? { status: 400, message: "this is no WebSocket handshake" } : decision,
+      "handler" in decision ? { status: 400, message: "this is not a WebSocket handshake" } : decision,
     );
   });
   const { port, stop } = await listen(app, options);
@@ -168,9 +177,12 @@ function secureApp({ certFile, keyFile, passphrase }: TlsFiles): TemplatedApp {
       ...(passphrase === undefined ? {} : { passphrase }),
     });
   } catch (cause) {
-    throw new Error(`the socket server's TLS library refuses ${certFile} with ${keyFile}: make them anew`, {
-      cause,
-    });
+    throw new Error(
+      `the socket server's TLS library refuses ${certFile} with ${keyFile}: create them again`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -19,6 +19,8 @@ describeBrokerContract("memory", (bounds) =>
   createMemoryBroker({
     maxQueuedItems: 50_000,
     maxQueuedBytes: 64 * 1024 * 1024,
+    messageIdWindowMs: 120_000,
+    emptyMs: 150_000,
     stats: new Stats(),
     log: silentLog,
     ...bounds,

@@ -21,6 +21,8 @@ describeHistoryContract("memory", {
     createMemoryBroker({
       maxQueuedItems: 50_000,
       maxQueuedBytes: 64 * 1024 * 1024,
+      messageIdWindowMs: 120_000,
+      emptyMs: 150_000,
       stats: new Stats(),
       log: silentLog,
       ...options,

@@ -378,7 +378,7 @@ describe("a message that is on its way", () => {
     proxy.cut();
     proxy.restore();
     await expect.poll(async () => (await ada.messages())[1]?.fate, DEADLINE).toBe("failed");
-    expect((await ada.messages())[1]?.note).toContain("perhaps it was sent");
+    expect((await ada.messages())[1]?.note).toContain("it is unknown whether this was sent");
     await expect.poll(() => ada.text("#state"), DEADLINE).toMatch(/^(Resumed|Connected)$/);
     await ada.page.click("text=Send again");
     await expect

@@ -115,7 +115,7 @@ it(
     const [cutOff, sender] = [crowdOf([broken], 3), crowdOf([other], 1)];
     await Promise.all([cutOff.ready(), sender.ready()]);
     proxy.blackhole();
-    await until("not ready", async () => (await broken.reasons()).includes("the bus is unreachable"));
+    await until("not ready", async () => (await broken.reasons()).includes("the message bus is unreachable"));
     for (let i = 0; i < 30; i++) expect((await sender.publish()).outcome).toBe("acked");
     expect((await cutOff.publish()).outcome).toBe("refused");
     expect(cutOff.received).toBe(0);

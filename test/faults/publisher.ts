@@ -40,7 +40,7 @@ export async function publishByApi(
     });
     const answer = (await response.json()) as ApiAnswer;
     if (response.ok) return settled("acked", answer);
-    // 5xx other than "the bus is unreachable" may have happened.
+    // 5xx other than "the message bus is unreachable" may have happened.
     return settled(response.status < 500 || answer.error?.code === "unavailable" ? "refused" : "maybe");
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as { code?: string };

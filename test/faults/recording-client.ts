@@ -46,7 +46,12 @@ export interface RecordingClient {
 export const REPEAT_WITHIN_MS = 20_000;
 export const PUBLISH_ATTEMPTS_MAX = 4;
 /** Errors after which a publication may have happened; after every other it has not. */
-export const MAYBE_PUBLISHED: ReadonlySet<string> = new Set(["unknown", "internal", "timeout", "closed"]);
+export const MAYBE_PUBLISHED: ReadonlySet<string> = new Set([
+  "outcome_unknown",
+  "internal",
+  "timeout",
+  "closed",
+]);
 
 export function idOf(content: unknown): string {
   return String((content as { id?: unknown } | null)?.id);

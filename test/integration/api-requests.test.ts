@@ -117,7 +117,7 @@ describe("a connection to the API", () => {
     expect(refused).toMatchObject({ status: 503, headers: { connection: "close" } });
     expect(errorOf(refused.body)).toMatchObject({
       code: "overloaded",
-      message: expect.stringContaining("32 requests wait for their answers") as string,
+      message: expect.stringContaining("limit of pending requests of this connection reached (32)") as string,
     });
     expect(await connection.closed()).toBe(true);
     expect(connection.rest).toBe("");
@@ -247,7 +247,7 @@ describe("the body of a request", () => {
       expect(answer).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
       expect(errorOf(answer.body)).toEqual({
         code: "overloaded",
-        message: `request bodies hold ${64 * MIB} bytes, ${PUBLICATION.length} more would exceed the limit of ${64 * MIB}`,
+        message: `memory limit of request bodies reached (${64 * MIB} bytes): ${64 * MIB} are in use, ${PUBLICATION.length} more were requested`,
         temporary: true,
       });
       return true;

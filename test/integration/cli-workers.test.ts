@@ -133,7 +133,7 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
     const { code, stderr } = await output(["serve", "--workers", "2"]);
     expect([code, stderr]).toEqual([
       2,
-      "starling: workers 2 (--workers) needs redis: without it each worker's clients would be alone\n",
+      "starling: workers 2 (--workers) needs redis: without it the workers would not share publications\n",
     ]);
   });
 

@@ -150,7 +150,7 @@ describe("starling serve", () => {
     expect(program.stderr).toContain('"deadNode":"dead"');
     expect(lines.at(-1)).toContain('"msg":"stopped"');
     const count = (text: string): number => lines.filter((line) => line.includes(text)).length;
-    expect([count("registered"), count("the registration lapsed"), count("lapsed")]).toEqual([2, 1, 1]);
+    expect([count("registered"), count("the registration expired"), count("expired")]).toEqual([2, 1, 1]);
   });
 
   it.each([{}, { NODE_ENV: "production", STARLING_ALLOW_OPEN: "true" }])(

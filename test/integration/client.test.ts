@@ -273,9 +273,9 @@ describe("the SDK on two nodes", () => {
     proxy.blackhole();
     const lost = client.publish("room", "into the hole").catch((error: StarlingError) => error);
     await until(() => client.connection?.node === second.id);
-    expect(await lost).toMatchObject({ code: "unknown", sent: true });
+    expect(await lost).toMatchObject({ code: "outcome_unknown", sent: true });
     expect(changes.find(({ state }) => state === "waiting")).toMatchObject({
-      reason: { message: "nothing was heard for 1500 ms" },
+      reason: { message: "no data was received for 1500 ms" },
     });
     expect(client.connection).toMatchObject({ resumed: true });
   });

@@ -106,12 +106,12 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     const client = await connect();
     expect(await client.ask("subscribed", { channel: "a" })).toMatchObject({
       code: "unknown_action",
-      message: 'no action "subscribed": did you mean "subscribe"?',
+      message: 'unknown action "subscribed": did you mean "subscribe"?',
     });
     const error = await client.ask("teleport\n");
     expect(error).toMatchObject({ code: "unknown_action" });
     expect(error["message"]).toBe(
-      'no action "teleport\\n": one of connect, subscribe, unsubscribe, send, history, presence, presence_stats, refresh, ping',
+      'unknown action "teleport\\n": allowed are connect, subscribe, unsubscribe, send, history, presence, presence_stats, refresh, ping',
     );
   });
 
@@ -152,15 +152,14 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     expect(await named.ask("subscribe", { channel: "c".repeat(101) })).toMatchObject({
       type: "error",
       code: "channel_limit",
-      message:
-        "the names of this connection's channels would have 601 bytes together (limit 600): leave some",
+      message: "channel name limit reached (601 bytes of names, at most 600): unsubscribe from some",
     });
     await named.do("subscribe", { channel: "c".repeat(100) });
     const client = await connect({ maxChannelsPerConnection: 2 });
     for (const channel of ["a", "b", "a"]) await client.do("subscribe", { channel });
     expect(await client.ask("subscribe", { channel: "c" })).toMatchObject({
       code: "channel_limit",
-      message: "channel limit of this connection reached (2): leave some",
+      message: "channel limit reached (2): unsubscribe from some",
     });
     await client.do("unsubscribe", { channel: "a" });
     await client.do("subscribe", { channel: "c" });
@@ -196,7 +195,7 @@ describe("the rate limit", () => {
       for (let id = 1; id <= 20; id++) client.send({ action: "ping", id });
       const first = await client.next("error");
       expect(first).toMatchObject({ code: "rate_limited", temporary: true, retryAfterMs: 250 });
-      expect(first["message"]).toBe("more than 20 messages a second (burst 5)");
+      expect(first["message"]).toBe("message rate limit reached (20/s, burst 5)");
       const rest = await client.next("error");
       expect(rest).toMatchObject({
         code: "rate_limited",
@@ -218,7 +217,7 @@ describe("the rate limit", () => {
     const error = await client.next("error");
     expect(error).toMatchObject({
       code: "rate_limited",
-      message: "more than 1000 bytes a second (burst 2000)",
+      message: "byte rate limit reached (1000/s, burst 2000)",
     });
     expect(error["retryAfterMs"]).toBeGreaterThan(500);
   });

@@ -180,7 +180,7 @@ describe("an upgrade", () => {
     const clients = [await node.client(), await node.client(), await node.client()];
     void node.drain();
     const refused = await refusal(node.wsUrl);
-    expect(refused).toMatchObject({ status: 429, body: "this node is draining: try another\n" });
+    expect(refused).toMatchObject({ status: 429, body: "this node is draining: connect to another\n" });
     expect(refused.headers["retry-after"]).toBe("1");
     expect(await node.get("/readyz")).toMatchObject({
       status: 503,

@@ -16,7 +16,7 @@ const pair = async (): Promise<[InProcessNode, InProcessNode]> => {
   return [here!, there!];
 };
 
-describe("the lesson's frames, typed into a bare client", () => {
+describe("frames of action, channel and content alone, typed into a bare client", () => {
   it("are welcomed first and delivered as quoted, on a node alone", async () => {
     const node = await startTestNode();
     const client = await RawClient.open(node.wsUrl);

@@ -1,7 +1,11 @@
 /** A node that speaks one protocol more: what is common to all works for it unasked. */
 
+import { once } from "node:events";
+import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import type { StarlingError } from "../../src/core/errors.js";
+import type { Protocol } from "../../src/core/protocol.js";
 import { PROTOCOLS } from "../../src/protocols/protocols.js";
 import { echoProtocol } from "../support/echo/protocol.js";
 import { cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
@@ -13,7 +17,7 @@ afterEach(async () => {
 });
 
 const start = (options: Parameters<typeof startTestNode>[0] = {}): Promise<InProcessNode> =>
-  startTestNode({ apiKeys: ["a key of the tests"], ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
+  startTestNode({ ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
 
 interface Echo {
   readonly socket: WebSocket;
@@ -54,7 +58,7 @@ describe("a protocol more", () => {
     echo.say("room hello");
     await echo.heard('room "hello"');
     await native.contents("room", 2);
-    expect(native.messages("room").map(({ content }) => content)).toEqual([{ a: 1 }, "hello"]);
+    expect(native.messages("room").map((message) => message["content"])).toEqual([{ a: 1 }, "hello"]);
   });
 
   it("is counted, listed by the API, and told its errors", async () => {
@@ -89,7 +93,8 @@ describe("a protocol more", () => {
     echo.socket.pause();
     const closed = 'starling_disconnects_total{protocol="echo",reason="slow_reader"}';
     await until("closed", async () => {
-      for (let i = 0; i < 20; i++) native.send({ action: "send", channel: "room", content: "x".repeat(60_000) });
+      for (let i = 0; i < 20; i++)
+        native.send({ action: "send", channel: "room", content: "x".repeat(60_000) });
       return (await node.metric(closed)) === 1;
     });
   });
@@ -102,5 +107,60 @@ describe("a protocol more", () => {
     await node.drain();
     await until("closed", () => echo.closedWith !== undefined);
     expect(echo.closedWith).toBe(1001);
+  });
+});
+
+describe("the HTTP side of a protocol", () => {
+  const http: Protocol["http"] = (request) => {
+    if (request.path !== "/echo/size") return undefined;
+    return request.readBody(1000).then(
+      (bytes) => ({ status: 200, headers: {}, body: String(bytes.length) }),
+      (error: StarlingError) => ({ status: 400, headers: {}, body: error.code }),
+    );
+  };
+  const startHttp = async (): Promise<(path: string, init?: RequestInit) => Promise<Response>> => {
+    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    const url = node.wsUrl.replace("ws:", "http:");
+    return (path, init) => fetch(url + path, init);
+  };
+  const post = (body: BodyInit): RequestInit => ({ method: "POST", body });
+
+  it("takes bodies within its own limit and the port's", async () => {
+    const ask = await startHttp();
+    for (const length of [0, 1, 1000]) {
+      const response = await ask("/echo/size", post("x".repeat(length)));
+      expect([response.status, await response.text()]).toEqual([200, String(length)]);
+    }
+    expect(await (await ask("/echo/size", post("x".repeat(1001)))).text()).toBe("too_large");
+    expect((await ask("/echo/size", post("x".repeat(65_537)))).status).toBe(413);
+  });
+
+  it("leaves other paths to the site, and refuses bodies without a length", async () => {
+    const ask = await startHttp();
+    expect((await ask("/other", post("x"))).status).toBe(404);
+    const chunked = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new Uint8Array(1));
+        controller.close();
+      },
+    });
+    const response = await ask("/echo/size", { ...post(chunked), duplex: "half" } as RequestInit);
+    expect(response.status).toBe(400);
+  });
+
+  it("reads a body that comes in pieces, and forgets one that never ends", async () => {
+    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    const { port } = new URL(node.wsUrl);
+    const socket = connect(Number(port), "127.0.0.1");
+    const head = "POST /echo/size HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n";
+    socket.write(`${head}abc`);
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.write("def");
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    expect(answer.toString()).toContain("\r\n\r\n6");
+    socket.write(`${head}abc`);
+    socket.destroy();
+    const client = await node.client();
+    expect(await client.do("ping")).toMatchObject({ type: "reply" });
   });
 });

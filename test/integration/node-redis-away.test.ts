@@ -31,7 +31,7 @@ describe("a node whose Redis went away", () => {
     await client.do("subscribe", { channel: "a" });
     await redis.kill();
     await notReady(node!);
-    expect(await node!.reasons()).toContain("the bus is unreachable");
+    expect(await node!.reasons()).toContain("the message bus is unreachable");
     for (let i = 0; i < 20; i++) {
       const answer = await client.ask("send", { channel: "a", content: i }, 1000);
       expect(answer).toMatchObject({ type: "error", code: "unavailable", temporary: true });
@@ -107,7 +107,7 @@ describe("a node whose Redis went away", () => {
 });
 
 describe("a node whose Redis stops answering", () => {
-  it("settles every send as unknown or unavailable, in bounded time, and heals", async () => {
+  it("settles every send as outcome_unknown or unavailable, in bounded time, and heals", async () => {
     const [node] = await startFleet(1, redis, FAST);
     const client = await node!.client();
     await client.do("subscribe", { channel: "a" });
@@ -117,9 +117,9 @@ describe("a node whose Redis stops answering", () => {
     );
     for (const answer of answers) {
       expect(answer).toMatchObject({ type: "error", temporary: true });
-      expect(["unknown", "unavailable"]).toContain(answer["code"]);
+      expect(["outcome_unknown", "unavailable"]).toContain(answer["code"]);
     }
-    expect(answers[0]).toMatchObject({ code: "unknown" });
+    expect(answers[0]).toMatchObject({ code: "outcome_unknown" });
     await notReady(node!);
     expect(await client.ask("send", { channel: "a", content: "x" }, 1000)).toMatchObject({
       code: "unavailable",
@@ -128,7 +128,7 @@ describe("a node whose Redis stops answering", () => {
     await ready(node!);
     await client.do("send", { channel: "a", content: "healed" });
     await client.next(({ content }) => content === "healed");
-    // What was unknown may have happened, once; what was unavailable did not.
+    // What was outcome_unknown may have happened, once; what was unavailable did not.
     const contents = client.messages("a").map(({ content }) => content as unknown);
     expect(new Set(contents).size).toBe(contents.length);
     expect(contents).not.toContain("x");

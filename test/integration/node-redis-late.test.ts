@@ -224,14 +224,14 @@ describe("a node whose Redis will never do", { timeout: 30_000 }, () => {
     );
     expect(await refusal({ redis: redis.url })).toMatch(/cannot reach Redis at \S+: NOAUTH/);
     expect(await refusal({ redis: `redis://:hush@${at}/99` })).toMatch(
-      /DB index is out of range; the URL names a database that it does not have/,
+      /DB index is out of range; that server does not have the database that the URL names/,
     );
   });
 
   it("ends at once: what answers is no Redis", async () => {
     const port = await listening((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     expect(await refusal({ redis: `redis://127.0.0.1:${port}` })).toMatch(
-      /Unknown RESP type.*; what answers there is no Redis/s,
+      /Unknown RESP type.*; the server there is not Redis/s,
     );
   });
 
@@ -239,7 +239,7 @@ describe("a node whose Redis will never do", { timeout: 30_000 }, () => {
     const redis = await startRedis();
     ends.push(() => redis.stop());
     expect(await refusal({ redis: redis.url.replace("redis:", "redis+cluster:") })).toMatch(
-      /cluster support disabled.*it is no Cluster: use redis:/,
+      /cluster support disabled.*it is not a Cluster: use redis:/,
     );
   });
 });

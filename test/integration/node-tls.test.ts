@@ -46,7 +46,7 @@ describe("a node with a certificate", () => {
     }
     expect(await page(node.wsUrl.replace("wss:", "https:"), ca)).toMatchObject({
       status: 404,
-      body: "Nothing here: this port takes WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
+      body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
     });
     // The API is not the clients': it stays as it was.
     expect(node.apiUrl).toMatch(/^http:/);

@@ -108,6 +108,7 @@ it("clears up after a dead node with it", async () => {
   const registry = createRedisRegistry({
     nodeId: "a",
     redis: { url, prefix, commandTimeoutMs: 2_000 },
+    sessionTtlMs: 120_000,
     leaseTtlMs: 400,
     stats: new Stats(),
     log: silentLog,

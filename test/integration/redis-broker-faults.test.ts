@@ -81,24 +81,24 @@ describe("Redis away", { timeout: 40_000 }, () => {
     const outcomes = Array.from({ length: 100 }, (_, i) => publish(node.broker, `${i}`));
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     await redis.kill();
-    await eventually(() => expect(outcomes.flat()).toEqual(Array<string>(100).fill("unknown")));
+    await eventually(() => expect(outcomes.flat()).toEqual(Array<string>(100).fill("outcome_unknown")));
     await redis.restart();
     await worksAgain(node, "after");
     expect(node.recorder.texts).toEqual(["after"]);
     expect(outcomes.every((each) => each.length === 1)).toBe(true);
   });
 
-  it("stopped by SIGSTOP: unknown for what was sent, then unavailable; goes on after SIGCONT", async () => {
+  it("stopped by SIGSTOP: outcome_unknown for what was sent, then unavailable; goes on after SIGCONT", async () => {
     const node = await startNode("a");
     redis.pause();
     const sent = publish(node.broker, "in between");
-    await eventually(() => expect(sent).toEqual(["unknown"]));
+    await eventually(() => expect(sent).toEqual(["outcome_unknown"]));
     await eventually(() => expect(node.recorder.links).toEqual([true, false]));
     expect(publish(node.broker, "lost")).toEqual(["unavailable"]);
     redis.resume();
     await worksAgain(node, "after");
     expect(node.recorder.texts).not.toContain("lost");
-    expect(sent).toEqual(["unknown"]);
+    expect(sent).toEqual(["outcome_unknown"]);
   });
 
   it("holds no more than its bound while Redis does not answer", async () => {
@@ -110,7 +110,9 @@ describe("Redis away", { timeout: 40_000 }, () => {
     const outcomes = Array.from({ length: 80 }, (_, i) => publish(node.broker, `${i}`));
     expect(outcomes.slice(50).flat()).toEqual(Array<string>(30).fill("unavailable"));
     expect(outcomes.slice(0, 50).flat()).toEqual([]);
-    await eventually(() => expect(outcomes.slice(0, 50).flat()).toEqual(Array<string>(50).fill("unknown")));
+    await eventually(() =>
+      expect(outcomes.slice(0, 50).flat()).toEqual(Array<string>(50).fill("outcome_unknown")),
+    );
     redis.resume();
     await worksAgain(node, "after");
   });
@@ -129,7 +131,7 @@ describe("Redis away", { timeout: 40_000 }, () => {
     redis.pause();
     const outcomes = Array.from({ length: 10 }, (_, i) => publish(node.broker, `${i}`));
     await node.broker.stop();
-    expect(outcomes.flat()).toEqual(Array<string>(10).fill("unknown"));
+    expect(outcomes.flat()).toEqual(Array<string>(10).fill("outcome_unknown"));
     redis.resume();
   });
 });
@@ -174,7 +176,7 @@ describe("the link to Redis", { timeout: 40_000 }, () => {
     const node = await startProxied("a");
     node.proxy.blackhole((sent) => sent.includes("starling:publish"));
     const outcomes = publish(node.broker, "vanishes");
-    await eventually(() => expect(outcomes).toEqual(["unknown"]));
+    await eventually(() => expect(outcomes).toEqual(["outcome_unknown"]));
     await eventually(() => expect(node.recorder.links).toEqual([true, false, true]));
     await worksAgain(node, "after");
     expect(node.recorder.texts).toEqual(["after"]);

@@ -115,7 +115,7 @@ describe("the link to a Cluster", { timeout: 60_000 }, () => {
     const shard = 0;
     const owner = (await ownersOfShards())[shard]!;
     owner.proxy!.dropReplies(sent("publish"));
-    expect(await keep(node.broker, "2", { key: KEYS[shard]!, messageId: "m" })).toBe("unknown");
+    expect(await keep(node.broker, "2", { key: KEYS[shard]!, messageId: "m" })).toBe("outcome_unknown");
     // It may be up again by now.
     await eventually(() => expect(node.recorder.links).toContain(false));
     await isUp(node);

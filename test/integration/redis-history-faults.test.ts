@@ -233,13 +233,13 @@ describe("fault 5: a part of a channel is evicted", () => {
 });
 
 describe("fault 6: the reply to a publication is lost", { timeout: 40_000 }, () => {
-  it("is unknown; the repetition is made once, with the position of the first", async () => {
+  it("is outcome_unknown; the repetition is made once, with the position of the first", async () => {
     const node = await startProxied("a");
     const other = await startNode("b");
     await keep(node.broker, "before");
     node.proxy.dropReplies((sent) => sent.includes("starling:publish"));
     const lost = await keep(node.broker, "paid", { messageId: "order-1" });
-    expect(lost).toBe("unknown");
+    expect(lost).toBe("outcome_unknown");
     // A stream does not lose a stretch and go on: this connection ends, and another is made.
     node.proxy.restore();
     node.proxy.cut();
@@ -372,7 +372,7 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
     expect(await late).toBe("unavailable");
     expect(await lateRead).toBe("unavailable");
     // It ran, but by then another server might have had the channel.
-    expect(await recent).toBe("unknown");
+    expect(await recent).toBe("outcome_unknown");
     expect(await keep(node.broker, "at once")).toBe("unavailable");
     await eventually(async () => expect(await keep(node.broker, "after")).toMatchObject({ offset: 3 }));
     expect(await read(node.broker)).toMatchObject({
@@ -382,7 +382,7 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
     expect(node.recorder.links).toEqual([true]);
   });
 
-  it("stopped: reads and publications under way fail with unknown, those that wait with unavailable", async () => {
+  it("stopped: reads and publications under way fail with outcome_unknown, those that wait with unavailable", async () => {
     const node = await startNode("a");
     redis.pause();
     const reads = Array.from({ length: 200 }, () =>
@@ -393,9 +393,9 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
     );
     const published = keep(node.broker, "x");
     const codes = await Promise.all(reads);
-    expect(new Set(codes)).toEqual(new Set(["unknown", "unavailable"]));
-    expect(codes.filter((code) => code === "unknown").length).toBeLessThan(50);
-    expect(await published).toBe("unknown");
+    expect(new Set(codes)).toEqual(new Set(["outcome_unknown", "unavailable"]));
+    expect(codes.filter((code) => code === "outcome_unknown").length).toBeLessThan(50);
+    expect(await published).toBe("outcome_unknown");
     redis.resume();
     await isUp(node);
     await read(node.broker);

@@ -14,6 +14,7 @@ function tell(event: string): void {
 
 const live = new Map<string, FakeConnection>();
 const registry = createRedisRegistry({
+  sessionTtlMs: 120_000,
   ...options,
   stats: new Stats(),
   log: silentLog,

@@ -477,7 +477,9 @@ describe("a lapse", () => {
     server.pause();
     a.put("a.2");
     a.remove(gone, false);
-    await eventually(() => expect(a.logs.join("\n")).toContain("it is kept and tried again"));
+    await eventually(() =>
+      expect(a.logs.join("\n")).toContain("connection state could not be written to Redis: retrying"),
+    );
     server.resume();
     await eventually(async () => expect(await held("a")).toEqual(["a.2"]));
     await eventually(async () => expect(await sessionKeys()).toEqual([keys.session("s-a.2")]));
@@ -493,8 +495,8 @@ describe("a lapse", () => {
     old.channels = ["room"];
     a.registry.put(old);
     await expect(a.registry.recorded()).rejects.toMatchObject({
-      code: "unknown",
-      message: `done here, but not recorded in Redis within ${COMMAND_TIMEOUT_MS} ms: a resumed session may not know of it`,
+      code: "outcome_unknown",
+      message: `done on this node, but not recorded in Redis within ${COMMAND_TIMEOUT_MS} ms: a resumed session may not know of it`,
     });
     server.resume();
     await eventually(() => a.registry.recorded());
@@ -569,7 +571,9 @@ describe("Redis that does not answer", () => {
     await eventually(async () => expect(await held("b")).toEqual(["b.1"]));
     await eventually(async () => expect(await sessionKeys()).toHaveLength(1));
     server.pause();
-    await expect(by.resume(b.registry, "s-a.1", old.resumeSecret)).rejects.toMatchObject({ code: "unknown" });
+    await expect(by.resume(b.registry, "s-a.1", old.resumeSecret)).rejects.toMatchObject({
+      code: "outcome_unknown",
+    });
     server.resume();
     await eventually(async () => expect(await redis.get(keys.session("s-a.1"))).toMatch(/^b\.1 1 /));
     expect(await by.resume(b.registry, "s-a.1", old.resumeSecret)).toEqual(["room"]);

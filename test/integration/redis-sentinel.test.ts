@@ -77,7 +77,7 @@ describe("a master that Sentinels watch", () => {
   it("asked for at a plain Redis is refused: that is no Sentinel", async () => {
     const { port } = setup.servers[0];
     await expect(start(`redis+sentinel://127.0.0.1:${port}/${MASTER_NAME}`)).rejects.toThrow(
-      /unknown command.*sentinel.*; it is no Sentinel: /i,
+      /unknown command.*sentinel.*; it is not a Sentinel: /i,
     );
   });
 

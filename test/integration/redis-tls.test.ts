@@ -77,31 +77,33 @@ describe("one server whose certificate is of an authority of one's own", { timeo
 
   it("is refused by a node that names none, with what to do", async () => {
     await expect(start({ redis: tls.url })).rejects.toThrow(
-      /cannot reach Redis at 127\.0\.0\.1:\d+: .*certificate.*; name who signed it with --redis-tls-ca-file/,
+      /cannot reach Redis at 127\.0\.0\.1:\d+: .*certificate.*; give the certificate of its authority by --redis-tls-ca-file/,
     );
   });
 
   it("is refused by a node that names another authority", async () => {
     await expect(start({ redis: tls.url, redisTlsCaFile: certificates.otherCa })).rejects.toThrow(
-      /certificate.*; name who signed it with --redis-tls-ca-file/,
+      /certificate.*; give the certificate of its authority by --redis-tls-ca-file/,
     );
   });
 
   it("is refused under a name that the certificate does not have", async () => {
     await expect(
       start({ redis: tls.url, redisTlsCaFile: certificates.ca, redisTlsServerName: "elsewhere.test" }),
-    ).rejects.toThrow(/elsewhere\.test.*; name it as its certificate does: --redis-tls-server-name/s);
+    ).rejects.toThrow(
+      /elsewhere\.test.*; the certificate is for another name: give it by --redis-tls-server-name/s,
+    );
   });
 
   it("is not spoken to without TLS: a node that tries is told in time", async () => {
     await expect(start({ redis: tls.url.replace("rediss", "redis") })).rejects.toThrow(
-      /cannot reach Redis at 127\.0\.0\.1:\d+: .*; it hung up: use rediss/,
+      /cannot reach Redis at 127\.0\.0\.1:\d+: .*; it closed the connection: use rediss/,
     );
   });
 
   it("that speaks none is refused by a node that wants it", async () => {
     await expect(start({ redis: tls.server.url.replace("redis:", "rediss:") })).rejects.toThrow(
-      /use redis instead of rediss if that port speaks no TLS/,
+      /use redis instead of rediss if that port has no TLS/,
     );
   });
 
@@ -128,7 +130,7 @@ describe("a server whose certificate names another host than its address", { tim
 
   it("is refused by its address, with what to do", async () => {
     await expect(start({ redis: tls.url, redisTlsCaFile: certificates.ca })).rejects.toThrow(
-      /altnames.*; name it as its certificate does: --redis-tls-server-name/s,
+      /altnames.*; the certificate is for another name: give it by --redis-tls-server-name/s,
     );
   });
 
@@ -167,7 +169,7 @@ describe("files that are none", () => {
     const path = join(tmpdir(), `starling-no-pem-${process.pid}`);
     await writeFile(path, "not a certificate");
     await expect(start({ redis: "rediss://127.0.0.1:1", redisTlsCaFile: path })).rejects.toThrow(
-      `redisTlsCaFile is no PEM file: ${path}`,
+      `redisTlsCaFile is not a PEM file: ${path}`,
     );
   });
 });
@@ -183,7 +185,7 @@ describe("TLS beyond one server", { timeout: 60_000 }, () => {
     started.push(cluster);
     await expectFleet({ redis: cluster.url, busShards: 4, ...options() });
     await expect(start({ redis: cluster.url, redisTlsCaFile: certificates.otherCa })).rejects.toThrow(
-      /certificate.*; name who signed it with --redis-tls-ca-file/,
+      /certificate.*; give the certificate of its authority by --redis-tls-ca-file/,
     );
   });
 
@@ -203,7 +205,7 @@ describe("TLS beyond one server", { timeout: 60_000 }, () => {
     await client.do("send", { channel: "room", content: "over" });
     expect(await client.contents("room", 1)).toEqual(["over"]);
     await expect(start({ redis: setup.url, redisTlsCaFile: certificates.otherCa })).rejects.toThrow(
-      /certificate.*; name who signed it with --redis-tls-ca-file/,
+      /certificate.*; give the certificate of its authority by --redis-tls-ca-file/,
     );
   });
 });

@@ -39,7 +39,17 @@ export async function startPresenceNode(
   { url, prefix, ...options }: PresenceNodeOptions,
 ): Promise<PresenceNode> {
   const { link, stats, log, lines } = createRedisNode({ nodeId, url, prefix });
-  const store = createRedisPresence({ nodeId, link, shards: 1, flushIntervalMs: 5, stats, log, ...options });
+  const store = createRedisPresence({
+    nodeId,
+    link,
+    ttlMs: 60_000,
+    graceMs: 3_000,
+    shards: 1,
+    flushIntervalMs: 5,
+    stats,
+    log,
+    ...options,
+  });
   const node: PresenceNode = { link, stats, lines, store, told: [], missed: 0 };
   await store.start({
     event: ({ kind, member: { connection } }) => void node.told.push(`${kind} ${connection}`),

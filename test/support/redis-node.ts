@@ -61,6 +61,8 @@ export function createRedisNode(options: RedisNodeOptions): RedisNode {
     batchBytes: 512 * 1024,
     maxQueuedItems: 50_000,
     maxQueuedBytes: 64 * 1024 * 1024,
+    messageIdWindowMs: 120_000,
+    emptyMs: 150_000,
     stats,
     log,
     ...options.broker,

@@ -1,4 +1,4 @@
-/** The lesson's shared connection state: who is on which node and hears what, a field each of one hash in Redis. */
+/** The shared connection state of the textbook architecture: each connection's node and channels in a field of one hash in Redis. */
 
 import { Redis } from "ioredis";
 import { nodeId } from "./frames.js";

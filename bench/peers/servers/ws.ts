@@ -1,5 +1,5 @@
 /**
- * The lesson's architecture in Node: a Map of channels to Sets of clients, and a loop that sends to each. --state keeps
+ * The textbook architecture in Node: a Map of channels to Sets of clients, and a loop that sends to each. --state keeps
  * who is connected in Redis too, and pings.
  */
 

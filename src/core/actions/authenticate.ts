@@ -27,7 +27,10 @@ export async function authenticate(edge: EdgeContext, connection: Connection, to
   }
   if (connection.isClosed) return;
   if (known !== undefined && known.userId !== null && known.userId !== identity.userId) {
-    throw new StarlingError("token_invalid", "the token is another user's: open a new connection for it");
+    throw new StarlingError(
+      "token_invalid",
+      "the token belongs to another user: open a new connection for it",
+    );
   }
   setIdentity(edge, connection, identity);
 }
@@ -42,7 +45,7 @@ export function setIdentity(edge: EdgeContext, connection: Connection, identity:
   if (end !== undefined) edge.expiry.at(end, connection);
   for (const { name } of [...few.items(connection.channels)]) {
     if (!identity.maySubscribe(name)) {
-      revoke(edge, connection, name, "the right to this channel was withdrawn");
+      revoke(edge, connection, name, "the identity may no longer subscribe to this channel");
     }
   }
 }

@@ -36,7 +36,7 @@ export function publish(
   if (isServerChannel(channel)) {
     throw new StarlingError(
       "forbidden",
-      `channel ${quote(channel)} is the server's: only its API may send there`,
+      `channel ${quote(channel)} is reserved for the server: only the server API may publish to it`,
     );
   }
   if (!identity.mayPublish(channel)) {
@@ -47,8 +47,8 @@ export function publish(
   }
   const { history, publish } = connection.app.rulesOf(channel);
   if (publish === "server" || (publish === "subscribers" && !isSubscribed(edge, connection, channel))) {
-    const publishers = publish === "server" ? "the server's API" : "its subscribers";
-    throw new StarlingError("forbidden", `only ${publishers} may send to channel ${quote(channel)}`);
+    const publishers = publish === "server" ? "the server API" : "subscribers";
+    throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
   if (history !== undefined && publication.echo === false) throw holeError(channel);
   edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
@@ -58,7 +58,7 @@ export function publish(
 export function holeError(channel: string): StarlingError {
   return new StarlingError(
     "bad_request",
-    `channel ${quote(channel)} keeps history: whoever is left out ("echo": false, or "exclude") would miss an offset`,
+    `"echo": false and "exclude" are not allowed in channel ${quote(channel)}, which has history: excluded connections would miss an offset`,
   );
 }
 
@@ -117,6 +117,6 @@ class ClientRequest implements PublishRequest {
   }
 
   settle(failure: StarlingError | undefined, position: Position | undefined): void {
-    this.#connection.protocol.published(this.#connection, this.#ref, failure, position);
+    this.#connection.published(this.#ref, failure, position);
   }
 }

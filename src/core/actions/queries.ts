@@ -6,16 +6,14 @@ import type { ChannelRules } from "../channel-rules.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
+import { READ_LIMIT_DEFAULT, READ_LIMIT_MAX } from "../limits.js";
 import type { PresenceCounts } from "../presence.js";
 import type { Position, Sender } from "../publication.js";
 import { checkMaySubscribe, notEnabled } from "./rights.js";
 
-const LIMIT_DEFAULT = 100;
-const LIMIT_MAX = 1000;
-
-function checkedLimit(limit = LIMIT_DEFAULT): number {
-  if (limit <= LIMIT_MAX) return limit;
-  throw new StarlingError("bad_request", `"limit" is ${limit}, at most ${LIMIT_MAX} is allowed`);
+function checkedLimit(limit = READ_LIMIT_DEFAULT): number {
+  if (limit <= READ_LIMIT_MAX) return limit;
+  throw new StarlingError("bad_request", `"limit" is ${limit}, at most ${READ_LIMIT_MAX} is allowed`);
 }
 
 function askedRules(connection: Connection, channel: string): ChannelRules {
@@ -25,7 +23,7 @@ function askedRules(connection: Connection, channel: string): ChannelRules {
 
 export interface HistoryRange {
   readonly since: Position | undefined;
-  /** At most 1,000; 100 where undefined. */
+  /** At most READ_LIMIT_MAX; READ_LIMIT_DEFAULT where undefined. */
   readonly limit: number | undefined;
   readonly reverse: boolean;
 }
@@ -33,7 +31,7 @@ export interface HistoryRange {
 /** `maxBytes`: publications that would make an answer longer than this are to be left out, but not the first. */
 export type HistoryOutcome = HistoryPage & { readonly maxBytes: number };
 
-/** @throws StarlingError unauthorized, bad_channel, forbidden, not_enabled, bad_request, unavailable, unknown */
+/** @throws StarlingError unauthorized, bad_channel, forbidden, not_enabled, bad_request, unavailable, outcome_unknown */
 export async function readHistory(
   edge: EdgeContext,
   connection: Connection,

@@ -25,14 +25,14 @@ export const NOT_RESUMED: Resumption = { resumed: false, refused: [], recovering
 /**
  * Takes the session and joins those of its channels that have no positions to tell.
  * @param token  as `resumeToken` of the session's last connection
- * @throws StarlingError unauthorized, bad_request, unavailable, unknown
+ * @throws StarlingError unauthorized, bad_request, unavailable, outcome_unknown
  */
 export async function resume(edge: EdgeContext, connection: Connection, token: string): Promise<Resumption> {
   const identity = identityOf(connection);
   const dot = token.lastIndexOf(".");
   const session = token.slice(0, dot);
   if (dot <= 0 || session === connection.sessionId) {
-    throw new StarlingError("bad_request", '"resume" is not a token of another session');
+    throw new StarlingError("bad_request", '"resume" must be the resume token of another session');
   }
   const result = await edge.registry.take(session, token.slice(dot + 1), connection);
   if (connection.isClosed) return NOT_RESUMED;

@@ -10,7 +10,7 @@ import * as few from "../few.js";
 /** @throws StarlingError unauthorized */
 export function identityOf({ identity }: Connection): Identity {
   if (identity !== undefined) return identity;
-  throw new StarlingError("unauthorized", "this connection has yet to authenticate");
+  throw new StarlingError("unauthorized", "this connection is not authenticated");
 }
 
 /** @throws StarlingError unauthorized, bad_channel, forbidden */
@@ -20,7 +20,7 @@ export function checkMaySubscribe(connection: Connection, channel: string): void
   if (isServerChannel(channel)) {
     throw new StarlingError(
       "forbidden",
-      `channel ${quote(channel)} is the server's: nobody subscribes to it`,
+      `channel ${quote(channel)} is reserved for the server: clients cannot subscribe to it`,
     );
   }
   if (!identity.maySubscribe(channel)) {
@@ -40,6 +40,6 @@ export function isSubscribed(edge: EdgeContext, connection: Connection, channel:
 export function notEnabled(channel: string, what: string): StarlingError {
   return new StarlingError(
     "not_enabled",
-    `channel ${quote(channel)} keeps no ${what}: its namespace does not say so`,
+    `${what} is off for channel ${quote(channel)}: its namespace does not enable it`,
   );
 }

@@ -13,7 +13,7 @@ import { checkMaySubscribe, isSubscribed } from "./rights.js";
  * @param joined  called in the turn in which the connection joins, before what it missed is sent to it;
  *   undefined: the channel has no positions to tell
  * @returns undefined: done; else it is once this resolves, unless the connection closed meanwhile
- * @throws StarlingError unauthorized, bad_channel, forbidden, channel_limit; unavailable or unknown, by the promise
+ * @throws StarlingError unauthorized, bad_channel, forbidden, channel_limit; unavailable or outcome_unknown, by the promise
  */
 export function subscribe(
   edge: EdgeContext,

@@ -9,7 +9,7 @@ import { identityOf } from "./rights.js";
 /**
  * The connection hears nothing more of the channel when this returns.
  * @returns undefined: it is recorded; else once this resolves: a node killed before that would leave the channel to
- *   whoever resumes the session. It rejects with a StarlingError unknown where that did not succeed in time.
+ *   whoever resumes the session. It rejects with a StarlingError outcome_unknown where that did not succeed in time.
  * @throws StarlingError unauthorized, bad_channel, not_subscribed
  */
 export function unsubscribe(

@@ -4,6 +4,14 @@
  */
 
 import { StarlingError, quote } from "../../core/errors.js";
+import {
+  EPOCH_CHARACTERS_MAX,
+  EVENT_CHARACTERS_MAX,
+  MESSAGE_ID_CHARACTERS_MAX,
+  TAGS_MAX,
+  TAG_CHARACTERS_MAX,
+  TOKEN_CHARACTERS_MAX,
+} from "../../core/limits.js";
 import { loneSurrogateAt } from "../../encoding/surrogates.js";
 import { ACTIONS, type Command, type CommandId } from "./messages.js";
 import { Encoding, type Payload } from "../../encoding/payload.js";
@@ -97,12 +105,7 @@ export interface FieldReader {
 }
 
 const ID_CHARACTERS_MAX = 64;
-const EVENT_CHARACTERS_MAX = 200;
-const TOKEN_CHARACTERS_MAX = 8192;
 const RESUME_CHARACTERS_MAX = 256;
-const TAGS_MAX = 16;
-const TAG_CHARACTERS_MAX = 128;
-const EPOCH_CHARACTERS_MAX = 64;
 /** More than any connection may hold channels: a bound on what a hostile frame can make us look at. */
 const POSITIONS_MAX = 10_000;
 
@@ -121,7 +124,7 @@ export function readCommand(frame: FieldReader): Command {
       echo: readBoolean("echo", frame.value(Field.echo)),
       token: readSecret("token", frame.value(Field.token), TOKEN_CHARACTERS_MAX),
       resume: readSecret("resume", frame.value(Field.resume), RESUME_CHARACTERS_MAX),
-      messageId: readText("messageId", frame.value(Field.messageId), ID_CHARACTERS_MAX),
+      messageId: readText("messageId", frame.value(Field.messageId), MESSAGE_ID_CHARACTERS_MAX),
       since: readPosition("since", frame.value(Field.since)),
       positions: readPositions(frame.value(Field.positions)),
       limit: readCount("limit", frame.value(Field.limit)),

@@ -6,7 +6,7 @@ import { subscribe } from "../../core/actions/subscribe.js";
 import { answerFirst, unsubscribe } from "../../core/actions/unsubscribe.js";
 import type { Payload } from "../../encoding/payload.js";
 import { checkChannelName } from "../../core/channel-name.js";
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import { suggest } from "../../core/suggest.js";
 import { connect, refresh } from "./connect.js";
@@ -19,7 +19,7 @@ import { channelOf, identityOf, reply, send } from "./replies.js";
  * A promise returned holds back the client's later frames.
  * @throws StarlingError, at once or by the promise
  */
-export function execute(connection: Connection, command: Command): Promise<void> | undefined {
+export function execute(connection: ProtocolConnection, command: Command): Promise<void> | undefined {
   switch (command.action) {
     case "send":
       return sendMessage(connection, command);
@@ -41,37 +41,37 @@ export function execute(connection: Connection, command: Command): Promise<void>
       return ping(connection, command);
     default: {
       const near = suggest(command.action, ACTIONS);
-      const hint = near === undefined ? `one of ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
-      throw new StarlingError("unknown_action", `no action ${quote(command.action)}: ${hint}`);
+      const hint = near === undefined ? `allowed are ${ACTIONS.join(", ")}` : `did you mean "${near}"?`;
+      throw new StarlingError("unknown_action", `unknown action ${quote(command.action)}: ${hint}`);
     }
   }
 }
 
-function ping(connection: Connection, command: Command): undefined {
+function ping(connection: ProtocolConnection, command: Command): undefined {
   if (command.id === undefined) send(connection, { type: "pong" });
   else reply(connection, command.id, {});
 }
 
-function sendMessage(connection: Connection, command: Command): undefined {
+function sendMessage(connection: ProtocolConnection, command: Command): undefined {
   identityOf(connection);
   const channel = channelOf(command);
   if (command.content === undefined) {
     checkChannelName(channel);
-    throw new StarlingError("bad_request", '"content" is missing: any JSON value will do');
+    throw new StarlingError("bad_request", '"content" is missing: any JSON value is allowed');
   }
   // The command is what the action takes: no object more for each message.
   publish(connection.edge, connection, channel, command as Command & { content: Payload }, command.id);
 }
 
 /** As the queries: that a name is no channel's is told first. */
-function namedChannel(connection: Connection, command: Command): string {
+function namedChannel(connection: ProtocolConnection, command: Command): string {
   const channel = channelOf(command);
   checkChannelName(channel);
   identityOf(connection);
   return channel;
 }
 
-function join(connection: Connection, command: Command): Promise<void> | undefined {
+function join(connection: ProtocolConnection, command: Command): Promise<void> | undefined {
   const channel = namedChannel(connection, command);
   return subscribe(connection.edge, connection, channel, command.since, (outcome) => {
     const standing = outcome === undefined ? {} : standingOf(outcome);
@@ -79,7 +79,7 @@ function join(connection: Connection, command: Command): Promise<void> | undefin
   });
 }
 
-function leave(connection: Connection, command: Command): undefined {
+function leave(connection: ProtocolConnection, command: Command): undefined {
   identityOf(connection);
   const channel = channelOf(command);
   const recorded = unsubscribe(connection.edge, connection, channel);
@@ -100,7 +100,7 @@ function leave(connection: Connection, command: Command): undefined {
   answerFirst(connection, channel, answered);
 }
 
-async function history(connection: Connection, command: Command): Promise<void> {
+async function history(connection: ProtocolConnection, command: Command): Promise<void> {
   const channel = namedChannel(connection, command);
   const { since, limit, reverse = false } = command;
   const page = await readHistory(connection.edge, connection, channel, { since, limit, reverse });
@@ -110,14 +110,14 @@ async function history(connection: Connection, command: Command): Promise<void> 
   if (!connection.isClosed) connection.send(codecOf(connection).encodeHistory(command.id, answer));
 }
 
-function presence(connection: Connection, command: Command): Promise<void> {
+function presence(connection: ProtocolConnection, command: Command): Promise<void> {
   const channel = namedChannel(connection, command);
   return readPresence(connection.edge, connection, channel, command.limit, (outcome) =>
     reply(connection, command.id, { channel, ...outcome }),
   );
 }
 
-async function presenceStats(connection: Connection, command: Command): Promise<void> {
+async function presenceStats(connection: ProtocolConnection, command: Command): Promise<void> {
   const channel = namedChannel(connection, command);
   const { connections, users } = await readPresenceCounts(connection.edge, connection, channel);
   reply(connection, command.id, { channel, connections, users });

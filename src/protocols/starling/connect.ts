@@ -3,14 +3,14 @@
 import { authenticate } from "../../core/actions/authenticate.js";
 import { NOT_RESUMED, recover, resume } from "../../core/actions/resume.js";
 import type { Identity } from "../../core/authorizer.js";
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError } from "../../core/errors.js";
 import type { Command, ConnectReply } from "./messages.js";
 import { standingOf } from "./notices.js";
 import { identityOf, reply, send } from "./replies.js";
 
 /** A client that gives its token with the upgrade may not know how to send another. Does not reject. */
-export async function authenticateAtUpgrade(connection: Connection, token: string): Promise<void> {
+export async function authenticateAtUpgrade(connection: ProtocolConnection, token: string): Promise<void> {
   try {
     await authenticate(connection.edge, connection, token);
     if (!connection.isClosed) connection.edge.registry.put(connection);
@@ -21,8 +21,8 @@ export async function authenticateAtUpgrade(connection: Connection, token: strin
   }
 }
 
-/** @throws StarlingError of the authorizer; bad_request, unavailable, unknown */
-export async function connect(connection: Connection, command: Command): Promise<void> {
+/** @throws StarlingError of the authorizer; bad_request, unavailable, outcome_unknown */
+export async function connect(connection: ProtocolConnection, command: Command): Promise<void> {
   const { edge } = connection;
   if (command.token !== undefined) await authenticate(edge, connection, command.token);
   if (connection.isClosed) return;
@@ -52,7 +52,7 @@ export async function connect(connection: Connection, command: Command): Promise
 }
 
 /** @throws StarlingError of the authorizer; bad_request */
-export async function refresh(connection: Connection, command: Command): Promise<void> {
+export async function refresh(connection: ProtocolConnection, command: Command): Promise<void> {
   identityOf(connection);
   if (command.token === undefined)
     throw new StarlingError("bad_request", '"token" is missing: refresh needs one');

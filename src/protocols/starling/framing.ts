@@ -1,7 +1,7 @@
 /** The framings of the native protocol: one for each codec. */
 
-import type { Connection } from "../../core/connection.js";
-import type { Framing } from "../../core/protocol.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
+import type { Framing } from "../../core/framing.js";
 import type { Codec } from "./codec.js";
 import { CODECS } from "./codecs.js";
 import { channelMessage } from "./notices.js";
@@ -22,6 +22,6 @@ export const FRAMINGS: readonly StarlingFraming[] = CODECS.map((codec) => ({
 }));
 
 /** Of a connection that speaks this protocol. */
-export function codecOf(connection: Connection): Codec {
+export function codecOf(connection: ProtocolConnection): Codec {
   return (connection.served.framing as StarlingFraming).codec;
 }

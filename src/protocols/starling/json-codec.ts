@@ -1,217 +1,43 @@
-/** The native protocol as JSON text frames: subprotocol starling.v1.json, and the lesson's own. */
+/** The native protocol as JSON text frames: subprotocol starling.v1.json, and clients that offer none. */
 
 import { setBounded } from "../../core/bounded-map.js";
-import type { Codec } from "./codec.js";
-import {
-  Field,
-  FIELD_COUNT,
-  actionAt,
-  fieldAt,
-  fieldNamed,
-  isSecret,
-  readCommand,
-  type FieldReader,
-} from "./command-fields.js";
 import { StarlingError } from "../../core/errors.js";
+import type { Publication, Sender } from "../../core/publication.js";
 import { FrameWriter } from "../../encoding/frame-writer.js";
-import { KEY, ScanError, skipColon, skipSpace, skipString, skipValue, unexpected } from "../../encoding/json-scan.js";
-import { Encoding, type Payload } from "../../encoding/payload.js";
-import { type Command, type CommandId, type HistoryAnswer, type ServerMessage } from "./messages.js";
-import { type Publication, type Sender } from "../../core/publication.js";
-import { writeWelcome } from "./json-welcome.js";
-import { isMapByte } from "../../encoding/msgpack-scan.js";
+import { ScanError } from "../../encoding/json-scan.js";
 import { ownBytes } from "../../encoding/own-bytes.js";
-import { bufferAt, shortTextAt, textAt } from "../../encoding/text-cache.js";
+import { Encoding } from "../../encoding/payload.js";
+import { bufferAt } from "../../encoding/text-cache.js";
 import { writeMsgpackAsJson } from "../../encoding/transcode.js";
+import type { Codec } from "./codec.js";
+import { readCommand } from "./command-fields.js";
+import { FrameTemplate } from "./frame-template.js";
+import { JsonFrameReader } from "./json-frame-reader.js";
+import { writeWelcome } from "./json-welcome.js";
+import type { Command, CommandId, HistoryAnswer, ServerMessage } from "./messages.js";
 
-const QUOTE = 0x22;
 const COMMA = 0x2c;
-const BACKSLASH = 0x5c;
-const SPACE = 0x20;
-const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Which fields the frame being read has, one bit each, and where their values lie. Reused per frame. */
-let found = 0;
-const starts = new Int32Array(FIELD_COUNT);
-const ends = new Int32Array(FIELD_COUNT);
-
-/** @throws ScanError unless the frame is one JSON object; the last of equal keys counts, as in JSON.parse */
-function findFields(frame: Uint8Array): void {
-  found = 0;
-  let at = skipSpace(frame, 0);
-  if (frame[at] !== OPEN_BRACE) throw notAnObject(frame, at);
-  at = skipSpace(frame, at + 1);
-  if (frame[at] === CLOSE_BRACE) {
-    at++;
-  } else {
-    for (;;) {
-      if (frame[at] !== QUOTE) throw unexpected(frame, at, KEY);
-      const keyEnd = skipString(frame, at);
-      const field = fieldOfKey(frame, at, keyEnd);
-      const start = skipColon(frame, keyEnd);
-      const end = skipValue(frame, start);
-      if (field !== -1) {
-        found |= 1 << field;
-        starts[field] = start;
-        ends[field] = end;
-      }
-      at = skipSpace(frame, end);
-      if (frame[at] === CLOSE_BRACE) break;
-      if (frame[at] !== COMMA) throw unexpected(frame, at, '"," or "}"');
-      at = skipSpace(frame, at + 1);
-    }
-    at++;
-  }
-  at = skipSpace(frame, at);
-  if (at !== frame.length) throw unexpected(frame, at, "the end");
-}
-
-function notAnObject(frame: Uint8Array, at: number): ScanError {
-  const wanted = 'an object such as {"action":"ping"}';
-  if (frame.length === 0) return new ScanError(`the frame is empty, expected ${wanted}`, 0);
-  const byte = frame[at];
-  if (byte !== undefined && isMapByte(byte)) {
-    return new ScanError(
-      `expected ${wanted}, found a MessagePack map`,
-      at,
-      "its subprotocol is starling.v1.msgpack",
-    );
-  }
-  return unexpected(frame, at, wanted);
-}
-
-/** `"\u0061ction"` is `"action"`: a key with an escape is compared unescaped. */
-function fieldOfKey(frame: Uint8Array, start: number, end: number): number {
-  const field = fieldAt(frame, start + 1, end - 1);
-  if (field !== -1 || !hasBackslash(frame, start, end)) return field;
-  return fieldNamed(JSON.parse(textAt(frame, start, end)) as string);
-}
-
-function hasBackslash(frame: Uint8Array, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) if (frame[i] === BACKSLASH) return true;
-  return false;
-}
-
-const NO_FRAME = new Uint8Array(0);
-
-class JsonFields implements FieldReader {
-  frame: Uint8Array = NO_FRAME;
-
-  value(field: number): unknown {
-    if ((found & (1 << field)) === 0) return undefined;
-    const start = starts[field]!;
-    const end = ends[field]!;
-    const byte = this.frame[start]!;
-    if (byte === QUOTE && !hasBackslash(this.frame, start, end)) {
-      return isSecret(field)
-        ? textAt(this.frame, start + 1, end - 1)
-        : shortTextAt(this.frame, start + 1, end - 1);
-    }
-    return shortInteger(this.frame, start, end) ?? (JSON.parse(textAt(this.frame, start, end)) as unknown);
-  }
-
-  action(): unknown {
-    if ((found & (1 << Field.action)) === 0) return undefined;
-    const start = starts[Field.action]!;
-    if (this.frame[start] !== QUOTE) return this.value(Field.action);
-    return actionAt(this.frame, start + 1, ends[Field.action]! - 1) ?? this.value(Field.action);
-  }
-
-  payload(): Payload | undefined {
-    if ((found & (1 << Field.content)) === 0) return undefined;
-    const start = starts[Field.content]!;
-    return { bytes: this.frame.subarray(start, ends[Field.content]), encoding: Encoding.json };
-  }
-}
-
-/** Most ids are a few digits: no string, no parser. @returns undefined for anything else */
-function shortInteger(frame: Uint8Array, start: number, end: number): number | undefined {
-  if (end - start > 15) return undefined;
-  let value = 0;
-  for (let i = start; i < end; i++) {
-    const digit = frame[i]! - 0x30;
-    if (digit < 0 || digit > 9) return undefined;
-    value = value * 10 + digit;
-  }
-  return value;
-}
-
-const fields = new JsonFields();
-
-/** Longer beginnings are not kept. */
-const LEAD_BYTES_MAX = 384;
-/**
- * Frames mostly begin alike, `{"action":"send","channel":"room","content":`, and end with the content. What stands
- * around the name of the channel is then read once: comparing it takes a fifth of the time.
- */
-const lead = new Uint8Array(LEAD_BYTES_MAX);
-/** Up to and with the quote before the channel's name. */
-let leadHeadLength = 0;
-/** From the quote behind the name up to the content. */
-let leadLength = 0;
-let leadCommand: Command | undefined;
-const LEAD_FIELDS = (1 << Field.action) | (1 << Field.channel) | (1 << Field.content);
+const reader = new JsonFrameReader();
+const template = new FrameTemplate();
 
 function decode(frame: Uint8Array): Command {
-  return decodeAlike(frame) ?? decodeAnew(frame);
+  return template.decode(frame) ?? decodeInFull(frame);
 }
 
-/** @returns undefined unless the frame begins as the last one that was kept, and nothing but content follows */
-function decodeAlike(frame: Uint8Array): Command | undefined {
-  if (leadCommand === undefined || frame.length <= leadLength) return undefined;
-  for (let i = leadHeadLength - 1; i >= 0; i--) if (frame[i] !== lead[i]) return undefined;
-  const end = frame.length - 1;
-  let at = leadHeadLength;
-  for (; frame[at] !== QUOTE; at++) {
-    // An escape, or what no string may hold, is for decodeAnew, as is a name without an end.
-    if (frame[at] === BACKSLASH || frame[at]! < SPACE || at === end) return undefined;
-  }
-  const nameEnd = at;
-  for (let i = leadHeadLength; i < leadLength; i++, at++) if (frame[at] !== lead[i]) return undefined;
-  if (frame[end] !== CLOSE_BRACE) return undefined;
+function decodeInFull(frame: Uint8Array): Command {
   try {
-    if (skipValue(frame, at) !== end) return undefined;
-  } catch (error) {
-    // Told by decodeAnew.
-    if (error instanceof ScanError) return undefined;
-    throw error;
-  }
-  return {
-    ...leadCommand,
-    channel: shortTextAt(frame, leadHeadLength, nameEnd),
-    content: { bytes: frame.subarray(at, end), encoding: Encoding.json },
-  };
-}
-
-function decodeAnew(frame: Uint8Array): Command {
-  try {
-    findFields(frame);
+    reader.read(frame);
+    const command = readCommand(reader);
+    template.keep(frame, command, reader);
+    return command;
   } catch (error) {
     if (error instanceof ScanError) throw new StarlingError("bad_frame", `bad JSON frame: ${error.message}`);
     throw error;
-  }
-  fields.frame = frame;
-  try {
-    const command = readCommand(fields);
-    keepLead(frame, command);
-    return command;
   } finally {
-    fields.frame = NO_FRAME;
+    reader.done();
   }
-}
-
-function keepLead(frame: Uint8Array, command: Command): void {
-  if (found !== LEAD_FIELDS || command.action !== "send") return;
-  const start = starts[Field.content]!;
-  const nameStart = starts[Field.channel]! + 1;
-  const nameEnd = ends[Field.channel]! - 1;
-  if (start > LEAD_BYTES_MAX || start < nameEnd || ends[Field.content] !== frame.length - 1) return;
-  lead.set(frame.subarray(0, nameStart));
-  lead.set(frame.subarray(nameEnd, start), nameStart);
-  leadHeadLength = nameStart;
-  leadLength = nameStart + start - nameEnd;
-  leadCommand = { ...command, channel: undefined, content: undefined };
 }
 
 const writer = new FrameWriter();

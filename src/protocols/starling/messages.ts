@@ -23,9 +23,9 @@ export type Action = (typeof ACTIONS)[number];
 
 export type CommandId = string | number;
 /**
- * What a client asks. Fields that the action does not use are ignored, as the
- * lesson's clients may send more than they must. `action` is whatever string
- * the frame held: the session answers the ones it does not know.
+ * What a client asks. Fields that the action does not use are ignored, so that a client may send more than
+ * `action`, `channel` and `content`, which are all that a frame needs. `action` is whatever string the frame held:
+ * one that does not exist is answered with an error.
  */
 export interface Command {
   readonly action: string;

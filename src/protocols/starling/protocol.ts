@@ -1,6 +1,6 @@
 /** Starling's own protocol, which PROTOCOL.md documents. */
 
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import type { Offer, Protocol, Refusal } from "../../core/protocol.js";
 import type { UpgradeRequest } from "../../core/transport.js";
@@ -25,14 +25,18 @@ export const starlingProtocol: Protocol = {
     if (framing === undefined) {
       const asked = quote(request.allSubprotocols.join(", "));
       const known = FRAMINGS.map(({ codec }) => codec.subprotocol).join(", ");
-      return { reason: "subprotocol", status: 400, message: `unsupported subprotocol ${asked}; supported: ${known}` };
+      return {
+        reason: "subprotocol",
+        status: 400,
+        message: `unsupported subprotocol ${asked}; supported: ${known}`,
+      };
     }
     const { query, subprotocols } = request;
     const asked = query === "" ? undefined : new URLSearchParams(query);
     const appId = asked?.get("app") ?? undefined;
     const app = appId === undefined ? apps.main : apps.get(appId);
     if (app === undefined) {
-      return { reason: "app", status: 404, message: `no app ${quote(appId)} is served here` };
+      return { reason: "app", status: 404, message: `unknown app ${quote(appId)}` };
     }
     return {
       app,
@@ -86,12 +90,12 @@ export const starlingProtocol: Protocol = {
 };
 
 /** @throws StarlingError bad_frame, bad_request, too_large; CommandError where the command has an id */
-function decode(connection: Connection, bytes: Uint8Array, binary: boolean): Command {
+function decode(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): Command {
   const codec = codecOf(connection);
   if (binary !== codec.binary) {
     throw new StarlingError(
       "bad_frame",
-      `this connection speaks ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
+      `the subprotocol is ${codec.subprotocol}: send ${codec.binary ? "binary" : "text"} frames`,
     );
   }
   return codec.decode(bytes);

@@ -1,21 +1,21 @@
 /** What commands have in common: the fields that they need, and their answers. */
 
 import type { Identity } from "../../core/authorizer.js";
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError } from "../../core/errors.js";
 import { codecOf } from "./framing.js";
 import type { Command, CommandId, ServerMessage } from "./messages.js";
 
-export function send(connection: Connection, message: ServerMessage): void {
+export function send(connection: ProtocolConnection, message: ServerMessage): void {
   if (!connection.isClosed) connection.send(codecOf(connection).encode(message));
 }
 
-export function reply(connection: Connection, id: CommandId | undefined, fields: object): void {
+export function reply(connection: ProtocolConnection, id: CommandId | undefined, fields: object): void {
   if (id !== undefined) send(connection, { type: "reply", id, ...fields });
 }
 
 /** @throws StarlingError unauthorized */
-export function identityOf({ identity }: Connection): Identity {
+export function identityOf({ identity }: ProtocolConnection): Identity {
   if (identity !== undefined) return identity;
   throw new StarlingError("unauthorized", 'send {"action":"connect","token":...} first');
 }

@@ -1,6 +1,6 @@
 /** What every connection hears first. */
 
-import type { Connection } from "../../core/connection.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
 import type { EdgeContext } from "../../core/context.js";
 import type { WelcomeMessage } from "./messages.js";
 
@@ -9,7 +9,7 @@ type Terms = Pick<WelcomeMessage, "node" | "heartbeat" | "limits">;
 /** Of a node: one and the same object for all its connections, by which json-welcome.ts knows it. */
 const terms = new WeakMap<EdgeContext, Terms>();
 
-export function welcome({ edge, app, id, sessionId, resumeToken }: Connection): WelcomeMessage {
+export function welcome({ edge, app, id, sessionId, resumeToken }: ProtocolConnection): WelcomeMessage {
   const { node, heartbeat, limits } = termsOf(edge);
   return {
     type: "welcome",

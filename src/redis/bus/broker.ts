@@ -40,10 +40,10 @@ export interface RedisBrokerOptions {
   /** What to write: the version before while a fleet is being upgraded. */
   readonly envelopeVersion?: EnvelopeVersion | undefined;
   readonly ingest?: IngestOptions | undefined;
-  /** For how long a repetition of a messageId is known as one; 2 minutes by default. */
-  readonly messageIdWindowMs?: number | undefined;
-  /** How long a channel's epoch is kept that was only looked at; 150 s by default. */
-  readonly emptyMs?: number | undefined;
+  /** For how long a repetition of a messageId is known as one. */
+  readonly messageIdWindowMs: number;
+  /** How long a channel's epoch is kept that was only looked at. */
+  readonly emptyMs: number;
   readonly stats: Stats;
   readonly log: Log;
 }
@@ -51,8 +51,6 @@ export interface RedisBrokerOptions {
 /** An envelope is at most a full batch and one publication more. */
 const PUBLICATION_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 4;
 const BATCH_BYTES_MAX = BUS_MESSAGE_BYTES_MAX / 2;
-const MESSAGE_ID_WINDOW_MS = 120_000;
-const EMPTY_MS = 150_000;
 
 /**
  * A batch with history waits for its script, a millisecond for 500: with several smaller ones on their way
@@ -71,7 +69,7 @@ interface PublicationBatch {
 
 export function createRedisBroker(options: RedisBrokerOptions): Broker {
   if (options.batchBytes > BATCH_BYTES_MAX) {
-    throw new Error(`batches of ${options.batchBytes} bytes are too large: at most ${BATCH_BYTES_MAX}`);
+    throw new Error(`busBatchBytes is ${options.batchBytes}, at most ${BATCH_BYTES_MAX} is allowed`);
   }
   return new RedisBroker(options);
 }
@@ -104,8 +102,8 @@ class RedisBroker implements Broker {
     this.#history = new RedisHistory({
       link: options.link,
       shards: options.shards,
-      messageIdWindowMs: options.messageIdWindowMs ?? MESSAGE_ID_WINDOW_MS,
-      emptyMs: options.emptyMs ?? EMPTY_MS,
+      messageIdWindowMs: options.messageIdWindowMs,
+      emptyMs: options.emptyMs,
       stats: options.stats,
       log: options.log,
     });
@@ -113,7 +111,7 @@ class RedisBroker implements Broker {
     this.#gathering = new Array<PublicationBatch | undefined>(options.shards * 2).fill(undefined);
     this.#full = new StarlingError(
       "unavailable",
-      `Redis has yet to confirm ${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes: nothing was sent`,
+      `publish queue limit reached (${options.maxQueuedItems} publications or ${options.maxQueuedBytes} bytes unconfirmed by Redis): nothing was sent`,
     );
   }
 
@@ -173,7 +171,7 @@ class RedisBroker implements Broker {
     if (bytes > PUBLICATION_BYTES_MAX) {
       return new StarlingError(
         "too_large",
-        `${bytes} bytes are more than the bus carries: ${PUBLICATION_BYTES_MAX}`,
+        `the publication has ${bytes} bytes, the bus carries at most ${PUBLICATION_BYTES_MAX}`,
       );
     }
     if (this.#queuedItems >= maxQueuedItems || this.#queuedBytes + bytes > maxQueuedBytes) return this.#full;
@@ -240,7 +238,7 @@ class RedisBroker implements Broker {
       else request.settle(undefined, answer);
     } catch (error) {
       this.#stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "a publisher threw when it was answered");
+      this.#options.log.error({ err: error }, "the callback of a publication threw");
     }
   }
 
@@ -283,7 +281,10 @@ class RedisBroker implements Broker {
     for (const batch of this.#unanswered) {
       this.#answeredAll(
         batch,
-        new StarlingError("unknown", "this node stopped before Redis answered: it may have happened"),
+        new StarlingError(
+          "outcome_unknown",
+          "this node stopped before Redis answered: the outcome is unknown",
+        ),
       );
     }
   }

@@ -7,6 +7,7 @@
 
 import type { BusPublication, ChannelKey } from "../../core/broker.js";
 import { quote } from "../../core/errors.js";
+import { EPOCH_CHARACTERS_MAX } from "../../core/limits.js";
 import { containerCount, containerHead, isMapByte } from "../../encoding/msgpack-scan.js";
 import {
   ENVELOPE_FIELDS,
@@ -41,7 +42,6 @@ export interface Envelope {
 }
 
 const NODE_MAX = 255;
-const EPOCH_MAX = 64;
 
 /** By version: what differs between those that are read. */
 const TAGS_READERS = new Map<number | undefined, TagsReader>([
@@ -116,7 +116,7 @@ function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): E
     const { channel, epochOrRefusal: epoch, next: first } = run;
     const key: unknown = keys[channel - 1];
     checkKey(key);
-    if (epoch === "" || epoch.length > EPOCH_MAX) throw wrong("an epoch", epoch);
+    if (epoch === "" || epoch.length > EPOCH_CHARACTERS_MAX) throw wrong("an epoch", epoch);
     if (first < 1) throw wrong("an offset", first);
     return { key, run, heard: hears(key) };
   });

@@ -42,7 +42,7 @@ export function readIngestLine(line: Buffer, app: string, maxBytes: number): Bus
   if (isServerChannel(channel) && userOfChannel(channel) === undefined) {
     throw new StarlingError(
       "forbidden",
-      `channel ${quote(channel)} is the server's: only #user: ones are open`,
+      `channel ${quote(channel)} is reserved for the server: of these only #user: channels can be published to`,
     );
   }
   const value = message === undefined ? content : message;

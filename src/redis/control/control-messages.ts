@@ -13,6 +13,7 @@ import { z } from "zod";
 import type { ControlAnswer, ControlCommand, ControlQuestion } from "../../core/control.js";
 import { CHANNEL_NAME_MAX } from "../../core/channel-name.js";
 import { StarlingError } from "../../core/errors.js";
+import { CLOSE_MESSAGE_BYTES_MAX } from "../../core/limits.js";
 import { packMessage, unpackMessage } from "../bus/packing.js";
 
 export const CONTROL_VERSION = 1;
@@ -36,8 +37,12 @@ const command = z.discriminatedUnion("kind", [
     kind: z.literal("disconnect"),
     app: text,
     target,
-    // RFC 6455 5.5: a close frame has 123 bytes for it.
-    reason: z.string().refine((reason) => Buffer.byteLength(reason) <= 123, "over 123 bytes"),
+    reason: z
+      .string()
+      .refine(
+        (reason) => Buffer.byteLength(reason) <= CLOSE_MESSAGE_BYTES_MAX,
+        `over ${CLOSE_MESSAGE_BYTES_MAX} bytes`,
+      ),
   }),
   z.object({ kind: z.literal("supersede"), connection: text }),
   z.object({ kind: z.literal("unsubscribe"), app: text, target, channel }),

@@ -78,7 +78,10 @@ class RedisControl implements ControlBus {
     question: ControlQuestion,
   ): Promise<{ answers: readonly NodeAnswer[]; missing: readonly string[] }> {
     if (this.#pending.size >= PENDING_MAX) {
-      throw new StarlingError("unavailable", `${PENDING_MAX} questions to the nodes wait already: not asked`);
+      throw new StarlingError(
+        "unavailable",
+        `limit of pending questions to the nodes reached (${PENDING_MAX}): nothing was sent`,
+      );
     }
     const id = randomUUID();
     const nodes = await this.#options.nodes();
@@ -125,7 +128,7 @@ class RedisControl implements ControlBus {
       if (this.#open) {
         this.#options.log.warn(
           { err: error, asker: node, question: question.kind },
-          "a question was not answered",
+          "a question of another node could not be answered",
         );
       }
     }
@@ -145,7 +148,7 @@ class RedisControl implements ControlBus {
     if (bytes.length > BUS_MESSAGE_BYTES_MAX) {
       throw new StarlingError(
         "too_large",
-        `${bytes.length} bytes are more than the bus carries: ${BUS_MESSAGE_BYTES_MAX}`,
+        `the control message has ${bytes.length} bytes, the bus carries at most ${BUS_MESSAGE_BYTES_MAX}`,
       );
     }
     const [failure] = await this.#link.publish([{ channel, bytes }]);

@@ -187,14 +187,19 @@ export class RedisHistory {
       const run = positions.runs[positions.runOf(i)]!;
       const { epochOrRefusal } = run;
       const offset = takeOffset(run);
-      if (offset === -1) answers[i] = new StarlingError("unavailable", `Redis refused it: ${epochOrRefusal}`);
+      if (offset === -1)
+        answers[i] = new StarlingError("unavailable", `Redis refused the publication: ${epochOrRefusal}`);
       else if (unpublished === "") answers[i] = { offset, epoch: epochOrRefusal };
-      else answers[i] = new StarlingError("unknown", `Redis kept it, but did not publish it: ${unpublished}`);
+      else
+        answers[i] = new StarlingError(
+          "outcome_unknown",
+          `Redis appended the publication to history, but did not publish it: ${unpublished}`,
+        );
     }
     return answers;
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async read(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
     const publications: BusPublication[] = [];
     let { since } = query;
@@ -287,7 +292,7 @@ export class RedisHistory {
     return { top: { offset: top, epoch }, cut: cut === 1, more, reached, count, bytes };
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async currentPositions(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<Position[]> {

@@ -19,7 +19,10 @@ export class ReadLimiter {
       this.#running++;
     } else {
       if (this.#waiting.length >= this.#mostWaiting) {
-        throw new StarlingError("unavailable", `${this.#mostWaiting} reads of history wait already`);
+        throw new StarlingError(
+          "unavailable",
+          `limit of waiting history reads reached (${this.#mostWaiting})`,
+        );
       }
       // A job that ends hands its place to the next.
       await new Promise<void>((resolve) => this.#waiting.push(resolve));

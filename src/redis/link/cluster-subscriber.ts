@@ -43,7 +43,7 @@ export function createClusterSubscriber(options: SubscriberOptions, cluster: Clu
     redis.on("ready", () => options.ready());
     redis.on("close", () => lost(`the subscribe connection to ${node} closed`));
     // Redis takes the subscriptions of a slot away when the slot goes, and ioredis says so.
-    redis.on("moved", () => lost(`${node} has slots no more`));
+    redis.on("moved", () => lost(`${node} no longer has slots`));
     redis.on("smessageBuffer", message);
     redis.on("messageBuffer", message);
     connections.set(node, connection);

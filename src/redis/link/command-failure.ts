@@ -6,7 +6,7 @@ import { SLOTS_UNKNOWN } from "./client.js";
 /**
  * What a failed command means to whoever asked.
  * @param sent  whether the client was ready when the command was given to it
- * @returns unavailable: it did not happen. unknown: it was written and the answer is missing
+ * @returns unavailable: Redis did not run it. outcome_unknown: it was written and the answer is missing
  */
 export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   if (error instanceof StarlingError) return error;
@@ -16,12 +16,16 @@ export function toStarlingError(error: unknown, sent: boolean): StarlingError {
   }
   // A Cluster that sends a command from node to node has not run it.
   if (error instanceof ReplyError || reason.startsWith("Too many Cluster redirections")) {
-    return new StarlingError("unavailable", `Redis refused it: ${reason}`, { cause: error });
+    return new StarlingError("unavailable", `Redis refused the command: ${reason}`, { cause: error });
   }
   // ioredis's name for "the connection closed" speaks of retries that we do not make.
   const why =
     error instanceof Error && error.name === "MaxRetriesPerRequestError" ? "connection lost" : reason;
-  return new StarlingError("unknown", `Redis did not answer (${why}): it may have happened`, {
-    cause: error,
-  });
+  return new StarlingError(
+    "outcome_unknown",
+    `Redis did not answer what was sent (${why}): the outcome is unknown`,
+    {
+      cause: error,
+    },
+  );
 }

@@ -60,33 +60,35 @@ export function namesCause({ message }: Error): boolean {
 function advice(reason: string, { url, tls }: RedisOptions): string {
   // What the other side did not say: a Redis without TLS waits for more, one with it hangs up.
   const secure = parseRedisUrl(url).tls;
-  if (secure && /ETIMEDOUT/.test(reason)) return "use redis instead of rediss if that port speaks no TLS";
+  if (secure && /ETIMEDOUT/.test(reason)) return "use redis instead of rediss if that port has no TLS";
   if (/ECONNRESET|EPIPE|Connection is closed|socket hang up/i.test(reason)) {
-    if (!secure) return "it hung up: use rediss instead of redis if that port speaks TLS";
-    if (tls?.cert === undefined) return "it hung up: if it asks for a certificate, --redis-tls-cert-file";
+    if (!secure) return "it closed the connection: use rediss instead of redis if that port requires TLS";
+    if (tls?.cert === undefined)
+      return "it closed the connection: if it requires a certificate, give --redis-tls-cert-file";
   }
   if (/alert certificate required/i.test(reason)) {
-    return "it asks for this node's own certificate: --redis-tls-cert-file and --redis-tls-key-file";
+    return "it requires a certificate of this node: give --redis-tls-cert-file and --redis-tls-key-file";
   }
   if (/altnames|Hostname\/IP/i.test(reason))
-    return "name it as its certificate does: --redis-tls-server-name";
+    return "the certificate is for another name: give it by --redis-tls-server-name";
   if (/certificate|self.signed/i.test(reason)) {
-    return "name who signed it with --redis-tls-ca-file, or your own certificate with --redis-tls-cert-file";
+    return "give the certificate of its authority by --redis-tls-ca-file, or this node's own by --redis-tls-cert-file";
   }
   if (/wrong version number|packet length|EPROTO/i.test(reason)) {
-    return "that port speaks no TLS: use redis instead of rediss";
+    return "that port has no TLS: use redis instead of rediss";
   }
-  if (/DB index is out of range/i.test(reason)) return "the URL names a database that it does not have";
-  if (/cluster support disabled/i.test(reason)) return "it is no Cluster: use redis://";
+  if (/DB index is out of range/i.test(reason))
+    return "that server does not have the database that the URL names";
+  if (/cluster support disabled/i.test(reason)) return "it is not a Cluster: use redis://";
   if (/invalid reply|No such master/i.test(reason)) return "no Sentinel there knows a master of that name";
   if (/unknown command .?sentinel/i.test(reason))
-    return "it is no Sentinel: use redis:// or a Sentinel's port";
+    return "it is not a Sentinel: use redis:// or a Sentinel's port";
   if (/sentinel .* because (NOAUTH|WRONGPASS|NOPERM)/i.test(reason)) {
-    return "the Sentinels' own password goes into --redis-sentinel-password";
+    return "give the Sentinels' own password by --redis-sentinel-password";
   }
   if (/^READONLY/.test(reason)) return "name the master, or Sentinels that know it";
   if (/^(LOADING|MASTERDOWN|CLUSTERDOWN)/.test(reason)) return "see the log of that server";
-  if (/Unknown RESP type/.test(reason)) return "what answers there is no Redis";
+  if (/Unknown RESP type/.test(reason)) return "the server there is not Redis";
   if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return "see docs/redis.md for the user that Starling needs";
   return "start one or omit --redis";
 }

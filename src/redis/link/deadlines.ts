@@ -29,7 +29,7 @@ export class Deadlines {
   /** One for all that is refused: a stack each would cost most when there is least time. */
   readonly #stopped = new StarlingError(
     "unavailable",
-    `Redis was stopped for a while: nothing is sent for ${AFTER_STOP_MS} ms, as another server may have taken over`,
+    `Redis was stopped for a while and may have been replaced: nothing is sent for ${AFTER_STOP_MS} ms`,
     { retryAfterMs: AFTER_STOP_MS },
   );
 
@@ -58,9 +58,9 @@ export class Deadlines {
   }
 
   /**
-   * Once one has expired, what was called before is unknown, though it is answered, and for a moment nothing is called.
+   * Once one has expired, the outcome of earlier calls is unknown, though they are answered, and for a moment nothing is called.
    * @param call  of a script that checks `nextMs`
-   * @throws StarlingError unavailable, unknown; what the call throws
+   * @throws StarlingError unavailable, outcome_unknown; what the call throws
    */
   async run<T>(call: () => Promise<T>): Promise<T> {
     if (performance.now() - this.#expiredAtMs < AFTER_STOP_MS) throw this.#stopped;
@@ -74,8 +74,8 @@ export class Deadlines {
     }
     if (expired === this.#expired) return reply;
     throw new StarlingError(
-      "unknown",
-      "Redis was stopped for a while: if another server took over, it is lost",
+      "outcome_unknown",
+      "Redis was stopped for a while and may have been replaced: the outcome is unknown",
     );
   }
 

@@ -65,7 +65,7 @@ export interface RedisLink {
   publish(messages: readonly BusMessage[]): Promise<readonly (StarlingError | undefined)[]>;
   /**
    * Gives commands to the publish connection.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
   /** As run, for scripts that do nothing after `deadlineMs`. */
@@ -215,8 +215,8 @@ class Link implements RedisLink {
       const timer = setTimeout(() => {
         this.#opened?.(
           new Error(
-            `Redis at ${address(redis.url)} answers, but in ${patienceMs} ms nothing published to ` +
-              `${this.#channels.notFine.join(" and ")} came back: check its ACL for channels`,
+            `Redis at ${address(redis.url)} answers, but nothing came back within ${patienceMs} ms that was published to ` +
+              `${this.#channels.notFine.join(" and ")}: check its ACL for channels`,
           ),
         );
       }, patienceMs);
@@ -358,7 +358,7 @@ class Link implements RedisLink {
   #failure(error: unknown): StarlingError {
     const failure = toStarlingError(error, true);
     // Ask now whether the link still works, rather than at the next tick.
-    if (failure.code === "unknown") this.#advance();
+    if (failure.code === "outcome_unknown") this.#advance();
     return failure;
   }
 

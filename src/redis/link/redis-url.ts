@@ -50,7 +50,7 @@ export function parseRedisUrl(url: string): RedisTarget {
     return read(url);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    throw new Error(`${JSON.stringify(redact(url))} is no Redis URL: ${error.message}`, { cause: error });
+    throw new Error(`${JSON.stringify(redact(url))} is not a Redis URL: ${error.message}`, { cause: error });
   }
 }
 
@@ -151,7 +151,7 @@ function endpoints(hosts: string, defaultPort: number): Endpoint[] {
         /^[\w.-]+:/.test(text)
           ? `behind ${JSON.stringify(text.slice(0, colon))} comes a port, which is a number up to 65535, or, ` +
               "if that is a user, password@host"
-          : `${JSON.stringify(text.slice(0, 100))} is no host[:port]`,
+          : `${JSON.stringify(text.slice(0, 100))} is not host[:port]`,
       );
     }
     const number = port === undefined ? defaultPort : Number(port);
@@ -165,7 +165,7 @@ function endpoints(hosts: string, defaultPort: number): Endpoint[] {
 function database(text: string): number {
   if (text === "") return 0;
   if (!/^\d{1,9}$/.test(text)) {
-    throw new Refusal(`${JSON.stringify(text.slice(0, 40))} is no database: they are numbers from 0`);
+    throw new Refusal(`${JSON.stringify(text.slice(0, 40))} is not a database: databases are numbers from 0`);
   }
   return Number(text);
 }
@@ -194,7 +194,7 @@ function decode(text: string, what: string): string {
     return decodeURIComponent(text);
   } catch (error) {
     if (error instanceof URIError) {
-      throw new Refusal(`${what} holds a % that begins no escape: write %25 for it`);
+      throw new Refusal(`${what} has a % that does not begin an escape: write %25 for it`);
     }
     throw error;
   }

@@ -180,7 +180,7 @@ export class PresenceShard {
     return true;
   }
 
-  /** @throws StarlingError unavailable, unknown */
+  /** @throws StarlingError unavailable, outcome_unknown */
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
@@ -191,7 +191,7 @@ export class PresenceShard {
 
   /**
    * Has the members leave that `isOf` picks, unless they are written again meanwhile.
-   * @throws StarlingError unavailable, unknown
+   * @throws StarlingError unavailable, outcome_unknown
    */
   async takeOut(isOf: (entry: string) => boolean, stillDead: () => Promise<boolean>): Promise<void> {
     const { link } = this.#options;

@@ -7,6 +7,7 @@
 import type { ChannelKey } from "../../core/broker.js";
 import { nodeOfConnection } from "../../core/identifiers.js";
 import type { Log } from "../../core/log.js";
+import { READ_LIMIT_MAX } from "../../core/limits.js";
 import type {
   PresenceCounts,
   PresenceHandlers,
@@ -29,9 +30,9 @@ export interface RedisPresenceOptions {
    * The members of a node that died leave this long after it last refreshed them, where no other node
    * took them out before. At least three graces.
    */
-  readonly ttlMs?: number | undefined;
+  readonly ttlMs: number;
   /** How long a user without a connection may come back unnoticed. */
-  readonly graceMs?: number | undefined;
+  readonly graceMs: number;
   /** One for all nodes, as the bus's. */
   readonly shards: number;
   /** Joins and leaves are gathered for this long. */
@@ -42,10 +43,7 @@ export interface RedisPresenceOptions {
   readonly log: Log;
 }
 
-const TTL_MS = 60_000;
-const GRACE_MS = 3_000;
 const FLUSH_INTERVAL_MS = 20;
-const MAX_MEMBERS = 1_000;
 const GRACES_PER_TTL_LEAST = 3;
 /** Each member is refreshed twice in its life, in this many shares. */
 const REFRESH_SHARES = 30;
@@ -98,10 +96,9 @@ class RedisPresence implements PresenceStore {
 
   constructor(options: RedisPresenceOptions) {
     this.#options = options;
-    const { link, log } = options;
+    const { link, ttlMs, graceMs, log } = options;
     this.#link = link;
-    const ttlMs = options.ttlMs ?? TTL_MS;
-    const graceMs = (this.#graceMs = options.graceMs ?? GRACE_MS);
+    this.#graceMs = graceMs;
     if (ttlMs < graceMs * GRACES_PER_TTL_LEAST) {
       throw new Error(
         `presence: a time-to-live of ${ttlMs} ms is too short for a grace of ${graceMs} ms: ` +
@@ -156,7 +153,7 @@ class RedisPresence implements PresenceStore {
     for (const shard of this.#shards) shard.startSweeping();
     // An earlier start of this node may have died with members.
     void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
-      log.warn({ error: String(error) }, "members of an earlier start lapse by themselves");
+      log.warn({ error: String(error) }, "members of an earlier start expire by themselves");
     });
   }
 
@@ -189,7 +186,7 @@ class RedisPresence implements PresenceStore {
   }
 
   async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
-    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? MAX_MEMBERS));
+    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? READ_LIMIT_MAX));
     const asked = `${most} ${key}`;
     let reading = this.#reads.get(asked);
     if (reading === undefined) {
@@ -288,7 +285,7 @@ class RedisPresence implements PresenceStore {
       tell();
     } catch (error) {
       this.#options.stats.sessionFaults++;
-      this.#options.log.error({ err: error }, "telling of presence threw");
+      this.#options.log.error({ err: error }, "the handler of a presence event threw");
     }
   }
 

@@ -88,7 +88,7 @@ export class Lease {
     } finally {
       this.#registering = false;
     }
-    if (this.#state !== "standing") throw new Error("the registration lapsed while it was made");
+    if (this.#state !== "standing") throw new Error("the registration expired while it was made");
     this.#beatTimer = setInterval(() => this.#beat(), this.#options.leaseTtlMs / 3);
     this.#options.redis.on("ready", this.#onReady);
   }
@@ -116,7 +116,7 @@ export class Lease {
     if (this.#state === "none" || this.#stopped) return;
     const stood = this.#state === "standing";
     this.#state = "none";
-    this.#options.log.warn({ reason }, "the registration lapsed: registering again");
+    this.#options.log.warn({ reason }, "the registration expired: registering again");
     if (stood) this.#options.registered(false);
     this.#beat();
   }
@@ -211,7 +211,7 @@ export class Lease {
       // Of a registration that was made meanwhile it says nothing.
       if (args[0] !== this.#value) return;
       if (reply !== 1) {
-        this.lapse(reply === 0 ? "it is gone from Redis" : "Redis restarted, or another server took over");
+        this.lapse(reply === 0 ? "it is missing in Redis" : "Redis restarted, or another server took over");
         return;
       }
       this.#renewedMs = Math.max(this.#renewedMs, sentMs);
@@ -236,7 +236,7 @@ export class Lease {
         this.#reportTaken();
       }
     } catch (error) {
-      log.warn({ error: String(error) }, "could not register again yet");
+      log.warn({ error: String(error) }, "registering again failed: retrying");
     } finally {
       this.#registering = false;
       if (this.#state === "none") this.#retrySoon();

@@ -70,7 +70,7 @@ export class Outbox {
     this.#reportFailure = throttle(REPORT_INTERVAL_MS, (suppressed, error: unknown) => {
       options.log.warn(
         { suppressed, error: String(error) },
-        "connection state not written; it is kept and tried again",
+        "connection state could not be written to Redis: retrying",
       );
     });
     this.#target = {
@@ -129,7 +129,7 @@ export class Outbox {
   /** Writes exactly these connections into a hash that was emptied. Rejects if not all was written. */
   async rewrite(): Promise<void> {
     for (const connection of this.#options.connections()) this.put(connection);
-    if (!(await this.flush())) throw new Error("not all connections could be written");
+    if (!(await this.flush())) throw new Error("not all connections could be written to Redis");
   }
 
   /** Resolves when what was put before this call is written (true) or could not be (false). */
@@ -142,7 +142,7 @@ export class Outbox {
   /**
    * Resolves when what was put before this call is written, with the next batch: a batch for it alone would part a
    * connect from its subscriptions. undefined: nothing is to be written.
-   * @throws StarlingError unknown after `timeoutMs`
+   * @throws StarlingError outcome_unknown after `timeoutMs`
    */
   written(timeoutMs: number): Promise<void> | undefined {
     if (!this.pending && this.#running === undefined) return undefined;
@@ -156,8 +156,8 @@ export class Outbox {
         this.#waiting.delete(done);
         reject(
           new StarlingError(
-            "unknown",
-            `done here, but not recorded in Redis within ${timeoutMs} ms: a resumed session may not know of it`,
+            "outcome_unknown",
+            `done on this node, but not recorded in Redis within ${timeoutMs} ms: a resumed session may not know of it`,
           ),
         );
       }, timeoutMs);
@@ -276,7 +276,7 @@ export class Outbox {
       } catch (error) {
         // One connection that cannot tell its state must not cost the others theirs.
         const fault = { connection: connection.id, error: String(error) };
-        this.#options.log.error(fault, "connection state not read");
+        this.#options.log.error(fault, "the state of a connection could not be read");
       }
     }
     for (const ending of this.#endings.values()) {

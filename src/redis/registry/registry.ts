@@ -27,8 +27,6 @@ import { createSessionStore, hashSecret } from "./sessions.js";
 
 const WRITE = loadScript("connections-write");
 
-const SESSION_TTL_MS = 120_000;
-const LEASE_TTL_MS = 10_000;
 /** A client mostly subscribes within this time of its connecting: then both are one write. */
 const FLUSH_INTERVAL_MS = 50;
 /**
@@ -42,9 +40,9 @@ export interface RedisRegistryOptions {
   readonly nodeId: string;
   readonly redis: RedisOptions;
   /** How long the session of a lost connection can be resumed. */
-  readonly sessionTtlMs?: number | undefined;
+  readonly sessionTtlMs: number;
   /** A node that is not heard of for this long is dead. */
-  readonly leaseTtlMs?: number | undefined;
+  readonly leaseTtlMs: number;
   /** Writes are gathered for this long. */
   readonly flushIntervalMs?: number | undefined;
   readonly stats: Stats;
@@ -59,9 +57,7 @@ export interface RedisRegistryOptions {
  * outages are waited out: live connections stay to be written.
  */
 export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRegistry {
-  const { nodeId, log, stats } = options;
-  const sessionTtlMs = options.sessionTtlMs ?? SESSION_TTL_MS;
-  const leaseTtlMs = options.leaseTtlMs ?? LEASE_TTL_MS;
+  const { nodeId, sessionTtlMs, leaseTtlMs, log, stats } = options;
   const keys = createKeys(options.redis.prefix);
   const redis = createRedisClient(options.redis, "state", log);
   const sessions = createSessionStore(redis, keys, sessionTtlMs);
@@ -98,7 +94,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       for (const argument of [value, lease.hashTtlMs, lines, ...removed]) call.add(argument);
       if ((await call.run(redis, WRITE)) === 1) return true;
       // A write of a former registration says nothing about the present one.
-      if (value === lease.value) lease.lapse("a write found it gone");
+      if (value === lease.value) lease.lapse("a write found the registration missing");
       return false;
     },
     connections: () => handlers?.connections() ?? [],
@@ -120,7 +116,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
   async function answered<T>(ask: () => Promise<T>): Promise<T> {
     // A command would connect the client, which start() does.
     if (handlers === undefined) {
-      throw new StarlingError("unavailable", "this node is starting: nothing was asked");
+      throw new StarlingError("unavailable", "this node is starting: nothing was sent");
     }
     const sent = isReady(redis);
     try {
@@ -145,7 +141,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       taken = await sessions.take(session, secret, owner, unanswered.get(by) === asked);
     } catch (error) {
       const failure = toStarlingError(error, sent);
-      if (failure.code === "unknown") unanswered.set(by, asked);
+      if (failure.code === "outcome_unknown") unanswered.set(by, asked);
       throw failure;
     }
     unanswered.delete(by);
@@ -179,7 +175,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       const leave = outbox.flush().then(() => lease.end());
       await Promise.race([
         leave.catch((error: unknown) => {
-          log.warn({ error: String(error) }, "registration not ended; its lease will lapse");
+          log.warn({ error: String(error) }, "the registration could not be removed: its lease will expire");
         }),
         late,
       ]);

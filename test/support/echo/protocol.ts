@@ -2,7 +2,8 @@
 
 import { publish } from "../../../src/core/actions/publish.js";
 import { subscribe } from "../../../src/core/actions/subscribe.js";
-import type { Framing, Protocol } from "../../../src/core/protocol.js";
+import type { Framing } from "../../../src/core/framing.js";
+import type { Protocol } from "../../../src/core/protocol.js";
 import { Encoding } from "../../../src/encoding/payload.js";
 
 const framing: Framing = {

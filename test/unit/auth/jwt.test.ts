@@ -190,7 +190,7 @@ describe("JWT authorizer", () => {
 
   it("asks for exp unless told not to", async () => {
     const token = await sign({ sub: "42" });
-    expect((await refused(token)).message).toBe('token has no "exp" claim, which this node asks for');
+    expect((await refused(token)).message).toBe('token has no "exp" claim, which this node requires');
     const identity = await hs256({ allowNoExpiry: true }).authenticate(present(token));
     expect(identity.expiresAt).toBeUndefined();
   });
@@ -208,18 +208,18 @@ describe("JWT authorizer", () => {
     const good = { sub: "42", exp: hour, aud: ["other", "edge"], iss: "https://id.example" };
     await expect(hs256(options).authenticate(present(await sign(good)))).resolves.toBeDefined();
     expect((await refused(await sign({ ...good, aud: "web" }), options)).message).toBe(
-      '"aud" claim "web" is not one that this node accepts',
+      '"aud" claim "web" is not accepted by this node',
     );
     expect((await refused(await sign({ ...good, iss: "https://evil.example" }), options)).message).toContain(
       '"iss" claim "https://evil.example"',
     );
     expect((await refused(await sign({ sub: "42", exp: hour, iss: good.iss }), options)).message).toBe(
-      'token has no "aud" claim, which this node asks for',
+      'token has no "aud" claim, which this node requires',
     );
   });
 
   it.each([
-    [{}, 'token has no "sub" claim: it names the user'],
+    [{}, 'token has no "sub" claim, which must name the user'],
     [{ sub: 42 }, '"sub" claim must be a string, not 42'],
     [{ sub: "" }, '"sub" claim is empty'],
     [{ sub: "x".repeat(129) }, '"sub" claim has 129 characters, at most 128 are allowed'],
@@ -236,7 +236,7 @@ describe("JWT authorizer", () => {
     [{ sub: "1", publish: ["a", 5] }, '"publish" claim must hold strings, item 1 is 5'],
     [
       { sub: "1", publish: ["#user:1"] },
-      `"publish" claim item 0 is "#user:1": channels with # are the server's`,
+      `"publish" claim item 0 is "#user:1": channels that begin with # are reserved for the server`,
     ],
     [{ sub: "1", channels: ["a b"] }, '"channels" claim item 0: channel "a b" has " " at 1'],
     [{ sub: "1", iat: "then" }, '"iat" claim must be a number, not "then"'],
@@ -303,11 +303,7 @@ describe("JWT authorizer options", () => {
     ["no source", { algorithm: "ES256" }, "give one of them"],
     ["a weak key", { algorithm: "RS256", publicKey: pem(weak) }, "the RSA key has 1024 bits, at least 2048"],
     ["a key of another kind", { algorithm: "RS256", publicKey: ecPem }, "RS256 needs an RSA public key"],
-    [
-      "another curve",
-      { algorithm: "ES256", publicKey: pem(p384) },
-      "curve P-256, this one is ec on secp384r1",
-    ],
+    ["another curve", { algorithm: "ES256", publicKey: pem(p384) }, "curve P-256, got ec on secp384r1"],
     ["a private key", { algorithm: "RS256", publicKey: privatePem }, "this is a private key"],
     [
       "a private JWK",

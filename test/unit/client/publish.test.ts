@@ -48,7 +48,7 @@ describe("publish", () => {
     setup.server.options.respond = succeed;
     setup.server.last.terminate();
     const { code, messageId } = await lost;
-    expect([code, messageId]).toEqual(["unknown", sent]);
+    expect([code, messageId]).toEqual(["outcome_unknown", sent]);
     setup.clock.advance(1000);
     await setup.client.publish("room", "lost", { messageId: messageId! });
     expect(setup.server.last.actions("send")).toMatchObject([{ content: "lost", messageId: sent }]);
@@ -111,7 +111,7 @@ describe("publish", () => {
     setup.clock.advance(500);
     const error = await first;
     expect(error).toMatchObject({ code: "timeout", temporary: true, sent: true });
-    expect(error.message).toBe('publish to "room": no answer within 500 ms: it may have happened');
+    expect(error.message).toBe('publish to "room": no answer within 500 ms: the outcome is unknown');
     for (const id of [1, 2]) setup.server.last.send({ type: "reply", id });
     await second;
     expect(setup.errors).toEqual([]);
@@ -124,7 +124,7 @@ describe("publish", () => {
     await until(() => setup.server.last.commands.length === 1);
     setup.server.options.respond = succeed;
     setup.server.last.terminate();
-    expect(await lost).toMatchObject({ code: "unknown", temporary: true, sent: true });
+    expect(await lost).toMatchObject({ code: "outcome_unknown", temporary: true, sent: true });
     setup.clock.advance(1000);
     await connected(setup);
     await setup.client.publish("room", "next");
@@ -178,7 +178,7 @@ describe("publish", () => {
     await connected(setup);
     const sent = rejection(setup.client.publish("room", 1));
     setup.client.close();
-    expect(await sent).toMatchObject({ code: "unknown", sent: true });
+    expect(await sent).toMatchObject({ code: "outcome_unknown", sent: true });
     const other = startClient("ws://127.0.0.1:1");
     const queued = rejection(other.client.publish("room", 1));
     other.client.close();
@@ -207,7 +207,7 @@ describe("publish while offline", () => {
     const error = await rejection(setup.client.publish("room", 3));
     expect(error).toMatchObject({ code: "unavailable", temporary: true, sent: false });
     expect(error.message).toBe(
-      'publish to "room": there is no connection and 2 commands wait already (offline.queue)',
+      'publish to "room": there is no connection and the offline queue is full (2 commands)',
     );
     setup.clock.advance(100);
     expect(await first).toMatchObject({ code: "timeout", sent: false });

@@ -145,7 +145,7 @@ describe("messages out of order", () => {
     expect(setup.errors).toHaveLength(1);
     expect(setup.errors[0]).toMatchObject({ code: "out_of_order", temporary: true });
     expect(setup.errors[0]!.message).toBe(
-      `"chat:1": a message at ${offsets[0]} (${epoch}) follows 6 (e): what is missing is asked for`,
+      `"chat:1": a message at ${offsets[0]} (${epoch}) follows 6 (e): the missing messages are requested`,
     );
     expect(setup.subscription.subscribed).toBe(false);
     setup.server.options.respond = recovering({
@@ -315,7 +315,7 @@ describe("after a reconnect", () => {
       connect: { resume: "r2", resumed: true, channels: ["chat:1"], recovering: ["chat:1"] },
     });
     await loseAndReturn(setup);
-    const why = { code: "unavailable", message: "the bus is unreachable" };
+    const why = { code: "unavailable", message: "the message bus is unreachable" };
     setup.server.last.send({ type: "unsubscribed", channel: "chat:1", ...why });
     await settled(setup);
     expect([setup.subscription.subscribed, setup.errors.length]).toEqual([false, 1]);

@@ -278,7 +278,7 @@ describe("rules between options", () => {
       { redis: "redis://h", redisSentinelPassword: "p" },
       /redisSentinelPassword .* needs Sentinels: redis "redis:\/\/h" \(--redis\) must begin/,
     ],
-    [{ apiHost: "0.0.0.0" }, /no key guards it. Set apiKeys, or allowOpen \(--allow-open\)/],
+    [{ apiHost: "0.0.0.0" }, /without an API key\. Set apiKeys, or allowOpen \(--allow-open\)/],
   ])("%j is refused", (flags, message) => {
     expect(refusal({ flags })).toMatch(message);
   });
@@ -316,7 +316,7 @@ describe("an empty variable", () => {
   it("in place of the fleet's Redis is refused in production, and warned of elsewhere", () => {
     for (const name of ["STARLING_REDIS", "STARLING_REDIS_FILE"]) {
       expect(refusal({ env: { ...env, [name]: "" } })).toMatch(
-        new RegExp(`^${name} is empty: without Redis this node is alone.*NODE_ENV=production.*remove it`),
+        new RegExp(`^${name} is empty: without Redis this node shares nothing with other nodes.*NODE_ENV=production.*remove it`),
       );
       expect(loadConfig({ env: { [name]: "" } }).warnings.join()).toMatch(
         /is empty: without Redis this node/,
@@ -329,7 +329,7 @@ describe("an empty variable", () => {
 
   it("or a name without a value in a file is the same", () => {
     const configFile = file("no-redis.yaml", "redis:\njwtIssuer: ~\n");
-    const alone = `redis in ${configFile} is empty: without Redis this node is alone, whatever others there are`;
+    const alone = `redis in ${configFile} is empty: without Redis this node shares nothing with other nodes`;
     expect(refusal({ env, configFile })).toBe(
       `${alone}. With NODE_ENV=production that is refused: give it a URL, or remove it if that is meant`,
     );
@@ -429,7 +429,7 @@ describe("the options of the clients' port", () => {
   it("take a certificate and its key together", () => {
     expect(refusal({ flags: { tlsCertFile: "c.pem" } })).toMatch(/tlsCertFile and tlsKeyFile are a pair/);
     expect(refusal({ flags: { tlsKeyFile: "k.pem" } })).toMatch(/tlsCertFile and tlsKeyFile are a pair/);
-    expect(refusal({ flags: { tlsKeyPassphrase: "p" } })).toMatch(/tlsKeyPassphrase has no key to open/);
+    expect(refusal({ flags: { tlsKeyPassphrase: "p" } })).toMatch(/tlsKeyPassphrase is set without a key/);
   });
 
   it("take addresses and networks for proxies, with the number of proxies", () => {

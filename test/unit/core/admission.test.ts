@@ -16,7 +16,13 @@ function setUp(options: Partial<EdgeOptions> = {}, authenticate = false) {
   const admissions = new Admissions<object>({
     options: { ...OPTIONS, ...options },
     protocols: [starlingProtocol],
-    apps: new Apps([new App({ id: DEFAULT_APP, authorizer: authorizer({ required: authenticate }), rulesOf: () => DEFAULT_RULES })]),
+    apps: new Apps([
+      new App({
+        id: DEFAULT_APP,
+        authorizer: authorizer({ required: authenticate }),
+        rulesOf: () => DEFAULT_RULES,
+      }),
+    ]),
     stats,
     evict: (_client, reason) => evicted.push(reason),
   });
@@ -124,7 +130,7 @@ describe("admission", () => {
     const client = {};
     come({}, client);
     come();
-    expect(come()).toMatchObject({ status: 429, message: "connection limit of 10.0.0.1 reached (2)" });
+    expect(come()).toMatchObject({ status: 429, message: "connection limit for 10.0.0.1 reached (2)" });
     expect(come(ip(2))).not.toHaveProperty("status");
     admissions.left(client);
     admissions.left(client);
@@ -147,7 +153,7 @@ describe("admission", () => {
     come({}, second);
     admissions.authenticated(first);
     for (let i = 0; i < 2; i++) expect(come()).not.toHaveProperty("status");
-    expect(evicted).toEqual(["limit of unauthenticated connections reached (2)"]);
+    expect(evicted).toEqual(["unauthenticated connection limit reached (2)"]);
     expect(stats.rejects.get("unauthenticated_full")).toBe(1);
     expect(admissions.unauthenticated).toBe(2);
     admissions.left(second);
@@ -160,7 +166,7 @@ describe("admission", () => {
     expect(come()).toMatchObject({
       status: 429,
       headers: { "retry-after": "1" },
-      message: "limit of unauthenticated connections from 10.0.0.1 reached (2): authenticate those first",
+      message: "unauthenticated connection limit for 10.0.0.1 reached (2): authenticate those first",
     });
     expect(come(ip(2))).not.toHaveProperty("status");
     expect(stats.rejects.get("unauthenticated_ip")).toBe(1);
@@ -178,7 +184,7 @@ describe("admission", () => {
     expect(come()).toMatchObject({
       status: 429,
       headers: { "retry-after": "1" },
-      message: "limit of new connections from 10.0.0.1 reached (0.1 a second, burst 2)",
+      message: "connection rate limit for 10.0.0.1 reached (0.1/s, burst 2)",
     });
     expect(come(ip(2))).not.toHaveProperty("status");
     expect(stats.rejects.get("upgrade_rate_ip")).toBe(1);

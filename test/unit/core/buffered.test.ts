@@ -25,7 +25,7 @@ async function start(channels: readonly string[], messagesBurst = 1_000_000): Pr
       slowReader: "repair",
     }),
   });
-  const history = new MemoryHistory(1000);
+  const history = new MemoryHistory(1000, 1000);
   const tops = new Map<string, Position>();
   for (const channel of channels) {
     for (let i = 1; i <= COUNT; i++) {

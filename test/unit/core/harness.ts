@@ -12,7 +12,7 @@ import type {
   PublishRequest,
 } from "../../../src/core/broker.js";
 import { addressKey } from "../../../src/core/client-address.js";
-import type { Connection } from "../../../src/core/connection.js";
+import type { ClientConnection } from "../../../src/core/client-connection/client-connection.js";
 import type { ControlBus, ControlHandlers } from "../../../src/core/control.js";
 import { Edge } from "../../../src/core/edge.js";
 import { silentLog } from "../../../src/core/log.js";
@@ -364,12 +364,18 @@ export interface TestEdge {
   readonly control: FakeControl;
   readonly topics: FakeTopics;
   readonly stats: Stats;
-  connect(request?: Partial<UpgradeRequest>): FakeSocket & { readonly handler: Connection };
+  connect(request?: Partial<UpgradeRequest>): FakeSocket & { readonly handler: ClientConnection };
   stop(): Promise<void>;
 }
 
 export async function startEdge(
-  parts: { options?: Partial<EdgeOptions>; authorizer?: Authorizer; rulesOf?: RulesOf; protocols?: readonly Protocol[]; apps?: readonly App[] } = {},
+  parts: {
+    options?: Partial<EdgeOptions>;
+    authorizer?: Authorizer;
+    rulesOf?: RulesOf;
+    protocols?: readonly Protocol[];
+    apps?: readonly App[];
+  } = {},
 ): Promise<TestEdge> {
   const broker = new FakeBroker();
   const registry = new FakeRegistry();
@@ -408,7 +414,7 @@ export async function startEdge(
       if (!("handler" in decision)) throw new Error(`refused: ${decision.status} ${decision.message}`);
       const socket = new FakeSocket(decision.handler, topics);
       decision.handler.opened(socket);
-      return socket as FakeSocket & { readonly handler: Connection };
+      return socket as FakeSocket & { readonly handler: ClientConnection };
     },
     stop: () => edge.stop(),
   };
@@ -436,6 +442,6 @@ export const taken = (fields: Partial<SessionRecord> = {}): TakeResult => ({
   taken: { session: "test.old", app: "main", userId: null, channels: [], ...fields },
 });
 
-export const AWAY = new StarlingError("unavailable", "the bus is unreachable: nothing was sent");
+export const AWAY = new StarlingError("unavailable", "the message bus is unreachable: nothing was sent");
 
 export const JSON_SUBPROTOCOL = CODECS[0]!.subprotocol;

@@ -196,7 +196,7 @@ describe("paths and methods", () => {
     const get = await call("GET", "/v1/publish");
     expect(get).toMatchObject({
       status: 405,
-      json: problem("method_not_allowed", '"GET" is not allowed here: POST is'),
+      json: problem("method_not_allowed", 'method "GET" is not allowed here; allowed: POST'),
     });
     expect(get.headers["allow"]).toBe("POST");
     const remove = await call("DELETE", "/v1/channels/room");
@@ -348,7 +348,7 @@ describe("users", () => {
 
 describe("the node", () => {
   it("says why it is not ready", async () => {
-    const reasons = ["the bus is unreachable"];
+    const reasons = ["the message bus is unreachable"];
     const { call } = harness({}, { ready: () => ({ ready: false, reasons }) });
     for (const [method, path] of [
       ["GET", "/readyz"],
@@ -402,7 +402,7 @@ describe("responses", () => {
     };
     const { call } = harness({ log }, broken);
     const body = { channel: "a", content: 1 };
-    const internal = problem("internal", "a fault of the node's own: it is logged there", true);
+    const internal = problem("internal", "an internal error of the node, which logged the details", true);
     expect(await call("POST", "/v1/publish", { body })).toMatchObject({ status: 500, json: internal });
     expect(await call("GET", "/readyz")).toMatchObject({ status: 500, json: internal });
     const many = await call("POST", "/v1/publish-many", { body: { publications: [body] } });
@@ -414,7 +414,7 @@ describe("responses", () => {
     const { log, lines } = recordingLog();
     const { call } = harness(
       { log },
-      { totals: () => Promise.reject(new StarlingError("unavailable", "the bus is unreachable")) },
+      { totals: () => Promise.reject(new StarlingError("unavailable", "the message bus is unreachable")) },
     );
     await call("GET", "/v1/totals");
     await call("GET", "/nowhere");

@@ -170,9 +170,9 @@ describe("what a channel does not keep", () => {
 
   it.each([
     ["unavailable", 503],
-    ["unknown", 504],
+    ["outcome_unknown", 504],
   ] as const)("is told apart from a bus that is away: %s", async (code, status) => {
-    const fail = () => Promise.reject(new StarlingError(code, "the bus is unreachable"));
+    const fail = () => Promise.reject(new StarlingError(code, "the message bus is unreachable"));
     const { call } = harness({}, { history: fail, presence: fail, presenceStats: fail });
     for (const path of ["history", "presence", "presence-stats"]) {
       expect((await call("GET", `/v1/channels/room/${path}`)).status).toBe(status);

@@ -81,7 +81,7 @@ describe("POST /v1/publish", () => {
     const typo = { channel: "#usr:42", content: 1 };
     const refused = error(
       "forbidden",
-      'channel "#usr:42" reaches nobody: of the names that begin with # only #user:<user> do',
+      'channel "#usr:42" cannot be published to: of the names that begin with #, only #user:<user> can',
     );
     expect(await call("POST", "/v1/publish", { body: typo })).toMatchObject({ status: 403, json: refused });
     const many = await call("POST", "/v1/publish-many", { body: { publications: [typo] } });
@@ -97,7 +97,7 @@ describe("POST /v1/publish", () => {
     for (const depth of [65, 100_000]) {
       expect(await publish(depth)).toMatchObject({
         status: 400,
-        json: error("bad_request", `content nests ${depth} deep, at most 64 is allowed`),
+        json: error("bad_request", `content is nested ${depth} levels deep, at most 64 are allowed`),
       });
     }
     expect(published).toHaveLength(1);
@@ -230,7 +230,7 @@ describe("POST /v1/publish", () => {
   it("passes the bus's own errors on, with when to come back", async () => {
     for (const [code, status, retryAfter] of [
       ["unavailable", 503, "3"],
-      ["unknown", 504, undefined],
+      ["outcome_unknown", 504, undefined],
       ["rate_limited", 429, "3"],
       ["forbidden", 403, undefined],
     ] as const) {
@@ -287,7 +287,7 @@ describe("POST /v1/publish-many", () => {
     const publish = () =>
       turn++ === 0
         ? Promise.resolve({ offset: 1, epoch: "e" })
-        : Promise.reject(new StarlingError("unavailable", "the bus is unreachable"));
+        : Promise.reject(new StarlingError("unavailable", "the message bus is unreachable"));
     const { call } = harness({}, { publish });
     const publications = [
       { channel: "a", content: 1 },
@@ -296,7 +296,7 @@ describe("POST /v1/publish-many", () => {
     expect((await call("POST", "/v1/publish-many", { body: { publications } })).json).toEqual({
       results: [
         { channel: "a", offset: 1, epoch: "e" },
-        error("unavailable", "the bus is unreachable", true),
+        error("unavailable", "the message bus is unreachable", true),
       ],
     });
   });

@@ -6,6 +6,7 @@ import { Encoding } from "../../../src/encoding/payload.js";
 
 const RULE: HistoryRule = { size: 10, ttlMs: 1_000 };
 const WINDOW_MS = 5_000;
+const EMPTY_MS = 150_000;
 const DAY_MS = 86_400_000;
 
 function publication(key: string, bytes: Uint8Array = Buffer.from("1")): BusPublication {
@@ -34,7 +35,7 @@ describe("memory history", () => {
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["Date"] });
-    history = new MemoryHistory(WINDOW_MS);
+    history = new MemoryHistory(WINDOW_MS, EMPTY_MS);
   });
   afterEach(() => {
     vi.useRealTimers();
@@ -89,7 +90,7 @@ describe("memory history", () => {
 
   it("gives every channel an epoch of its own, and other ones in another process", () => {
     const epochs = [append("main/a"), append("main/b")].map(({ epoch }) => epoch);
-    history = new MemoryHistory(WINDOW_MS);
+    history = new MemoryHistory(WINDOW_MS, EMPTY_MS);
     epochs.push(append("main/a").epoch);
     expect(new Set(epochs).size).toBe(3);
   });

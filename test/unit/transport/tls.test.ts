@@ -30,10 +30,10 @@ describe("the files for TLS", () => {
     const text = join(dirname(certFile), "text");
     writeFileSync(text, "hello");
     expect(() => checkTlsFiles({ certFile: text, keyFile, ...open })).toThrow(
-      `tlsCertFile: ${text} is no certificate in PEM`,
+      `tlsCertFile: ${text} is not a PEM certificate`,
     );
     expect(() => checkTlsFiles({ certFile, keyFile: certFile, ...open })).toThrow(
-      /^tlsKeyFile: .* is no key/,
+      /^tlsKeyFile: .* is not a PEM key/,
     );
   });
 
@@ -41,7 +41,7 @@ describe("the files for TLS", () => {
     const files = createCertificate({ passphrase: "right" });
     expect(() => checkTlsFiles({ ...files, ...open })).toThrow(/opens without tlsKeyPassphrase/);
     expect(() => checkTlsFiles({ ...files, passphrase: "wrong" })).toThrow(
-      /no key in PEM that tlsKeyPassphrase/,
+      /not a PEM key that tlsKeyPassphrase/,
     );
   });
 
@@ -54,8 +54,8 @@ describe("the files for TLS", () => {
 
   it("that clients will refuse are taken with a warning", () => {
     const over = createCertificate({ until: new Date(Date.now() - DAY_MS / 2) });
-    expect(checkTlsFiles({ ...over, ...open })).toMatch(/ran out on .* clients will refuse it/);
+    expect(checkTlsFiles({ ...over, ...open })).toMatch(/expired on .* clients will refuse it/);
     const early = createCertificate({ from: new Date(Date.now() + DAY_MS / 2) });
-    expect(checkTlsFiles({ ...early, ...open })).toMatch(/holds from .* on: clients will refuse it/);
+    expect(checkTlsFiles({ ...early, ...open })).toMatch(/is not valid before .*: clients will refuse it/);
   });
 });

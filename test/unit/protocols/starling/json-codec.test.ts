@@ -57,7 +57,7 @@ function published(publication: Partial<Publication>, head = ROOM): string {
 }
 
 describe("decoding", () => {
-  it("reads the lesson's frames", () => {
+  it("reads frames of action, channel and content alone", () => {
     expect(decoded('{"action":"send","channel":"room","content":"hi"}')).toEqual({
       ...EMPTY,
       action: "send",
@@ -318,7 +318,7 @@ describe("a frame that cannot be read", () => {
 });
 
 describe("encoding", () => {
-  it("delivers the lesson's message as the lesson quotes it", () => {
+  it("writes a publication of channel and content alone", () => {
     expect(published({})).toBe('{"type":"message","channel":"room","content":"hi"}');
   });
 

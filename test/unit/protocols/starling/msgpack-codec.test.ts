@@ -73,7 +73,7 @@ function published(publication: Partial<Publication>): Buffer {
 }
 
 describe("decoding", () => {
-  it("reads the lesson's frame", () => {
+  it("reads a frame of action, channel and content alone", () => {
     const frame = bytesOf('83 a6 "action" a4 "send" a7 "channel" a4 "room" a7 "content" a2 "hi"');
     expect(msgpackCodec.decode(frame)).toEqual({
       ...EMPTY,
@@ -347,7 +347,7 @@ describe("a frame that cannot be read", () => {
 });
 
 describe("encoding", () => {
-  it("delivers the lesson's message", () => {
+  it("writes a publication of channel and content alone", () => {
     expect(published({})).toEqual(
       bytesOf('83 a4 "type" a7 "message" a7 "channel" a4 "room" a7 "content" a2 "hi"'),
     );

@@ -84,25 +84,25 @@ describe("a Redis URL", () => {
     ["http://h", /use redis:\/\//],
     ["redis+other://a", /use redis:\/\//],
     ["redis://", /a host is missing/],
-    ["redis://:6379", /no host/],
+    ["redis://:6379", /is not host/],
     ["redis://h:0", /port 0 of "h" is not allowed: a number from 1 to 65535/],
     ["redis://h:65536", /port 65536 of "h"/],
-    ["redis://h/cache", /"cache" is no database: they are numbers from 0/],
-    ["redis://h/-1", /"-1" is no database/],
-    ["redis://h/1/2", /"1\/2" is no database/],
+    ["redis://h/cache", /"cache" is not a database: databases are numbers from 0/],
+    ["redis://h/-1", /"-1" is not a database/],
+    ["redis://h/1/2", /"1\/2" is not a database/],
     ["redis://a,b", /several hosts are redis\+sentinel.* or redis\+cluster/],
     ["redis+sentinel://a,b", /the name of the master/],
     ["redis+sentinel://a/", /the name of the master/],
-    ["redis+sentinel://a/m/x", /"x" is no database/],
+    ["redis+sentinel://a/m/x", /"x" is not a database/],
     ["redis+sentinel://a,,b/m", /a host is missing/],
     ["redis+sentinel://a:x/m", /behind "a" comes a port, which is a number/],
     ["redis+cluster://a/0", /a Cluster has one database/],
     ["redis+cluster://", /a host is missing/],
-    ["redis+cluster://a b", /"a b" is no host\[:port\]/],
+    ["redis+cluster://a b", /"a b" is not host\[:port\]/],
     ["unix://", /a Unix socket is unix:/],
     ["unix://run/redis.sock", /a Unix socket is unix:/],
   ])("%s is refused with what is wrong", (url, message) => {
-    expect(() => parseRedisUrl(url)).toThrow(/is no Redis URL: /);
+    expect(() => parseRedisUrl(url)).toThrow(/is not a Redis URL: /);
     expect(() => parseRedisUrl(url)).toThrow(message);
   });
 
@@ -116,21 +116,21 @@ describe("a Redis URL", () => {
     ["redis+cluster://h?maxRetriesPerRequest=1", /"maxRetriesPerRequest" is not known: /],
     ["redis+sentinel://a/m?db=1", /"db" is not known/],
     ["/run/redis.sock?keyPrefix=x", /"keyPrefix" is not known: .*redisPrefix/],
-    ["unix:///run/redis.sock?db=x", /"x" is no database/],
+    ["unix:///run/redis.sock?db=x", /"x" is not a database/],
     ["unix:///run/redis.sock?db=1&db=2", /"db" is given twice/],
   ])("%s is refused with the option that says the same", (url, message) => {
     expect(() => parseRedisUrl(url)).toThrow(message);
   });
 
   it.each([
-    ["redis://me:hush%@h", /the password holds a % that begins no escape: write %25/],
-    ["redis+sentinel://me:hush%@a/m", /the password holds a % that begins no escape: write %25/],
+    ["redis://me:hush%@h", /the password has a % that does not begin an escape: write %25/],
+    ["redis+sentinel://me:hush%@a/m", /the password has a % that does not begin an escape: write %25/],
     ["redis://me:hush%ff@h", /write %25/],
     ["redis://me:hu/sh@h", /holds a \/, which is written %2F there/],
     ["redis://me:hu#sh@h", /holds a #, which is written %23/],
     ["redis://me:hu?sh@h", /holds a \?, which is written %3F/],
     ["redis+cluster://me:hu@sh@h", /holds a @, which is written %40/],
-    ["redis+cluster://me:hush@a b", /"a b" is no host/],
+    ["redis+cluster://me:hush@a b", /"a b" is not host/],
     ["http://me:hush@h", /use redis:/],
     ["redis://me:hush", /behind "me" comes a port.*, or, if that is a user, password@host/],
     ["redis://h?password=hush", /stand before the host/],

@@ -3,7 +3,7 @@ import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
 import { errorOf, type ClientCodec, type Frame, type OutgoingCommand } from "./frames.js";
 
-/** Called once: with what went wrong, or with the reply. In the turn in which the frame arrived. */
+/** Takes a command's error or its reply. It is called once, in the turn in which the frame arrived. */
 export type Settle = (error: StarlingError | undefined, reply: Frame | undefined) => void;
 
 /** Where frames go: one connection. */
@@ -16,17 +16,17 @@ export interface Outlet {
 
 interface Waiting {
   readonly id: number;
-  /** As an error names it: `publish to "room"`. */
+  /** The command's name in error messages: `publish to "room"`. */
   readonly name: string;
   /** Encoded when the command was made: what the application changes later is not sent. */
   readonly frame: string | Bytes;
   readonly settle: Settle;
   timer: Timer;
-  /** Of its frame on the open connection; 0: not sent. */
+  /** The number of its frame on the open connection; 0 while it is not sent. */
   number: number;
 }
 
-export interface CommandsOptions {
+export interface PendingCommandsOptions {
   readonly clock: Clock;
   readonly codec: ClientCodec;
   /** How many commands may wait for a connection. */
@@ -42,18 +42,18 @@ function exceeds(frame: string | Uint8Array, bytesMax: number): boolean {
 }
 
 /**
- * Commands from their making to their answer. Each settles once: with its reply,
+ * PendingCommands from their making to their answer. Each settles once: with its reply,
  * its error, at its deadline, or when its connection breaks. None is sent twice.
  */
-export class Commands {
-  readonly #options: CommandsOptions;
+export class PendingCommands {
+  readonly #options: PendingCommandsOptions;
   /** Oldest first: also the order of the queue. */
   readonly #waiting = new Map<number, Waiting>();
   #outlet: Outlet | undefined;
   #nextId = 1;
   #queued = 0;
 
-  constructor(options: CommandsOptions) {
+  constructor(options: PendingCommandsOptions) {
     this.#options = options;
   }
 
@@ -68,7 +68,7 @@ export class Commands {
     const { codec, queueMax, clock } = this.#options;
     if (outlet === undefined && this.#queued >= queueMax) {
       const why =
-        queueMax === 0 ? "and offline.queue is 0" : `and ${queueMax} commands wait already (offline.queue)`;
+        queueMax === 0 ? "and offline.queue is 0" : `and the offline queue is full (${queueMax} commands)`;
       return settle(new StarlingError("unavailable", `${name}: there is no connection ${why}`), undefined);
     }
     const id = this.#nextId++;
@@ -98,13 +98,13 @@ export class Commands {
     }
   }
 
-  /** The connection is gone: what was sent on it may have happened; what was not stays queued. */
+  /** The connection is gone: the outcome of what was sent on it is unknown; what was not sent stays queued. */
   broken(why: string): void {
     this.#outlet = undefined;
     for (const waiting of [...this.#waiting.values()]) {
       if (waiting.number === 0) continue;
-      const message = `${waiting.name}: ${why} before the answer came: it may have happened`;
-      this.#settle(waiting, new StarlingError("unknown", message, { sent: true }), undefined);
+      const message = `${waiting.name}: ${why} before the answer came: the outcome is unknown`;
+      this.#settle(waiting, new StarlingError("outcome_unknown", message, { sent: true }), undefined);
     }
   }
 
@@ -150,7 +150,7 @@ export class Commands {
   #expired(waiting: Waiting, timeoutMs: number): void {
     const sent = waiting.number > 0;
     const message = sent
-      ? `${waiting.name}: no answer within ${timeoutMs} ms: it may have happened`
+      ? `${waiting.name}: no answer within ${timeoutMs} ms: the outcome is unknown`
       : `${waiting.name}: no connection within ${timeoutMs} ms: it was not sent`;
     this.#settle(waiting, new StarlingError("timeout", message, { sent }), undefined);
   }

@@ -7,7 +7,10 @@ const DELAY_MS = 1000;
  * Asks again, later each time, while the refusal is temporary and the answer still wanted.
  * @throws StarlingError the last refusal
  */
-export async function patiently<Answer>(ask: () => Promise<Answer>, wanted: () => boolean): Promise<Answer> {
+export async function retryWhileTemporary<Answer>(
+  ask: () => Promise<Answer>,
+  wanted: () => boolean,
+): Promise<Answer> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ask();

@@ -6,13 +6,13 @@ const STORED_AS = "starling-demo-connections";
 /** Enough for what history may still hold of this tab, over reloads and reconnects. */
 const REMEMBERED_MAX = 50;
 
-export interface Mine {
+export interface OwnConnections {
   readonly isOwn: (from: Message["from"]) => boolean;
   /** Whether this page had that connection and lost it: a dead node's members are here until their time is up. */
   readonly isPast: (connection: string) => boolean;
 }
 
-export function startMine(client: Client): Mine {
+export function trackOwnConnections(client: Client): OwnConnections {
   const connections = new Set(recall());
   /** Without those of before a reload: a tab's copy inherits them while they live. */
   const ofThisPage = new Set<string>();

@@ -1,19 +1,19 @@
-/** Who is here, in the head of the conversation: a few faces and a number, and a list for who wants to know. */
+/** The members of a channel, in the head of the conversation: a few faces, a number, and a list that opens. */
 
 import type { Client } from "starling-edge/client";
 import { byId, make, paintAvatar } from "./dom.js";
 import type { OwnName } from "./name.js";
 import type { People, Person } from "./people.js";
-import { nodeOf } from "./words.js";
+import { nodeOf } from "./chat-message.js";
 
 const FACES = 3;
 const ROWS_MAX = 50;
 
-export interface Here {
+export interface MembersPanel {
   show(people: People): void;
 }
 
-export function startHere(client: Client, ownName: OwnName): Here {
+export function startMembersPanel(client: Client, ownName: OwnName): MembersPanel {
   const button = byId("here", HTMLButtonElement);
   const panel = byId("people", HTMLElement);
   let shown: People | undefined;

@@ -4,7 +4,7 @@ import type { Message, Position } from "starling-edge/client";
 import { NAME_MAX } from "./name.js";
 
 /** What this page publishes. */
-export interface Words {
+export interface ChatContent {
   readonly name: string;
   readonly text: string;
   /** The sender's own mark of the message: by it one knows one's own, and what was sent twice. */
@@ -13,7 +13,7 @@ export interface Words {
   readonly at: number;
 }
 
-export interface Heard {
+export interface ChatMessage {
   readonly name: string;
   /** Whether the sender gave that name. */
   readonly named: boolean;
@@ -29,9 +29,11 @@ export interface Heard {
 
 const TEXT_MAX = 4000;
 
-export function hear({ content, from, offset, epoch }: Message): Heard {
+export function readMessage({ content, from, offset, epoch }: Message): ChatMessage {
   const fields =
-    typeof content === "object" && content !== null ? (content as Partial<Record<keyof Words, unknown>>) : {};
+    typeof content === "object" && content !== null
+      ? (content as Partial<Record<keyof ChatContent, unknown>>)
+      : {};
   const connection = from?.connection;
   const known = typeof fields.name === "string" && fields.name.trim() !== "" ? fields.name : undefined;
   return {

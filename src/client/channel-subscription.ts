@@ -29,7 +29,7 @@ export class Ready {
 }
 
 /** One channel that the application wants, with everyone who listens to it. */
-export class Entry {
+export class ChannelSubscription {
   readonly handles = new Set<Handle>();
   /** Whether the open connection's server holds the subscription. */
   held = false;
