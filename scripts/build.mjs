@@ -92,6 +92,7 @@ function compile() {
 /** Output of sources that are gone: it would still be packed and could still be imported. */
 function removeStale() {
   for (const path of filesUnder("dist")) {
+    if (COPIED.includes(extname(path)) && !existsSync(join("src", relative("dist", path)))) rmSync(path);
     const output = /^dist\/(.*?)(\.d\.ts|\.js|\.js\.map)$/.exec(path);
     if (output === null || /^(browser|demo)\//.test(output[1])) continue;
     if (!existsSync(`src/${output[1]}.ts`)) rmSync(path);
