@@ -183,6 +183,7 @@ export class Connection
     const { options, hub, heartbeat, registry, stats, expiry } = this.edge;
     stats.connects++;
     stats.connections++;
+    this.app.connections++;
     hub.add(this);
     heartbeat.add(this);
     registry.put(this);
@@ -445,6 +446,8 @@ export class Connection
     if (this.identity === undefined) return this.close("connect_timeout");
     const end = endOf(this.app.authorizer, this.identity);
     if (end !== undefined && end <= Date.now() / 1000) this.close("token_expired");
+    // The app's clock tolerance was raised meanwhile.
+    else if (end !== undefined) this.edge.expiry.at(end, this);
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
@@ -474,6 +477,7 @@ export class Connection
     const resumable = closing === undefined ? peer !== "goodbye" : CLOSE_REASONS[closing.reason].resumable;
     registry.remove(this, protocol.keepsSessions && resumable);
     stats.connections--;
+    this.app.connections--;
     stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
     this.edge.forget(this);
   }
