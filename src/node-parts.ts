@@ -141,11 +141,21 @@ export function redisOptions(config: Config, url: string): RedisOptions {
   };
 }
 
-function readOptional(
-  config: Config,
-  option: "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile" | "jwtPublicKeyFile",
+type TokenOption =
+  | "jwtAlgorithm"
+  | "jwtSecret"
+  | "jwtPublicKeyFile"
+  | "jwtJwksUrl"
+  | "jwtAudience"
+  | "jwtIssuer"
+  | "jwtClockToleranceMs";
+type FileOption = "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile" | "jwtPublicKeyFile";
+
+function readOptional<Option extends FileOption>(
+  config: Pick<Config, Option>,
+  option: Option,
 ): string | undefined {
-  const path = config[option];
+  const path: string | undefined = config[option];
   if (path === undefined) return undefined;
   let text: string;
   try {
@@ -159,26 +169,27 @@ function readOptional(
   return text;
 }
 
-export function createAuthorizer(config: Config): Authorizer {
-  const {
-    jwtAlgorithm,
-    jwtSecret,
-    jwtPublicKeyFile,
-    jwtJwksUrl,
-    jwtAudience,
-    jwtIssuer,
-    jwtClockToleranceMs,
-  } = config;
+/** @returns what stands in the file of the public key, where there is one */
+export function readTokenKey(settings: Pick<Config, "jwtPublicKeyFile">): string | undefined {
+  return readOptional(settings, "jwtPublicKeyFile");
+}
+
+/** @param publicKey  as `readTokenKey` has it */
+export function createAuthorizer(
+  settings: Pick<Config, TokenOption>,
+  publicKey: string | undefined,
+): Authorizer {
+  const { jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl } = settings;
   if (jwtSecret === undefined && jwtPublicKeyFile === undefined && jwtJwksUrl === undefined) {
     return createOpenAuthorizer();
   }
   return createJwtAuthorizer({
     algorithm: jwtAlgorithm,
     secret: jwtSecret,
-    publicKey: readOptional(config, "jwtPublicKeyFile"),
+    publicKey,
     jwksUrl: jwtJwksUrl,
-    audience: jwtAudience,
-    issuer: jwtIssuer,
-    clockToleranceSeconds: jwtClockToleranceMs / 1000,
+    audience: settings.jwtAudience,
+    issuer: settings.jwtIssuer,
+    clockToleranceSeconds: settings.jwtClockToleranceMs / 1000,
   });
 }

@@ -2,8 +2,8 @@
 
 import { readFileSync } from "node:fs";
 import { isLoopback, openFileLimit, socketLimits, type Config } from "./config.js";
-import { App, Apps, DEFAULT_APP } from "./core/app.js";
-import { rulesByNamespace } from "./core/channel-rules.js";
+import { Apps } from "./core/app.js";
+import { reloadApps } from "./core/app-reload.js";
 import { Edge } from "./core/edge.js";
 import type { Log } from "./core/log.js";
 import { Operations } from "./core/operations.js";
@@ -16,7 +16,8 @@ import { createApi } from "./http/api.js";
 import { createSite } from "./http/site.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
-import { createAuthorizer, redisOptions, sharedParts } from "./node-parts.js";
+import { AppLoader, type AppChanges } from "./node-apps.js";
+import { redisOptions, sharedParts } from "./node-parts.js";
 import { waitForRedis } from "./redis/link/start-wait.js";
 import { PROTOCOLS } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
@@ -36,6 +37,17 @@ export interface StarlingNode {
   stop(): Promise<void>;
   /** This node's alone, in the Prometheus text format. */
   metrics(): Promise<string>;
+  /**
+   * Takes over what this configuration says of apps, `main` among them, and nothing else of it. It holds at once;
+   * resolves once the connections of apps that are gone are closed.
+   * @throws Error where a key cannot be read or is none: nothing was changed
+   */
+  reload(config: Config): Promise<ReloadedApps>;
+}
+
+export interface ReloadedApps extends AppChanges {
+  /** Connections of apps that were removed. */
+  readonly closed: number;
 }
 
 /** One of several nodes on a machine that share a port, and whose metrics are one scrape. */
@@ -87,17 +99,20 @@ export async function startNode(
   const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
   if (tlsWarning !== undefined) log.warn({}, tlsWarning);
   const stats = new Stats();
-  const main = new App({
-    id: DEFAULT_APP,
-    authorizer: createAuthorizer(config),
-    rulesOf: rulesByNamespace(config.namespaces),
-  });
-  if (!main.authorizer.required && !isLoopback(config.host)) {
-    log.warn(
-      { host: config.host },
-      "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel",
-    );
-  }
+  const loader = new AppLoader();
+  const loaded = loader.load(config);
+  loaded.accept();
+  const apps = new Apps(loaded.settings);
+  const warnOfOpen = (newlyOpen: readonly string[]): void => {
+    if (isLoopback(config.host)) return;
+    for (const app of newlyOpen) {
+      log.warn(
+        { host: config.host, ...(app === apps.main.id ? {} : { app }) },
+        "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel",
+      );
+    }
+  };
+  warnOfOpen(loaded.newlyOpen);
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
@@ -107,7 +122,7 @@ export async function startNode(
     options: { ...edgeOptions(config), repair },
     ...sharedParts(config, stats, log),
     protocols,
-    apps: new Apps([main]),
+    apps,
     topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
     stats,
     log,
@@ -120,6 +135,7 @@ export async function startNode(
       idleSockets: () => idleSockets(),
       unauthenticated: () => edge.admissions.unauthenticated,
       addresses: () => edge.admissions.addresses,
+      apps: () => apps,
       ...(config.redis === undefined ? {} : { bridgeUp: () => edge.linkUp }),
     },
     nodeId: config.nodeId,
@@ -137,7 +153,7 @@ export async function startNode(
             : mergeExpositions([await metrics.text(), ...(await worker.metricsOfOthers())]),
       }),
     }),
-    apiKeys: new Map([[DEFAULT_APP, config.apiKeys]]),
+    apiKeys: loaded.apiKeys,
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
@@ -226,6 +242,14 @@ export async function startNode(
         : undefined,
       stop,
       metrics: () => metrics.text(),
+      async reload(again) {
+        const { settings, apiKeys, changes, newlyOpen, accept } = loader.load(again);
+        api.useKeys(apiKeys);
+        const closed = reloadApps(edge, settings);
+        accept();
+        warnOfOpen(newlyOpen);
+        return { ...changes, closed: await closed };
+      },
       drain: once(async () => {
         await edge.drain();
         await stop();
@@ -249,10 +273,21 @@ function tlsFiles(config: Config): TlsFiles | undefined {
 }
 
 function edgeOptions(config: Config): Omit<EdgeOptions, "repair"> {
+  const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs } = config;
+  const { maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = config;
+  const { maxUnauthenticated, sharePerIpPercent, origins, originRequired } = config;
+  const { maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes } = config;
+  const { maxPendingFrames, maxPendingBytes, maxBufferedBytes } = config;
   const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = config;
+  const { positionCheckIntervalMs, drainNoticeMs, drainMs } = config;
   return {
-    ...config,
+    ...{ nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs },
+    ...{ maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst },
+    ...{ maxUnauthenticated, sharePerIpPercent, origins, originRequired },
+    ...{ maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes },
+    ...{ maxPendingFrames, maxPendingBytes, maxBufferedBytes },
     rate: { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst },
+    ...{ positionCheckIntervalMs, drainNoticeMs, drainMs },
     registerTimeoutMs: config.redisCommandTimeoutMs,
   };
 }

@@ -32,9 +32,9 @@ export const UNWANTED_CLOSES = "lost|heartbeat_timeout|slow_reader|overloaded|in
 
 /** Upgrades that are refused for want of room or of readiness. */
 export const ROOM_REASONS =
-  "draining|upgrade_rate|upgrade_rate_ip|node_full|ip_full|unauthenticated_full|unauthenticated_ip|" +
+  "draining|upgrade_rate|upgrade_rate_ip|node_full|app_full|ip_full|unauthenticated_full|unauthenticated_ip|" +
   "sockets_full|sockets_idle_full|sockets_idle_ip|api_sockets_full";
 /** Upgrades that are refused for what they ask. */
-export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|subprotocol`;
+export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|protocol|subprotocol|app`;
 /** What a client could do nothing about. */
 export const OUR_REASONS = `${ROOM_REASONS}|unavailable|outcome_unknown|overloaded|internal`;

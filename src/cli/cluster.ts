@@ -56,7 +56,9 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
       },
     );
   };
-  onStopSignals(end, say);
+  onStopSignals(end, () => {
+    for (const node of running) node.send({ kind: "reload" });
+  });
 
   let redisUrl = loaded.config.redis;
   if (redisUrl === undefined) {

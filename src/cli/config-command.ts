@@ -30,7 +30,7 @@ export function configCommand({ json, markdown, config: configFile, ...flags }: 
   const rows = optionNames.map((name) => {
     const value = config[name];
     const plain = (inner: unknown): string =>
-      Array.isArray(inner)
+      Array.isArray(inner) && inner.every((item) => typeof item === "string")
         ? inner.join(",") || "none"
         : typeof inner === "string"
           ? inner

@@ -15,7 +15,11 @@ export function environmentOf(
     delete environment[`${envName(name)}_FILE`];
     const value: unknown = config[name];
     environment[envName(name)] =
-      typeof value === "string" ? value : Array.isArray(value) ? value.join(",") : JSON.stringify(value);
+      typeof value === "string"
+        ? value
+        : Array.isArray(value) && value.every((item) => typeof item === "string")
+          ? value.join(",")
+          : JSON.stringify(value);
   }
   // The nodes write to pipes; what they write ends on this terminal.
   if (config.logFormat === "auto" && process.stderr.isTTY) environment[envName("logFormat")] = "pretty";

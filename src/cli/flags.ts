@@ -15,7 +15,7 @@ export function addConfigFlags(command: Command): Command {
       `${declared.group}:`,
     );
     // Given twice, a list grows; anything else is what was said last.
-    const grows = Array.isArray(declared.default);
+    const grows = placeholder === "<list>";
     option.argParser((value: string, before?: string) => {
       refuseFlagAsValue(flagName(name), value);
       return grows && before !== undefined ? `${before},${value}` : value;

@@ -3,6 +3,7 @@
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
+import { readConfigAgain, reloadNode } from "./reload.js";
 import { onStopSignals } from "./signals.js";
 import { startError } from "./start-error.js";
 import { linkWorker } from "./worker.js";
@@ -21,33 +22,41 @@ export async function serveCommand({
   worker,
   ...flags
 }: ServeFlags): Promise<void> {
-  const loaded = loadConfig({ flags, env: process.env, configFile });
+  const sources = { flags, env: process.env, configFile };
+  const loaded = loadConfig(sources);
   const { config, warnings } = loaded;
   const log = createLog({ level: config.logLevel, format: config.logFormat, base: { node: config.nodeId } });
   // What is said once is enough.
   if (worker === undefined || worker === "1") for (const warning of warnings) log.warn({}, warning);
-  if (worker === undefined && config.workers > 1) return serveWorkers(loaded, flags, log);
+  if (worker === undefined && config.workers > 1) return serveWorkers(loaded, sources, log);
 
   let node: StarlingNode | undefined;
-  const stop = onStopSignals(
-    (reason) => {
-      // Before the node stands there is nothing to drain.
-      if (node === undefined) process.exit(0);
-      log.info({ reason, drainMs: config.drainMs }, "draining");
-      node.drain().then(
-        () => {
-          log.info({}, "stopped");
-          process.exit(0);
-        },
-        (error: unknown) => {
-          log.error({ err: error }, "the drain failed");
-          process.exit(1);
-        },
-      );
-    },
-    (message) => log.warn({}, message),
-  );
-  const link = exitWithParent ? linkWorker() : undefined;
+  /** Asked for while the node starts. */
+  let reloadDue = false;
+  const reload = (): void => {
+    if (node === undefined) {
+      reloadDue = true;
+      return;
+    }
+    const again = readConfigAgain(loaded, sources, log, worker !== undefined);
+    if (again !== undefined) void reloadNode(node, again, log);
+  };
+  const stop = onStopSignals((reason) => {
+    // Before the node stands there is nothing to drain.
+    if (node === undefined) process.exit(0);
+    log.info({ reason, drainMs: config.drainMs }, "draining");
+    node.drain().then(
+      () => {
+        log.info({}, "stopped");
+        process.exit(0);
+      },
+      (error: unknown) => {
+        log.error({ err: error }, "the drain failed");
+        process.exit(1);
+      },
+    );
+  }, reload);
+  const link = exitWithParent ? linkWorker(reload) : undefined;
   if (exitWithParent) process.once("disconnect", () => stop("the parent process ended"));
 
   try {
@@ -69,6 +78,7 @@ export async function serveCommand({
   }
   const urls = urlsOf(node);
   link?.ready(node, urls);
+  if (reloadDue) reload();
   if (worker !== undefined) return;
   for (const [name, url] of Object.entries(urls)) process.stdout.write(`${name.padEnd(9)} ${url}\n`);
 }

@@ -1,6 +1,6 @@
 /**
- * SIGTERM and SIGINT: the first stops in good order, the second at once. SIGHUP does nothing, unless it says that the
- * terminal which shows this process's output was closed: that stops it too.
+ * SIGTERM and SIGINT: the first stops in good order, the second at once. SIGHUP has the configuration read again, unless
+ * it says that the terminal which shows this process's output was closed: that stops it too.
  */
 
 import { closeSync, openSync } from "node:fs";
@@ -12,18 +12,12 @@ import { constants } from "node:os";
  */
 const SAME_PRESS_MS = 300;
 
-const HANG_UP_IGNORED =
-  "SIGHUP is ignored: options are read at the start only; SIGTERM drains and ends the node";
-
 /**
  * @param stop called once, with the signal's name
- * @param ignored  told of each SIGHUP that does nothing
+ * @param reload  called on each SIGHUP that does not stop it
  * @returns does the same as a first signal, for other reasons to stop
  */
-export function onStopSignals(
-  stop: (reason: string) => void,
-  ignored: (message: string) => void,
-): (reason: string) => void {
+export function onStopSignals(stop: (reason: string) => void, reload: () => void): (reason: string) => void {
   let stoppedAtMs: number | undefined;
   const first = (reason: string): void => {
     if (stoppedAtMs !== undefined) return;
@@ -44,7 +38,7 @@ export function onStopSignals(
   const shownOnTerminal = (process.stdout.isTTY || process.stderr.isTTY) && hasTerminal();
   process.on("SIGHUP", () => {
     if (shownOnTerminal && !hasTerminal()) first("the terminal was closed");
-    else if (stoppedAtMs === undefined) ignored(HANG_UP_IGNORED);
+    else if (stoppedAtMs === undefined) reload();
   });
   return first;
 }

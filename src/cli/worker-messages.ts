@@ -15,5 +15,7 @@ export type FromWorker =
 export type ToWorker =
   /** Comes with a connection to the API's port. */
   | { readonly kind: "connection" }
+  /** Apps and namespaces are to be read again. */
+  | { readonly kind: "reload" }
   | { readonly kind: "report"; readonly id: number }
   | { readonly kind: "answer"; readonly id: number; readonly texts: readonly string[] };

@@ -15,8 +15,8 @@ export interface WorkerLink {
   ready(node: StarlingNode, urls: Urls): void;
 }
 
-/** Needs the IPC channel of a child process. */
-export function linkWorker(): WorkerLink {
+/** Needs the IPC channel of a child process. @param reload  called when the process that started it got a SIGHUP */
+export function linkWorker(reload: () => void): WorkerLink {
   const waiting = new Map<number, (texts: readonly string[]) => void>();
   let lastId = 0;
   let ownMetrics: () => Promise<string> = () => Promise.resolve("");
@@ -29,6 +29,10 @@ export function linkWorker(): WorkerLink {
     if (message.kind === "connection") {
       // It may have ended on the way.
       if (socket !== undefined) takeConnection(socket);
+      return;
+    }
+    if (message.kind === "reload") {
+      reload();
       return;
     }
     if (message.kind === "answer") {

@@ -1,11 +1,12 @@
 /** `starling serve --workers N`: several nodes of a fleet on one machine, one process each. */
 
 import { createServer, type AddressInfo, type Server } from "node:net";
-import type { LoadedConfig } from "../config/load.js";
+import type { ConfigSources, LoadedConfig } from "../config/load.js";
 import { envName } from "../config/options.js";
 import type { Log } from "../core/log.js";
 import { environmentOf } from "./environment.js";
 import { killAfterMs, startNodeProcess, type NodeProcess } from "./node-process.js";
+import { readConfigAgain } from "./reload.js";
 import { onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
@@ -35,7 +36,7 @@ interface Question {
 }
 
 /** Resolves when all workers serve. Ends the process itself, on a signal. */
-export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log): Promise<void> {
+export async function serveWorkers(loaded: LoadedConfig, sources: ConfigSources, log: Log): Promise<void> {
   const { config } = loaded;
   const { port, apiPort, portPerWorker } = config;
   const sharedPort = portPerWorker ? undefined : await claimPort(config.host, port);
@@ -62,7 +63,11 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
       log.info({ reason, workers: config.workers, drainMs: config.drainMs }, "stopping the workers");
       void stop().then(() => process.exit(0));
     },
-    (message) => log.warn({}, message),
+    // By message, as a signal would end a worker that does not listen for it yet.
+    () => {
+      if (readConfigAgain(loaded, sources, log) === undefined) return;
+      for (const { process } of workers) process?.send({ kind: "reload" });
+    },
   );
 
   const questions = new Map<number, Question>();
@@ -102,7 +107,7 @@ export async function serveWorkers(loaded: LoadedConfig, flags: object, log: Log
     const child = startNodeProcess(
       id,
       {
-        ...environmentOf(loaded, flags),
+        ...environmentOf(loaded, sources.flags ?? {}),
         [envName("nodeId")]: id,
         [envName("port")]: String(sharedPort ?? (port === 0 ? 0 : port + worker.number - 1)),
         [envName("apiPort")]: String(api.port),

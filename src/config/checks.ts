@@ -1,5 +1,7 @@
 /** What must hold between options. */
 
+import { DEFAULT_APP } from "../core/app.js";
+import { quote } from "../core/errors.js";
 import { reservedFiles } from "./descriptors.js";
 import type { Config, OptionName } from "./options.js";
 
@@ -44,6 +46,7 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
     ...brokenTlsRules(config, name),
     ...brokenWorkerRules(config, name),
     ...brokenKeyRules(config, name),
+    ...brokenAppRules(config, production),
     ...brokenRedisRules(config, name),
   );
   if (!config.allowOpen) broken.push(...exposures(config, production, name));
@@ -90,9 +93,11 @@ function brokenWorkerRules(config: Config, name: CheckContext["name"]): string[]
   return broken;
 }
 
-function brokenKeyRules(config: Config, name: CheckContext["name"]): string[] {
+type TokenSettings = Pick<Config, "jwtAlgorithm" | "jwtSecret" | "jwtPublicKeyFile" | "jwtJwksUrl">;
+
+function brokenKeyRules(settings: TokenSettings, name: (setting: keyof TokenSettings) => string): string[] {
   const sources = (["jwtSecret", "jwtPublicKeyFile", "jwtJwksUrl"] as const).filter(
-    (source) => config[source] !== undefined,
+    (source) => settings[source] !== undefined,
   );
   if (sources.length > 1) {
     return [
@@ -100,9 +105,37 @@ function brokenKeyRules(config: Config, name: CheckContext["name"]): string[] {
     ];
   }
   const source = sources[0];
-  if (source === undefined || (source === "jwtSecret") === (config.jwtAlgorithm === "HS256")) return [];
+  if (source === undefined || (source === "jwtSecret") === (settings.jwtAlgorithm === "HS256")) return [];
   const fitting = source === "jwtSecret" ? "HS256" : "RS256 or ES256";
   return [`${name(source)} does not fit ${name("jwtAlgorithm")}: set jwtAlgorithm to ${fitting}`];
+}
+
+function brokenAppRules({ apiKeys, apps }: Config, production: boolean): string[] {
+  const broken: string[] = [];
+  for (const app of apps) {
+    const name = (setting: keyof TokenSettings): string =>
+      `${setting} ${setting === "jwtSecret" ? "***" : quote(app[setting])}`;
+    broken.push(...brokenKeyRules(app, name).map((rule) => `app ${app.id}: ${rule}`));
+    if (production && !app.allowOpen && isOpen(app)) {
+      broken.push(
+        `app ${app.id}: NODE_ENV=production and no key for tokens: anyone could connect as nobody and send to every channel of it. ` +
+          "Set its jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or its allowOpen if that is meant",
+      );
+    }
+  }
+  const owners = new Map<string, string>();
+  for (const { id, apiKeys: keys } of [{ id: DEFAULT_APP, apiKeys }, ...apps]) {
+    for (const [index, key] of keys.entries()) {
+      const owner = owners.get(key) ?? id;
+      if (owner !== id) {
+        broken.push(
+          `app ${id}: apiKeys ${index + 1} of ${keys.length} (***) is one of app ${owner} too: a key opens one app`,
+        );
+      }
+      owners.set(key, owner);
+    }
+  }
+  return broken;
 }
 
 function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] {
@@ -132,7 +165,7 @@ function exposures(config: Config, production: boolean, name: CheckContext["name
         "Set jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or allowOpen (--allow-open) if that is meant",
     );
   }
-  if (!isLoopback(config.apiHost) && config.apiKeys.length === 0) {
+  if (!isLoopback(config.apiHost) && !hasApiKeys(config)) {
     exposed.push(
       `${name("apiHost")} exposes the server API beyond this machine without an API key. ` +
         "Set apiKeys, or allowOpen (--allow-open) if that is meant",
@@ -151,19 +184,38 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
         `raise the limit (ulimit -n) to ${config.maxConnections + reserved} or lower maxConnections to ${fileLimit - reserved}`,
     );
   }
-  if (config.apiKeys.length === 0 && !isLoopback(config.apiHost)) {
+  if (!hasApiKeys(config) && !isLoopback(config.apiHost)) {
     found.push(
       `the server API on ${config.apiHost} has no keys: whoever reaches it can publish and disconnect users`,
     );
   }
-  if (config.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(config.jwtJwksUrl).hostname)) {
-    found.push("jwtJwksUrl is not https: anyone on the network path can replace the keys that verify tokens");
+  const checkedAlike = new Map<string, string>();
+  for (const app of [{ ...config, id: DEFAULT_APP }, ...config.apps]) {
+    if (app.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(app.jwtJwksUrl).hostname)) {
+      found.push(
+        `${app.id === DEFAULT_APP ? "" : `app ${app.id}: `}jwtJwksUrl is not https: anyone on the network path can replace the keys that verify tokens`,
+      );
+    }
+    if (isOpen(app)) continue;
+    const { jwtSecret, jwtPublicKeyFile, jwtJwksUrl, jwtAudience, jwtIssuer } = app;
+    const check = JSON.stringify([jwtSecret, jwtPublicKeyFile, jwtJwksUrl, jwtAudience, jwtIssuer]);
+    const other = checkedAlike.get(check);
+    if (other === undefined) checkedAlike.set(check, app.id);
+    else {
+      found.push(
+        `apps ${other} and ${app.id} verify tokens with the same key, audience and issuer: a token of one opens the other too`,
+      );
+    }
   }
   return found;
 }
 
+/** One is enough for all of the API to ask for one. */
+const hasApiKeys = ({ apiKeys, apps }: Config): boolean =>
+  apiKeys.length > 0 || apps.some((app) => app.apiKeys.length > 0);
+
 /** Open mode: no tokens are checked. */
-export function isOpen(config: Config): boolean {
+export function isOpen(config: Omit<TokenSettings, "jwtAlgorithm">): boolean {
   return (
     config.jwtSecret === undefined && config.jwtPublicKeyFile === undefined && config.jwtJwksUrl === undefined
   );

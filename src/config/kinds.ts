@@ -21,6 +21,20 @@ function parseUrl(value: string): URL | undefined {
 
 const asIs = (text: string): unknown => text;
 
+/** What is no JSON stays text, for the schema to refuse. */
+export function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
+  }
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 export function integer(min: number, max: number): Kind<z.ZodNumber> {
   const allowed = `a whole number from ${min} to ${max}`;
   const error = allowed;

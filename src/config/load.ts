@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
 import { quote } from "../core/errors.js";
 import { emptyValues } from "./empty-values.js";
+import { isObject } from "./kinds.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/link/redis-url.js";
 import { didYouMean } from "../core/suggest.js";
@@ -240,20 +241,28 @@ function refusal(
   origin: Origin,
   { path, message }: { readonly path: readonly PropertyKey[]; readonly message: string },
 ): string {
-  let at = value;
-  for (const key of path) {
-    const holds = typeof at === "object" && at !== null && Object.hasOwn(at, key);
-    at = holds ? (at as Record<PropertyKey, unknown>)[key] : undefined;
-  }
+  const at = path.reduce(partOf, value);
   // Within an object the place says more than the value; an item of a list is its own name.
   const label = path.every((key) => typeof key === "number") ? "" : `${path.map(String).join(".")} `;
   const hint = path.every((key) => typeof key === "number") ? hintFor(name, at, path.length > 0, origin) : "";
-  return `${place(name, origin)}: ${label}${refused(name, at)} is not allowed: ${message}${hint}`;
+  return `${place(name, origin)}: ${label}${refused(name, at, path)} is not allowed: ${message}${hint}`;
+}
+
+/** An item of a list can also be named by its `id`. */
+function partOf(whole: unknown, key: PropertyKey): unknown {
+  if (Array.isArray(whole) && typeof key === "string") {
+    return whole.find((item: unknown) => isObject(item) && item["id"] === key) as unknown;
+  }
+  const holds = typeof whole === "object" && whole !== null && Object.hasOwn(whole, key);
+  return holds ? (whole as Record<PropertyKey, unknown>)[key] : undefined;
 }
 
 /** A refused value: of a secret, how long it is. */
-function refused(name: OptionName, value: unknown): string {
-  if (optionOf(name).secret !== "value" || typeof value !== "string") return shown(name, value);
+function refused(name: OptionName, value: unknown, path: readonly PropertyKey[]): string {
+  const { secret } = optionOf(name);
+  const hidden = secret === "value" || (typeof secret === "function" && secret(path));
+  if (!hidden || value === undefined || typeof value === "object") return shown(name, value, quote, path);
+  if (typeof value !== "string") return "***";
   return value === "" ? '""' : `*** (${Buffer.byteLength(value)} bytes)`;
 }
 
@@ -279,11 +288,38 @@ function place(name: OptionName, origin: Origin): string {
   return origin.kind === "default" ? "default" : origin.name;
 }
 
-/** A value as it may be shown: secrets hidden. */
-export function shown(name: OptionName, value: unknown, show: (value: unknown) => string = quote): string {
+/**
+ * A value as it may be shown: secrets hidden.
+ * @param path  where in the option's value it stands
+ */
+export function shown(
+  name: OptionName,
+  value: unknown,
+  show: (value: unknown) => string = quote,
+  path: readonly PropertyKey[] = [],
+): string {
   const { secret } = optionOf(name);
+  if (typeof secret === "function" && value !== undefined) return show(withoutParts(value, secret, path));
   if (secret === "value" && value !== undefined && !(Array.isArray(value) && value.length === 0))
     return "***";
   if (secret === "password" && typeof value === "string") return show(redact(value));
   return value === undefined ? "none" : show(value);
+}
+
+/** What is left of a value once the parts are hidden for which `isSecret` is true. */
+function withoutParts(
+  value: unknown,
+  isSecret: (path: readonly PropertyKey[]) => boolean,
+  path: readonly PropertyKey[],
+): unknown {
+  if (Array.isArray(value)) {
+    return value.map((item: unknown, index) => withoutParts(item, isSecret, [...path, index]));
+  }
+  if (isObject(value)) {
+    const parts = Object.entries(value);
+    return Object.fromEntries(
+      parts.map(([key, part]) => [key, withoutParts(part, isSecret, [...path, key])]),
+    );
+  }
+  return isSecret(path) && value !== undefined ? "***" : value;
 }

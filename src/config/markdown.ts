@@ -1,5 +1,6 @@
 /** docs/configuration.md, made from the option table. */
 
+import { fieldNames, fieldOf } from "./apps.js";
 import { ruleNames, rules, type Rule } from "./namespaces.js";
 import { ENV_PREFIX, envName, flagName, GROUPS, optionNames, optionOf, type OptionName } from "./options.js";
 
@@ -32,6 +33,12 @@ export function configurationMarkdown(): string {
   const ruleRows = ruleNames.map((name) => {
     const { unit, description, kind, reason, default: value }: Rule = rules[name];
     return `| \`${name}\` | ${String(value)} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} | ${cell(reason)} |`;
+  });
+  const fieldRows = fieldNames.map((name) => {
+    const { unit, description, kind, default: value } = fieldOf(name);
+    const shown =
+      name === "id" ? "none: it must be given" : value === undefined ? "none" : JSON.stringify(value);
+    return `| \`${name}\` | ${shown} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} |`;
   });
   return `# Configuration
 
@@ -71,5 +78,25 @@ of a fleet need the same rules.
 | Rule | Default | Unit | What it does | Allowed | Why this default |
 | --- | --- | --- | --- | --- | --- |
 ${ruleRows.join("\n")}
+
+## Settings of an app
+
+What an entry of \`apps\` may have. It takes over nothing from the top level, whose options are those of the app \`main\`.
+[apps.md](apps.md) says what is apart and how apps are changed while a node runs. In a config file:
+
+\`\`\`yaml
+apps:
+  - id: shop
+    jwtSecret: at-least-32-bytes-of-a-secret-text
+    apiKeys: [key-of-the-shop]
+    namespaces:
+      chat: { historySize: 100, recovery: true, presence: true }
+\`\`\`
+
+As a flag or variable the same list is JSON; \`${envName("apps")}_FILE\` names a file with it.
+
+| Setting | Default | Unit | What it does | Allowed |
+| --- | --- | --- | --- | --- |
+${fieldRows.join("\n")}
 `;
 }

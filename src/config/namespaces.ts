@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { CHANNEL_NAME_MAX } from "../core/channel-name.js";
 import { didYouMean } from "../core/suggest.js";
-import { flag, integer, oneOf, type Kind } from "./kinds.js";
+import { flag, integer, isObject, jsonOrText, oneOf, type Kind } from "./kinds.js";
 
 /** One rule of a namespace, as a config file has it. */
 export interface Rule<S extends z.ZodType = z.ZodType> {
@@ -102,10 +102,6 @@ const RULES_ALLOWED = "an object with the rules of the namespace";
 
 type Problem = (path: readonly string[], message: string) => void;
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** undefined: refused, and told to `problem`. */
 function readRules(name: string, given: unknown, problem: Problem): NamespaceRules | undefined {
   if (!isObject(given)) return void problem([name], RULES_ALLOWED);
@@ -186,12 +182,5 @@ export const namespaces: Kind<typeof schema> = {
   schema,
   allowed: `${ALLOWED}; the rules are listed below`,
   placeholder: "<json>",
-  fromText: (text) => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch (error) {
-      if (error instanceof SyntaxError) return text;
-      throw error;
-    }
-  },
+  fromText: jsonOrText,
 };

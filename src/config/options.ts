@@ -1,9 +1,10 @@
 /** What is derived from the option table: types, names, defaults. */
 
 import { z } from "zod";
-import { options, type Option, type Surroundings } from "./table.js";
+import type { Option, Surroundings } from "./option.js";
+import { options } from "./table.js";
 
-export { GROUPS } from "./table.js";
+export { GROUPS } from "./option.js";
 
 export type OptionName = keyof typeof options;
 export const optionNames = Object.keys(options) as OptionName[];

@@ -14,58 +14,15 @@ import {
   optional,
   redisUrl,
   text,
-  url,
   wrongNetwork,
   wrongOrigin,
   type Kind,
 } from "./kinds.js";
+import { apiKeys, tokenOptions } from "./app-options.js";
+import { apps, isSecretOfApps } from "./apps.js";
 import { reservedFiles } from "./descriptors.js";
 import { namespaces, rules, type Namespaces } from "./namespaces.js";
-
-export const GROUPS = [
-  "Listening",
-  "Redis and the fleet",
-  "Heartbeats and sessions",
-  "Channels",
-  "Limits",
-  "Who may connect",
-  "Server API and metrics",
-  "Running",
-] as const;
-
-/** What the defaults depend on. */
-export interface Surroundings {
-  /** NODE_ENV=production */
-  readonly production: boolean;
-  /** Most file descriptors of this process; undefined where the system does not tell. */
-  readonly fileLimit?: number | undefined;
-}
-
-export interface Option<S extends z.ZodType = z.ZodType> {
-  readonly kind: Kind<S>;
-  readonly group: (typeof GROUPS)[number];
-  readonly default: z.output<S> | ((surroundings: Surroundings) => z.output<S>);
-  /** How help and docs show the default, where the value alone does not say it. */
-  readonly defaultText?: string;
-  readonly unit?:
-    | "ms"
-    | "bytes"
-    | "bytes/s"
-    | "messages"
-    | "messages/s"
-    | "connections"
-    | "connections/s"
-    | "channels"
-    | "frames"
-    | "percent";
-  readonly description: string;
-  /** Why this default. */
-  readonly reason: string;
-  /** What must not be shown: the whole value, or the password within a URL. */
-  readonly secret?: "value" | "password";
-}
-
-const option = <S extends z.ZodType>(declared: Option<S>): Option<S> => declared;
+import { option } from "./option.js";
 
 const BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz";
 const randomNodeId = (): string =>
@@ -556,68 +513,7 @@ export const options = {
     reason: "seconds of a busy channel; a hundred slow readers cost 100 MB",
   }),
 
-  jwtAlgorithm: option({
-    kind: oneOf(["HS256", "RS256", "ES256"]),
-    group: "Who may connect",
-    default: "HS256",
-    description: "the one algorithm that tokens may be signed with",
-    reason: "pinned, so that a token cannot choose how it is checked",
-  }),
-  jwtSecret: option({
-    // RFC 7518 3.2 asks for a key as long as the hash.
-    kind: optional(
-      text(
-        "at least 32 bytes of text, such as openssl rand -hex 32 makes",
-        (value) => Buffer.byteLength(value) >= 32,
-      ),
-    ),
-    group: "Who may connect",
-    default: undefined,
-    defaultText: "none",
-    description: "secret that tokens are signed with (HS256)",
-    reason: "a built-in secret would be everybody's",
-    secret: "value",
-  }),
-  jwtPublicKeyFile: option({
-    kind: optional(text("the path of a file", (value) => value.length > 0, "<file>")),
-    group: "Who may connect",
-    default: undefined,
-    defaultText: "none",
-    description: "PEM file with the public key for tokens (RS256, ES256)",
-    reason: "as for the secret",
-  }),
-  jwtJwksUrl: option({
-    kind: optional(url("https", "http")),
-    group: "Who may connect",
-    default: undefined,
-    defaultText: "none",
-    description: "URL of the public keys for tokens (RS256, ES256)",
-    reason: "as for the secret",
-  }),
-  jwtAudience: option({
-    kind: optional(text()),
-    group: "Who may connect",
-    default: undefined,
-    defaultText: "not checked",
-    description: "what the tokens' aud must be or contain",
-    reason: "only the application knows it",
-  }),
-  jwtIssuer: option({
-    kind: optional(text()),
-    group: "Who may connect",
-    default: undefined,
-    defaultText: "not checked",
-    description: "what the tokens' iss must be",
-    reason: "only the application knows it",
-  }),
-  jwtClockToleranceMs: option({
-    kind: integer(0, 600_000),
-    group: "Who may connect",
-    default: 30_000,
-    unit: "ms",
-    description: "how far the clocks of the tokens' issuer and this node may differ, for exp and nbf",
-    reason: "clocks without NTP are seconds off; a token is good for as much longer than it says",
-  }),
+  ...tokenOptions,
   allowOpen: option({
     kind: flag(),
     group: "Who may connect",
@@ -626,17 +522,18 @@ export const options = {
     reason: "a forgotten key must not open a production fleet",
   }),
 
-  apiKeys: option({
-    kind: list("keys", (key) =>
-      /^[!-~]+$/.test(key) ? undefined : "a key is printable ASCII without spaces",
-    ),
-    group: "Server API and metrics",
+  apps: option({
+    kind: apps,
+    group: "Apps",
     default: [],
-    defaultText: "none",
-    description: "keys that open the server API; without any it is open to whoever reaches it",
-    reason: "it listens on this machine only until told otherwise",
-    secret: "value",
+    defaultText: "none: all clients are those of the app main",
+    description:
+      "other applications on this node, apart from each other; the options at the top level are those of the app main (docs/apps.md)",
+    reason: "most nodes serve one application",
+    secret: isSecretOfApps,
   }),
+
+  apiKeys,
   metricsPublic: option({
     kind: flag(),
     group: "Server API and metrics",

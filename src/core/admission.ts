@@ -1,6 +1,6 @@
 /** Who may open a socket: the checks that are made before one exists. */
 
-import type { Apps } from "./app.js";
+import type { App, Apps } from "./app.js";
 import { quote } from "./errors.js";
 import { addressText, type AddressKey } from "./client-address.js";
 import type { EdgeOptions } from "./options.js";
@@ -55,7 +55,8 @@ export class Admissions<Client extends object> {
         performance.now(),
       );
     }
-    if (max > 0 && [...apps].some(({ authorizer }) => authorizer.required)) {
+    // Whether an app asks for tokens may change while the node serves.
+    if (max > 0) {
       const reason = `unauthenticated connection limit reached (${max})`;
       this.#unauthenticated = new Unauthenticated({
         max,
@@ -107,7 +108,7 @@ export class Admissions<Client extends object> {
     if (wrongOrigin !== undefined) return this.#refuse("origin", 403, wrongOrigin);
     const offer = this.#offer(request);
     if ("status" in offer) return offer;
-    const limited = this.#limit(request);
+    const limited = this.#limit(request, offer.app);
     return typeof limited === "object" ? limited : { offer, address: limited };
   }
 
@@ -153,7 +154,7 @@ export class Admissions<Client extends object> {
   }
 
   /** @returns the address, where something is limited by it */
-  #limit(request: UpgradeRequest): UpgradeRefusal | AddressKey | undefined {
+  #limit(request: UpgradeRequest, app: App): UpgradeRefusal | AddressKey | undefined {
     const { maxConnections, maxConnectionsPerIp } = this.#options;
     if (this.draining) {
       return this.#refuse("draining", 429, "this node is draining: connect to another", {
@@ -164,6 +165,10 @@ export class Admissions<Client extends object> {
       return this.#refuse("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
         "retry-after": "5",
       });
+    }
+    if (app.connections >= app.maxConnections) {
+      const message = `connection limit of app ${quote(app.id)} on this node reached (${app.maxConnections})`;
+      return this.#refuse("app_full", 503, message, { "retry-after": "5" });
     }
     const scarce = this.#unauthenticated?.scarce === true;
     const address = maxConnectionsPerIp > 0 || scarce ? request.address : undefined;

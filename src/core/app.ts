@@ -11,17 +11,42 @@ export const DEFAULT_APP = "main";
 /** A text's hash is computed once: a key that is kept costs a look-up, a new one its whole length again and again. */
 const KEYS_KEPT = 4_096;
 
-export class App {
+/** For protocols whose clients or back ends sign. An app has several while one is replaced by another. */
+export interface KeyPair {
+  readonly key: string;
+  readonly secret: string;
+}
+
+export interface AppSettings {
   readonly id: string;
   readonly authorizer: Authorizer;
   /** Of a channel by its whole name. */
   readonly rulesOf: RulesOf;
+  /** None by default. */
+  readonly keys?: readonly KeyPair[];
+  /** On this node; Infinity, which is the default, sets no limit. */
+  readonly maxConnections?: number;
+}
+
+/** Connections hold it, so it stays the same object as long as the app is served: only Apps.reload changes its settings. */
+export class App implements AppSettings {
+  readonly id: string;
+  authorizer: Authorizer;
+  rulesOf: RulesOf;
+  keys: readonly KeyPair[];
+  maxConnections: number;
+  /** That are open on this node. */
+  connections = 0;
+  /** By its clients and by the server API on this node. */
+  publications = 0;
   readonly #keys = new Map<string, ChannelKey>();
 
-  constructor({ id, authorizer, rulesOf }: Pick<App, "id" | "authorizer" | "rulesOf">) {
+  constructor({ id, authorizer, rulesOf, keys = [], maxConnections = Infinity }: AppSettings) {
     this.id = id;
     this.authorizer = authorizer;
     this.rulesOf = rulesOf;
+    this.keys = keys;
+    this.maxConnections = maxConnections;
   }
 
   /** A channel's name on the bus. */
@@ -31,17 +56,13 @@ export class App {
 }
 
 export class Apps implements Iterable<App> {
-  readonly #byId: ReadonlyMap<string, App>;
+  #byId: ReadonlyMap<string, App>;
   readonly main: App;
 
   /** @throws Error where there is no `main`, or two have one id */
-  constructor(apps: readonly App[]) {
-    this.#byId = new Map(apps.map((app) => [app.id, app]));
-    const main = this.#byId.get(DEFAULT_APP);
-    if (main === undefined || this.#byId.size < apps.length) {
-      throw new Error(`app ids must be unique, and one must be ${DEFAULT_APP}`);
-    }
-    this.main = main;
+  constructor(apps: readonly AppSettings[]) {
+    this.#byId = byId(apps.map((settings) => (settings instanceof App ? settings : new App(settings))));
+    this.main = this.#byId.get(DEFAULT_APP)!;
   }
 
   get(id: string): App | undefined {
@@ -51,4 +72,27 @@ export class Apps implements Iterable<App> {
   [Symbol.iterator](): Iterator<App> {
     return this.#byId.values();
   }
+
+  /**
+   * Puts these in place of those there are. An app that stays keeps its object.
+   * @returns those that are served no more
+   * @throws Error as the constructor, before anything is changed
+   */
+  reload(all: readonly AppSettings[]): readonly App[] {
+    const before = this.#byId;
+    const after = byId(all.map((settings) => before.get(settings.id) ?? new App(settings)));
+    for (const { id, authorizer, rulesOf, keys = [], maxConnections = Infinity } of all) {
+      Object.assign(after.get(id)!, { authorizer, rulesOf, keys, maxConnections });
+    }
+    this.#byId = after;
+    return [...before.values()].filter(({ id }) => !after.has(id));
+  }
+}
+
+function byId(apps: readonly App[]): ReadonlyMap<string, App> {
+  const found = new Map(apps.map((app) => [app.id, app]));
+  if (!found.has(DEFAULT_APP) || found.size < apps.length) {
+    throw new Error(`apps must have ids of their own, one of them ${DEFAULT_APP}`);
+  }
+  return found;
 }

@@ -50,6 +50,7 @@ export class Operations {
     const app = this.#app(input.app);
     const { history } = app.rulesOf(input.channel);
     if (history !== undefined && input.exclude !== undefined) return Promise.reject(holeError(input.channel));
+    app.publications++;
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {
         key: app.keyOf(input.channel),

@@ -15,6 +15,7 @@ const BEFORE_COMMANDS = [
   "upgrade_rate",
   "upgrade_rate_ip",
   "node_full",
+  "app_full",
   "ip_full",
   "unauthenticated_full",
   "unauthenticated_ip",

@@ -6,7 +6,7 @@ import { suggest } from "../core/suggest.js";
 import { createKeyCheck, type ApiKeys } from "./api-key.js";
 import { check } from "./check.js";
 import { COMMON_HEADERS, jsonResponse } from "./message.js";
-import { buildOpenApi, needsKey } from "./openapi.js";
+import { buildOpenApi, needsKey, needsMainKey } from "./openapi.js";
 import type { NodeOperations } from "./operations.js";
 import { API_ERROR_CODES, ApiError, errorDetail, errorResponse, isFault } from "./problem.js";
 import { checkMedia, decodeBody, readQuery } from "./request.js";
@@ -30,20 +30,31 @@ export interface ApiOptions {
   readonly log?: Log;
 }
 
+export interface Api extends HttpService {
+  /** From now on these keys open it and no others. @throws Error as `createApi`: nothing was changed */
+  useKeys(keys: ApiKeys): void;
+}
+
 /**
  * The server API. Whatever goes wrong becomes a response. The key, the path and what the head says of
  * the body are checked before any of the body is read.
  * @throws Error for an API key that no header could carry
  */
-export function createApi(options: ApiOptions): HttpService {
+export function createApi(options: ApiOptions): Api {
   const { operations, apiKeys, metricsPublic, maxContentBytes, maxBodyBytes, version } = options;
   const { errors = new Map<string, number>(), log = silentLog } = options;
   // A rate over a series that appears with 1 misses the 1.
   for (const code of API_ERROR_CODES) errors.set(code, errors.get(code) ?? 0);
-  const checkKey = createKeyCheck(apiKeys);
-  const keyed = [...apiKeys.values()].some((keys) => keys.length > 0);
-
+  let checkKey: ReturnType<typeof createKeyCheck>;
+  let keyed: boolean;
   let document: string | undefined;
+  function useKeys(keys: ApiKeys): void {
+    checkKey = createKeyCheck(keys);
+    keyed = [...keys.values()].some((list) => list.length > 0);
+    document = undefined;
+  }
+  useKeys(apiKeys);
+
   const routes = createRoutes({
     operations,
     maxContentBytes,
@@ -62,6 +73,12 @@ export function createApi(options: ApiOptions): HttpService {
       found.route === undefined || needsKey(found.route, metricsPublic) ? checkKey(request) : undefined;
     if (found.route === undefined) throw found.problem();
     const { route, segments } = found;
+    if (app !== undefined && app !== DEFAULT_APP && needsMainKey(route, metricsPublic)) {
+      throw new ApiError(
+        "forbidden",
+        `this tells of all apps of the node: it takes a key of app ${DEFAULT_APP}`,
+      );
+    }
     // Any page in a browser on this machine could ask: it cannot read, but it could publish.
     if (!keyed && route.method === "POST" && request.header("origin") !== undefined) {
       throw new ApiError(
@@ -71,7 +88,8 @@ export function createApi(options: ApiOptions): HttpService {
     }
     const params = route.params && check(route.params, readParams(route, segments), "path");
     // Health and metrics answer whatever a prober adds to their address.
-    const query = route.access === "key" ? readQuery(route.query, request.query) : undefined;
+    const query =
+      route.access === "key" || route.access === "main" ? readQuery(route.query, request.query) : undefined;
     let bytes: Uint8Array = NO_BYTES;
     if (route.body) {
       checkMedia(request);
@@ -103,6 +121,7 @@ export function createApi(options: ApiOptions): HttpService {
       }
     },
     refuse: (fault, message) => refused(new ApiError(fault, message)),
+    useKeys,
   };
 }
 

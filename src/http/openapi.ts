@@ -48,7 +48,7 @@ export function buildOpenApi(routes: readonly Route[], options: OpenApiOptions):
           : { "application/json": { schema: reference(json, "output") } };
       responses[status] = { description, content };
     }
-    for (const status of errorStatuses(route, guarded)) {
+    for (const status of errorStatuses(route, guarded, options.metricsPublic)) {
       responses[status] = { description: ERROR_DESCRIPTIONS[status] ?? "An error.", content: error() };
     }
     return {
@@ -95,13 +95,19 @@ export function buildOpenApi(routes: readonly Route[], options: OpenApiOptions):
 
 /** Whether a route asks for a key where any is configured. */
 export function needsKey(route: Route, metricsPublic: boolean): boolean {
-  return route.access === "key" || (route.access === "metrics" && !metricsPublic);
+  return route.access === "metrics" ? !metricsPublic : route.access !== "open";
 }
 
-function errorStatuses(route: Route, guarded: boolean): number[] {
+/** Whether that key has to be one of `main`. */
+export function needsMainKey(route: Route, metricsPublic: boolean): boolean {
+  return route.access !== "key" && needsKey(route, metricsPublic);
+}
+
+function errorStatuses(route: Route, guarded: boolean, metricsPublic: boolean): number[] {
   const statuses = new Set([500, ...route.errors]);
   if (guarded) statuses.add(401);
-  if (route.access === "key") statuses.add(400);
+  if (guarded && needsMainKey(route, metricsPublic)) statuses.add(403);
+  if (route.access === "key" || route.access === "main") statuses.add(400);
   if (route.method === "POST") for (const status of [403, 413, 415, 503]) statuses.add(status);
   return [...statuses].filter((status) => !(status in route.responses)).sort((a, b) => a - b);
 }

@@ -2,8 +2,11 @@ import type { z } from "zod";
 import type { HttpResponse } from "../core/transport.js";
 import type { ObjectSchema } from "./check.js";
 
-/** Who may call: anyone, holders of a key, or as the option for metrics says. */
-export type Access = "open" | "key" | "metrics";
+/**
+ * Who may call: anyone; holders of any app's key; of a key of `main`, as the answer is about all apps of the node; or,
+ * for metrics, those unless the option says anyone.
+ */
+export type Access = "open" | "key" | "main" | "metrics";
 
 export interface RouteInput<Params, Query, Body> {
   /** Id of the application whose key was given. */

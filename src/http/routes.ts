@@ -151,7 +151,8 @@ function queryRoutes({ operations }: RoutesOptions): Route[] {
       path: "/v1/totals",
       id: "getTotals",
       summary: "Count nodes and connections",
-      access: "key",
+      description: "Of all apps together: it takes a key of the app main.",
+      access: "main",
       responses: { 200: { description: "Over all nodes.", json: named("Totals", schemas.totals) } },
       errors: BUS_ERRORS,
       async handle() {
@@ -257,6 +258,7 @@ function nodeRoutes({ operations, openapi }: RoutesOptions): Route[] {
       path: "/metrics",
       id: "getMetrics",
       summary: "Metrics of this node, for Prometheus",
+      description: "Of all apps together: where it takes a key, one of the app main.",
       access: "metrics",
       responses: { 200: { description: "Prometheus text format.", type: "text/plain" } },
       errors: [],

@@ -41,6 +41,26 @@ export function labelledCounter(
   });
 }
 
+/** A gauge by labels, as `labelledCounter`. */
+export function labelledGauge(
+  registry: Registry,
+  { name, help, labels }: Description & { readonly labels: readonly string[] },
+  read: () => Iterable<readonly [values: readonly string[], count: number]>,
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: labels,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [values, count] of read()) {
+        this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]!])), count);
+      }
+    },
+  });
+}
+
 export function gauge(registry: Registry, { name, help }: Description, read: () => number): void {
   new Gauge({
     name,

@@ -25,3 +25,26 @@ export function disconnectCounts({ disconnects, framings }: Stats): [[string, st
 export function rejectCounts({ rejects }: Stats): [[string], number][] {
   return REJECT_REASONS.map((reason) => [[reason], rejects.get(reason) ?? 0]);
 }
+
+export interface AppCounts {
+  readonly id: string;
+  readonly connections: number;
+  readonly publications: number;
+}
+
+/** Ids come from the configuration, which may have very many. */
+const APP_LABELS_MAX = 100;
+
+/** The first hundred by their ids, the others together as `other`. */
+export function appCounts(
+  apps: Iterable<AppCounts>,
+  field: Exclude<keyof AppCounts, "id">,
+): [[string], number][] {
+  const counts: [[string], number][] = [];
+  let others: number | undefined;
+  for (const app of apps) {
+    if (counts.length < APP_LABELS_MAX) counts.push([[app.id], app[field]]);
+    else others = (others ?? 0) + app[field];
+  }
+  return others === undefined ? counts : [...counts, [["other"], others]];
+}

@@ -1,8 +1,8 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { FramingStats, Stats } from "../core/stats.js";
-import { counter, gauge, histogram, info, labelledCounter } from "./collectors.js";
+import { counter, gauge, histogram, info, labelledCounter, labelledGauge } from "./collectors.js";
 import { collectEventLoopLag } from "./event-loop.js";
-import { disconnectCounts, rejectCounts } from "./labels.js";
+import { appCounts, disconnectCounts, rejectCounts, type AppCounts } from "./labels.js";
 
 /** What is not counted in Stats but can be asked for. */
 export interface Gauges {
@@ -15,6 +15,8 @@ export interface Gauges {
   readonly unauthenticated?: () => number;
   /** Client addresses that are remembered. */
   readonly addresses?: () => number;
+  /** Not given: no metric. */
+  apps?(): Iterable<AppCounts>;
   /** Whether the link to the bus is up. Not given: no metric. */
   bridgeUp?(): boolean;
 }
@@ -83,6 +85,7 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
   for (const [suffix, [help, read]] of Object.entries(counted)) {
     if (read !== undefined) gauge(registry, { name: name(suffix), help }, read);
   }
+  if (gauges.apps !== undefined) collectApps(registry, () => gauges.apps?.() ?? []);
   counter(registry, { name: name("connects_total"), help: "Connections opened" }, () => stats.connects);
   labelledCounter(
     registry,
@@ -160,6 +163,23 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
       help: "Connections that were sent to other nodes before this one stopped",
     },
     () => stats.drained,
+  );
+}
+
+function collectApps(registry: Registry, apps: () => Iterable<AppCounts>): void {
+  labelledGauge(
+    registry,
+    { name: "starling_app_connections", help: "Open connections, by app", labels: ["app"] },
+    () => appCounts(apps(), "connections"),
+  );
+  labelledCounter(
+    registry,
+    {
+      name: "starling_app_publications_total",
+      help: "Publications by an app's clients and by the server API on this node",
+      labels: ["app"],
+    },
+    () => appCounts(apps(), "publications"),
   );
 }
 

@@ -1,5 +1,8 @@
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import {
@@ -106,6 +109,29 @@ describe("starling serve --workers", { timeout: 60_000 }, () => {
       .toEqual(["1", "2"]);
     expect(workersOf(program).map(({ pid }) => pid)).not.toContain(victim!.pid);
     expect(await metrics(program)).toMatch(/^starling_info\{[^}]*node="\S+r1"/m);
+  });
+
+  it("has all of them read apps again on SIGHUP, and tells once what needs a restart", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "starling-workers-"));
+    try {
+      const file = join(directory, "starling.json");
+      writeFileSync(file, JSON.stringify({ maxFrameBytes: 1000 }));
+      const program = await startWorkers(2, "--config", file);
+      const socket = await connect(url(program, "websocket"));
+      writeFileSync(file, JSON.stringify({ maxFrameBytes: 2000, apps: [{ id: "shop" }] }));
+      program.child.kill("SIGHUP");
+      const times = (text: RegExp): number => program.stderr.match(text)?.length ?? 0;
+      await until(program, () => times(/"added":\["shop"\]/g) === 2);
+      expect(times(/"options":\["maxFrameBytes"\]/g)).toBe(1);
+      writeFileSync(file, "apps: 1");
+      program.child.kill("SIGHUP");
+      await until(program, () => times(/the configuration is refused/g) === 1);
+      expect(socket.readyState).toBe(WebSocket.OPEN);
+      (await connect(`${url(program, "websocket")}/?app=shop`)).terminate();
+      socket.terminate();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 
   it("ends all of them on SIGTERM, with 0", async () => {

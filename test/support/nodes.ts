@@ -8,7 +8,7 @@ import { SignJWT } from "jose";
 import { configSchema, defaultConfig, type Config } from "../../src/config.js";
 import { silentLog } from "../../src/core/log.js";
 import type { Protocol } from "../../src/core/protocol.js";
-import { startNode } from "../../src/node.js";
+import { startNode, type ReloadedApps } from "../../src/node.js";
 import { closeClients, RawClient, type Frame, type RawClientOptions } from "./raw-client.js";
 import type { RedisServer } from "./redis-server.js";
 
@@ -43,6 +43,8 @@ export interface TestNode {
 
 export interface InProcessNode extends TestNode {
   drain(): Promise<void>;
+  /** As on SIGHUP, with other options. */
+  reload(options: Partial<Config>): Promise<ReloadedApps>;
 }
 
 const stops: (() => Promise<void>)[] = [];
@@ -73,7 +75,12 @@ export async function startTestNode(
   });
   const node = await startNode(config, silentLog, parts);
   stops.push(() => node.stop());
-  return { ...talkTo(node), stop: () => node.stop(), drain: () => node.drain() };
+  return {
+    ...talkTo(node),
+    stop: () => node.stop(),
+    drain: () => node.drain(),
+    reload: (changed) => node.reload(configSchema.parse({ ...config, ...changed })),
+  };
 }
 
 /** Rules of a namespace whose channels remember, and whose readers are repaired. */

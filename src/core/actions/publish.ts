@@ -51,6 +51,7 @@ export function publish(
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
   if (history !== undefined && publication.echo === false) throw holeError(channel);
+  connection.app.publications++;
   edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
 }
 

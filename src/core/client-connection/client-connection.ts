@@ -145,6 +145,7 @@ export class ClientConnection
     const { options, hub, heartbeat, registry, stats, expiry } = this.edge;
     stats.connects++;
     stats.connections++;
+    this.app.connections++;
     hub.add(this);
     heartbeat.add(this);
     registry.put(this);
@@ -237,7 +238,10 @@ export class ClientConnection
     if (this.isClosed) return;
     if (this.identity === undefined) return this.close("connect_timeout");
     const end = endOf(this.app.authorizer, this.identity);
-    if (end !== undefined && end <= Date.now() / 1000) this.close("token_expired");
+    if (end === undefined) return;
+    if (end <= Date.now() / 1000) this.close("token_expired");
+    // The app's clock tolerance was raised meanwhile.
+    else this.edge.expiry.at(end, this);
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
@@ -273,6 +277,7 @@ export class ClientConnection
     const resumable = closing === undefined ? peer !== "goodbye" : CLOSE_REASONS[closing.reason].resumable;
     registry.remove(this, protocol.keepsSessions && resumable);
     stats.connections--;
+    this.app.connections--;
     stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
     this.edge.forget(this);
   }

@@ -284,4 +284,23 @@ describe("metrics", () => {
       'starling_info{node="n\\"1",version="1.2.3"}',
     ]);
   });
+
+  it("count apps by name, and beyond a hundred of them together", async () => {
+    const apps = Array.from({ length: 103 }, (_, index) => ({
+      id: `app-${index}`,
+      connections: 1,
+      publications: index,
+    }));
+    const families = await scrape(
+      create({ gauges: { channels: () => 0, ready: () => true, apps: () => apps } }),
+    );
+    const { samples } = families.get("starling_app_connections")!;
+    expect(samples.size).toBe(101);
+    expect(samples.get('starling_app_connections{app="app-99"}')).toBe(1);
+    expect(samples.get('starling_app_connections{app="other"}')).toBe(3);
+    const published = families.get("starling_app_publications_total")!;
+    expect(published.type).toBe("counter");
+    expect(published.samples.get('starling_app_publications_total{app="other"}')).toBe(100 + 101 + 102);
+    expect(await scrape()).not.toHaveProperty("starling_app_connections");
+  });
 });

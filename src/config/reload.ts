@@ -1,0 +1,37 @@
+/** What of a configuration can be taken over while a node runs: its apps, of which the top level describes `main`. */
+
+import { isDeepStrictEqual } from "node:util";
+import { fieldNames, type FieldName } from "./apps.js";
+import { brokenRules } from "./checks.js";
+import { ConfigError, type LoadedConfig } from "./load.js";
+import { optionNames, type Config, type OptionName } from "./options.js";
+
+const isReloaded = (name: OptionName): boolean => name === "apps" || fieldNames.includes(name as FieldName);
+
+/** Read again while the node runs: `apps`, and what describes the app `main`. */
+export const reloadedOptions: readonly OptionName[] = optionNames.filter(
+  // A limit of connections is the node's at the top level, and the app's in an entry.
+  (name) => isReloaded(name) && name !== "maxConnections",
+);
+
+export interface ReadAgain {
+  /** The one that runs, with the apps of the one that was read. */
+  readonly config: Config;
+  /** Options that were read with another value, which needs a restart. */
+  readonly unapplied: readonly OptionName[];
+}
+
+/** @throws ConfigError where the apps do not go together with what the node runs with */
+export function readAgain(running: LoadedConfig, read: LoadedConfig, production: boolean): ReadAgain {
+  const taken = Object.fromEntries(reloadedOptions.map((name) => [name, read.config[name]]));
+  const config: Config = { ...running.config, ...taken };
+  const broken = brokenRules(config, { production, name: (option) => option });
+  if (broken.length > 0) throw new ConfigError(broken.join("\n"));
+  const unapplied = optionNames.filter((name) => {
+    // Of two defaults one may be another random id.
+    const isDefault = running.origins[name].kind === "default" && read.origins[name].kind === "default";
+    if (isDefault || reloadedOptions.includes(name)) return false;
+    return !isDeepStrictEqual(running.config[name], read.config[name]);
+  });
+  return { config, unapplied };
+}

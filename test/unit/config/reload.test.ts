@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { loadConfig } from "../../../src/config.js";
+import { readAgain, reloadedOptions } from "../../../src/config/reload.js";
+
+describe("a configuration that is read again", () => {
+  it("gives its apps, those of the top level too, and keeps the rest", () => {
+    const running = loadConfig({ flags: { port: "1", apiKeys: "old" } });
+    const read = loadConfig({ flags: { port: "2", apiKeys: "new", apps: [{ id: "shop" }], demo: "false" } });
+    const { config, unapplied } = readAgain(running, read, false);
+    expect(config).toMatchObject({ port: 1, apiKeys: ["new"], apps: [{ id: "shop" }], demo: true });
+    expect(config.nodeId).toBe(running.config.nodeId);
+    expect(unapplied).toEqual(["port", "demo"]);
+  });
+
+  it("tells of no option that only its random default makes another", () => {
+    expect(readAgain(loadConfig({}), loadConfig({}), false).unapplied).toEqual([]);
+  });
+
+  it("is checked against what the node runs with", () => {
+    const running = loadConfig({ flags: { apiHost: "0.0.0.0", apiKeys: "k" } });
+    const read = loadConfig({ flags: { apiHost: "127.0.0.1" } });
+    expect(() => readAgain(running, read, false)).toThrow(/no key guards it/);
+  });
+
+  it("changes what describes an app, and no limit of the node", () => {
+    expect([...reloadedOptions].sort()).toEqual([
+      "allowOpen",
+      "apiKeys",
+      "apps",
+      "jwtAlgorithm",
+      "jwtAudience",
+      "jwtClockToleranceMs",
+      "jwtIssuer",
+      "jwtJwksUrl",
+      "jwtPublicKeyFile",
+      "jwtSecret",
+      "namespaces",
+    ]);
+  });
+});

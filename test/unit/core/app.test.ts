@@ -1,0 +1,81 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { App, Apps } from "../../../src/core/app.js";
+import { reloadApps } from "../../../src/core/app-reload.js";
+import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
+import { authorizer, identity, startEdge, type TestEdge } from "./harness.js";
+
+const settings = (id: string, more: Partial<App> = {}) => ({
+  id,
+  authorizer: authorizer(),
+  rulesOf: () => DEFAULT_RULES,
+  ...more,
+});
+
+describe("apps", () => {
+  it("are refused without main, and where two have one id", () => {
+    const message = "apps must have ids of their own, one of them main";
+    expect(() => new Apps([settings("shop")])).toThrow(message);
+    expect(() => new Apps([settings("main"), settings("a"), settings("a")])).toThrow(message);
+  });
+
+  it("keep their objects when they are reloaded, and take every setting", () => {
+    const apps = new Apps([settings("main"), settings("shop", { maxConnections: 1 }), settings("blog")]);
+    const [main, shop, blog] = [apps.main, apps.get("shop")!, apps.get("blog")!];
+    shop.connections = 1;
+    const again = settings("shop", { keys: [{ key: "k", secret: "s" }] });
+    expect(apps.reload([settings("main"), again, settings("news")])).toEqual([blog]);
+    expect([...apps].map(({ id }) => id)).toEqual(["main", "shop", "news"]);
+    expect([apps.main, apps.get("shop")]).toEqual([main, shop]);
+    expect(shop).toMatchObject({ ...again, maxConnections: Infinity, connections: 1 });
+    expect(() => apps.reload([again])).toThrow(/one of them main/);
+    expect(apps.get("blog")).toBeUndefined();
+    expect(apps.get("news")).toBeInstanceOf(App);
+  });
+});
+
+describe("an edge with apps", () => {
+  let edge: TestEdge;
+  afterEach(async () => {
+    vi.useRealTimers();
+    await edge.stop();
+  });
+
+  it("refuses an app's connections beyond its limit, and no other's", async () => {
+    edge = await startEdge({ apps: [new App(settings("shop", { maxConnections: 1 }))] });
+    const first = edge.connect({ query: "app=shop" });
+    expect(() => edge.connect({ query: "app=shop" })).toThrow(
+      'refused: 503 connection limit of app "shop" on this node reached (1)',
+    );
+    expect(edge.stats.rejects.get("app_full")).toBe(1);
+    edge.connect();
+    first.leave(1000);
+    expect(edge.edge.apps.get("shop")!.connections).toBe(0);
+    edge.connect({ query: "app=shop" });
+  });
+
+  it("closes the connections of an app that is gone, also where they are very many", async () => {
+    edge = await startEdge({ apps: [new App(settings("shop"))], options: { maxConnections: 2000 } });
+    const sockets = Array.from({ length: 1200 }, () => edge.connect({ query: "app=shop" }));
+    const main = edge.connect();
+    expect(await reloadApps(edge.edge, [settings("main")])).toBe(1200);
+    expect(new Set(sockets.map(({ closedWith }) => closedWith?.code))).toEqual(new Set([4502]));
+    expect(sockets[0]!.closedWith?.reason).toBe("the app shop is served no more");
+    expect(main.closedWith).toBeUndefined();
+  });
+
+  it("closes a connection whose token ran out by a tolerance that was raised meanwhile", async () => {
+    vi.useFakeTimers({ now: 1_000_000_000_000 });
+    const expiring = (clockToleranceSeconds: number) =>
+      authorizer({ anonymous: identity({ expiresAt: 1_000_000_002 }), clockToleranceSeconds });
+    edge = await startEdge({ authorizer: expiring(0) });
+    const socket = edge.connect();
+    const app = edge.edge.apps.main;
+    edge.edge.expiry.at(1_000_000_002, socket.handler);
+    await reloadApps(edge.edge, [settings("main", { authorizer: expiring(3) })]);
+    expect(edge.edge.apps.main).toBe(app);
+    await vi.advanceTimersByTimeAsync(3500);
+    expect(socket.closedWith).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(socket.closedWith?.code).toBe(4002);
+  });
+});
