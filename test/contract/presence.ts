@@ -388,7 +388,10 @@ export function presenceContract(name: string, setup: PresenceSetup): void {
       await eventually(() => expect(told()).toEqual(connections.map((connection) => `join ${connection}`)));
       expect(await store.counts(KEY)).toEqual({ connections: 1_000, users: 1_000 });
       for (const connection of connections) store.leave(KEY, member(connection, `user of ${connection}`));
-      expect((await store.counts(KEY)).users).toBe(1_000);
+      // On a busy machine the grace of some is over by now: those were told.
+      let accounted = 0;
+      await store.members(KEY, 1_000, ({ users }) => (accounted = users + told().length - 1_000));
+      expect(accounted).toBe(1_000);
       await eventually(() => expect(told()).toHaveLength(2_000));
       expect(new Set(told().slice(1_000))).toEqual(
         new Set(connections.map((connection) => `leave ${connection}`)),

@@ -118,7 +118,9 @@ describe("a heartbeat", () => {
     // What the kernel holds by itself would be read too late, and nobody here could know.
     await reader.contents("a", messages, 20_000);
     expect(reader.closedWith).toBeUndefined();
-    expect(await node.metric("starling_heartbeat_timeouts_total")).toBe(0);
+    // On a busy machine this process may answer too late for the sender, which has no backlog.
+    const timeouts = await node.metric("starling_heartbeat_timeouts_total");
+    expect(timeouts).toBe(sender.closedWith === undefined ? 0 : 1);
     await reader.do("ping");
   });
 });
