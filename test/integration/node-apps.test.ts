@@ -177,7 +177,7 @@ describe.each(["in memory", "over Redis, with two nodes"])("apps %s", (where) =>
     const unknown = await refusal(one.wsUrl, { path: "/?app=other" });
     expect([unknown.status, unknown.body]).toEqual([
       404,
-      expect.stringContaining('no app "other" is served'),
+      expect.stringContaining('unknown app "other"'),
     ]);
   });
 

@@ -192,14 +192,14 @@ describe("apps", () => {
     const [line] = refusals(apps, { flags: { apiKeys: "k,hush" } });
     expect(line).toBe("app a: apiKeys 1 of 1 (***) is one of app main too: a key opens one app");
     expect(() => loadConfig({ flags: { apiHost: "0.0.0.0", apps } })).not.toThrow();
-    expect(refusals([{ id: "a" }], { flags: { apiHost: "0.0.0.0" } })[0]).toMatch(/no key guards it/);
+    expect(refusals([{ id: "a" }], { flags: { apiHost: "0.0.0.0" } })[0]).toMatch(/without an API key/);
   });
 
   it("that would take each other's tokens are warned of", () => {
     const warnings = (...apps: object[]): readonly string[] =>
       loadConfig({ flags: { jwtSecret: SECRET, apps } }).warnings;
     expect(warnings({ id: "a", jwtSecret: SECRET })).toEqual([
-      "apps main and a check tokens by the same key, audience and issuer: a token of one opens the other too",
+      "apps main and a verify tokens with the same key, audience and issuer: a token of one opens the other too",
     ]);
     expect(warnings({ id: "a", jwtSecret: SECRET, jwtAudience: "a" })).toEqual([]);
     expect(warnings({ id: "a" }, { id: "b" })).toEqual([]);

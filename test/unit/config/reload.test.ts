@@ -19,7 +19,7 @@ describe("a configuration that is read again", () => {
   it("is checked against what the node runs with", () => {
     const running = loadConfig({ flags: { apiHost: "0.0.0.0", apiKeys: "k" } });
     const read = loadConfig({ flags: { apiHost: "127.0.0.1" } });
-    expect(() => readAgain(running, read, false)).toThrow(/no key guards it/);
+    expect(() => readAgain(running, read, false)).toThrow(/without an API key/);
   });
 
   it("changes what describes an app, and no limit of the node", () => {
