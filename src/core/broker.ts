@@ -88,7 +88,7 @@ export interface BrokerHandlers {
   /** Never called from inside publish: a publisher's own publications come back later too. */
   publication(publication: BusPublication): void;
   /** Whether anyone here does: a publication that nobody hears need not be read. */
-  hears(key: ChannelKey): boolean;
+  hasSubscribers(key: ChannelKey): boolean;
   /** The link to the bus came up (subscribed and probed) or went down. */
   link(up: boolean): void;
 }
@@ -119,7 +119,7 @@ export interface Broker {
    * Where these channels stand, in their order: one round trip for many.
    * @throws StarlingError unavailable, outcome_unknown
    */
-  tops(
+  positions(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<readonly Position[]>;
   /** Sends what is queued, waits at most a command time-out, closes the link. */

@@ -2,21 +2,21 @@
 
 import { CHANNEL_NAME_MAX } from "./channel-name.js";
 import type { LocalChannel } from "./channel.js";
-import * as few from "./few.js";
+import * as smallSet from "./small-set.js";
 import type { EdgeOptions } from "./options.js";
 
 export class ChannelRoom {
   readonly #options: EdgeOptions;
-  readonly #channels: few.Few<LocalChannel>;
+  readonly #channels: smallSet.SmallSet<LocalChannel>;
   #count: number;
   /** Of the names of those taken here. */
   #takenBytes = 0;
 
   /** @param channels  that the connection has, until the last is taken */
-  constructor(options: EdgeOptions, channels: few.Few<LocalChannel>) {
+  constructor(options: EdgeOptions, channels: smallSet.SmallSet<LocalChannel>) {
     this.#options = options;
     this.#channels = channels;
-    this.#count = few.size(channels);
+    this.#count = smallSet.size(channels);
   }
 
   /** Takes room for one more. @returns why there is none, or undefined */
@@ -25,7 +25,7 @@ export class ChannelRoom {
     if (this.#count >= maxChannelsPerConnection) {
       return `channel limit reached (${maxChannelsPerConnection}): unsubscribe from some`;
     }
-    // Few have so many channels that their names are added up for each subscription.
+    // SmallSet have so many channels that their names are added up for each subscription.
     if ((this.#count + 1) * CHANNEL_NAME_MAX > maxChannelNameBytes) {
       const bytes = this.#heldBytes() + this.#takenBytes + channel.length;
       if (bytes > maxChannelNameBytes) {
@@ -39,7 +39,7 @@ export class ChannelRoom {
 
   #heldBytes(): number {
     let bytes = 0;
-    for (const { name } of few.items(this.#channels)) bytes += name.length;
+    for (const { name } of smallSet.items(this.#channels)) bytes += name.length;
     return bytes;
   }
 }

@@ -5,7 +5,7 @@ import type { Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
 import type { CloseReason, Closing } from "./closing.js";
 import type { StarlingError } from "./errors.js";
-import type { Few } from "./few.js";
+import type { SmallSet } from "./small-set.js";
 import type { FramingInUse } from "./framing.js";
 import type { Notice } from "./notices.js";
 import type { Position } from "./publication.js";
@@ -26,7 +26,7 @@ export interface Connection extends RegisteredConnection {
   readonly framesIn: number;
 
   /** Changed by the hub. */
-  channels: Few<LocalChannel>;
+  channels: SmallSet<LocalChannel>;
   /** Channels that it is kept off while it reads what waits for it, and where it stands in each. */
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   /** Channels of its session that it is about to join again. */
@@ -38,9 +38,9 @@ export interface Connection extends RegisteredConnection {
   channelNames(): readonly string[];
 
   /** Puts it on a channel's topic. */
-  hear(channel: LocalChannel): void;
+  joinTopic(channel: LocalChannel): void;
   /** Takes it off a channel's topic. */
-  unhear(channel: LocalChannel): void;
+  leaveTopic(channel: LocalChannel): void;
   /** To all on a topic that it is on, but it. */
   publishToOthers(topic: string, frame: Uint8Array, binary: boolean): void;
   notify(notice: Notice): void;

@@ -135,7 +135,7 @@ export class Edge implements EdgeContext {
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
-      hears: (key) => this.hub.hears(key),
+      hasSubscribers: (key) => this.hub.hasSubscribers(key),
       link: (up) => this.#setLink(up),
     });
     await this.presence.start({
@@ -147,7 +147,7 @@ export class Edge implements EdgeContext {
       },
     });
     await this.control.start({
-      command: (command) => this.#obey(command),
+      command: (command) => this.#execute(command),
       answer: (question) => this.#answer(question),
     });
     this.heartbeat.start();
@@ -288,7 +288,7 @@ export class Edge implements EdgeContext {
     return connection?.app.id === app ? [connection] : [];
   }
 
-  #obey(command: ControlCommand): void {
+  #execute(command: ControlCommand): void {
     if (command.kind === "supersede") {
       this.#supersede(command.connection);
       return;

@@ -1,11 +1,11 @@
-import * as few from "./few.js";
+import * as smallSet from "./small-set.js";
 
 /**
  * Ends what runs out at a given second: one timer for all. Whoever is asked to
  * expire checks whether that still holds, so that a renewal need not cancel.
  */
 export class Expiry<Member extends object | string> {
-  readonly #due = new Map<number, few.Few<Member>>();
+  readonly #due = new Map<number, smallSet.SmallSet<Member>>();
   readonly #expire: (member: Member) => void;
   readonly #nowSeconds: () => number;
   #started = false;
@@ -29,13 +29,13 @@ export class Expiry<Member extends object | string> {
 
   at(second: number, member: Member): void {
     const due = Math.ceil(second);
-    this.#due.set(due, few.add(this.#due.get(due), member));
+    this.#due.set(due, smallSet.add(this.#due.get(due), member));
     if (this.#timer === undefined) this.#run();
   }
 
   cancel(second: number, member: Member): void {
     const due = Math.ceil(second);
-    const left = few.remove(this.#due.get(due), member);
+    const left = smallSet.remove(this.#due.get(due), member);
     if (left === undefined) this.#due.delete(due);
     else this.#due.set(due, left);
   }
@@ -45,7 +45,7 @@ export class Expiry<Member extends object | string> {
     for (const [second, members] of this.#due) {
       if (second > now) continue;
       this.#due.delete(second);
-      for (const member of few.items(members)) this.#expire(member);
+      for (const member of smallSet.items(members)) this.#expire(member);
     }
     if (this.#due.size === 0) this.#run();
   }

@@ -55,7 +55,7 @@ export class Feeds {
         });
       },
       top: async () => {
-        const [top] = await this.#broker.tops([{ key, rule }]);
+        const [top] = await this.#broker.positions([{ key, rule }]);
         return top!;
       },
       turn: (missed) => this.#answerTurns.take(costOf(missed).bytes),
@@ -91,7 +91,7 @@ export class Feeds {
   }
 
   async #ask(asked: readonly { key: ChannelKey; rule: HistoryRule; feed: ChannelFeed }[]): Promise<void> {
-    const tops = await this.#broker.tops(asked);
+    const tops = await this.#broker.positions(asked);
     await Promise.all(asked.map(async ({ feed }, i) => feed.observe(tops[i]!)));
   }
 }

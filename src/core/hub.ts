@@ -10,7 +10,7 @@ import type { Broker, BusPublication, ChannelKey } from "./broker.js";
 import { LocalChannel } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
-import * as few from "./few.js";
+import * as smallSet from "./small-set.js";
 import { FanOut } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import { READ_LIMIT_MAX } from "./limits.js";
@@ -136,7 +136,7 @@ export class Hub {
   /** The position right before a channel's last publication. */
   async #beforeLast(channel: LocalChannel): Promise<Position | undefined> {
     const rule = channel.rules.history!;
-    const [top] = await this.#broker.tops([{ key: channel.key, rule }]);
+    const [top] = await this.#broker.positions([{ key: channel.key, rule }]);
     return top === undefined || top.offset === 0 ? undefined : { offset: top.offset - 1, epoch: top.epoch };
   }
 
@@ -152,15 +152,15 @@ export class Hub {
     if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
-    if (few.has(connection.channels, channel)) {
+    if (smallSet.has(connection.channels, channel)) {
       this.#goOnFrom(connection, channel, fitting);
       return;
     }
-    connection.channels = few.add(connection.channels, channel);
+    connection.channels = smallSet.add(connection.channels, channel);
     this.#noteChannels(connection);
     this.#stats.subscriptions++;
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
-    else connection.hear(channel);
+    else connection.joinTopic(channel);
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
   }
 
@@ -169,7 +169,7 @@ export class Hub {
     const skipped = connection.skipped?.has(channel) === true;
     if (outcome?.partial === true) {
       // On the topic it would be sent what comes next before the rest of what it missed.
-      if (!skipped) connection.unhear(channel);
+      if (!skipped) connection.leaveTopic(channel);
       this.#options.behind(connection, channel, outcome.position);
     } else if (skipped) {
       connection.skipped?.set(channel, outcome?.position);
@@ -201,8 +201,8 @@ export class Hub {
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
     const channel = this.channels.get(connection.app.keyOf(name));
-    if (channel === undefined || !few.has(connection.channels, channel)) return false;
-    connection.channels = few.remove(connection.channels, channel);
+    if (channel === undefined || !smallSet.has(connection.channels, channel)) return false;
+    connection.channels = smallSet.remove(connection.channels, channel);
     this.#detach(connection, channel);
     // Who goes from channel to channel hears more of them between two sweeps than it holds.
     connection.checkBuffered();
@@ -212,7 +212,7 @@ export class Hub {
   #detach(connection: Connection, channel: LocalChannel): void {
     // A reader that was skipped is off the topic already.
     if (connection.skipped?.delete(channel) === true) channel.joining--;
-    else connection.unhear(channel);
+    else connection.leaveTopic(channel);
     this.#stats.subscriptions--;
     if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection));
     this.#dropUnused(channel);
@@ -234,7 +234,7 @@ export class Hub {
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
     this.#lossy.delete(connection);
-    for (const channel of few.items(connection.channels)) this.#detach(connection, channel);
+    for (const channel of smallSet.items(connection.channels)) this.#detach(connection, channel);
     this.users.forget(connection);
   }
 
@@ -251,7 +251,7 @@ export class Hub {
     );
   }
 
-  hears(key: ChannelKey): boolean {
+  hasSubscribers(key: ChannelKey): boolean {
     return this.#channel(key) !== undefined;
   }
 
@@ -281,8 +281,8 @@ export class Hub {
    */
   #member(connectionId: string, channel: LocalChannel): Connection | undefined {
     const connection = this.connections.get(connectionId);
-    if (connection === undefined || few.has(connection.channels, channel)) return connection;
-    return this.users.hears(connection, channel) ? connection : undefined;
+    if (connection === undefined || smallSet.has(connection.channels, channel)) return connection;
+    return this.users.includes(connection, channel) ? connection : undefined;
   }
 
   /** Tells a channel's members here who came or went. */
@@ -319,7 +319,7 @@ export class Hub {
   /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
   async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
     await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
-      if (!few.has(connection.channels, channel) || connection.isClosed) return;
+      if (!smallSet.has(connection.channels, channel) || connection.isClosed) return;
       connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
     });
   }
@@ -336,7 +336,7 @@ export class Hub {
   }
 
   #noteChannels(connection: Connection): void {
-    this.#mostChannels = Math.max(this.#mostChannels, few.size(connection.channels) + USER_CHANNEL);
+    this.#mostChannels = Math.max(this.#mostChannels, smallSet.size(connection.channels) + USER_CHANNEL);
   }
 
   #sweepSoon(): void {

@@ -6,7 +6,7 @@ import type { Position, Tags } from "./publication.js";
 import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
 import type { App } from "./app.js";
 import { holeError, scopedMessageId } from "./actions/publish.js";
-import { notEnabled } from "./actions/rights.js";
+import { notEnabled } from "./actions/checks.js";
 import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
 import type { PresenceCounts, PresencePage } from "./presence.js";

@@ -9,7 +9,7 @@ import type { Position } from "./publication.js";
 import type { LocalChannel } from "./channel.js";
 import type { JoinOutcome } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
-import * as few from "./few.js";
+import * as smallSet from "./small-set.js";
 import type { Hub } from "./hub.js";
 import type { Log } from "./log.js";
 import type { Stats } from "./stats.js";
@@ -37,23 +37,23 @@ export class SlowReaders {
     const buffered = connection.bufferedBytes();
     if (buffered <= this.#maxBytes) return;
     // A reader that is off all of its channels gets only answers: if those pile up too, it is not reading.
-    const nothingLeft = connection.skipped?.size === few.size(connection.channels);
+    const nothingLeft = connection.skipped?.size === smallSet.size(connection.channels);
     if (nothingLeft ? buffered > this.#maxBytes * 1.5 : !this.skip(connection)) connection.closeSlow();
   }
 
   /** @returns false: a channel of it has no way to repair, so it must be closed */
   skip(connection: Connection): boolean {
     if (connection.channels === undefined) return false;
-    for (const { rules, feed } of few.items(connection.channels)) {
+    for (const { rules, feed } of smallSet.items(connection.channels)) {
       if (rules.slowReader === "disconnect" || feed?.position === undefined) return false;
     }
     connection.skipped ??= new Map();
-    for (const channel of few.items(connection.channels)) {
+    for (const channel of smallSet.items(connection.channels)) {
       if (connection.skipped.has(channel)) continue;
       // All up to here was handed to the transport, which still has room for it.
       connection.skipped.set(channel, channel.feed!.position);
       channel.joining++;
-      connection.unhear(channel);
+      connection.leaveTopic(channel);
     }
     this.#skipped.add(connection);
     this.#stats.slowSkips++;
@@ -150,7 +150,7 @@ export class SlowReaders {
       recovered,
     });
     this.#hub.sendMissed(connection, channel, missed);
-    if (!partial && !connection.isClosed) connection.hear(channel);
+    if (!partial && !connection.isClosed) connection.joinTopic(channel);
     return partial;
   }
 

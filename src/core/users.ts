@@ -5,13 +5,13 @@ import { LocalChannel } from "./channel.js";
 import type { ChannelKey } from "./broker.js";
 import type { Identity } from "./authorizer.js";
 import type { Connection } from "./connection.js";
-import * as few from "./few.js";
+import * as smallSet from "./small-set.js";
 
 const USER_MARK = "/#user:";
 
 export class Users {
   /** By application and user. */
-  readonly #apps = new Map<string, Map<string, few.Few<Connection>>>();
+  readonly #apps = new Map<string, Map<string, smallSet.SmallSet<Connection>>>();
   /** Of users that were published to, as few are. */
   readonly #channels = new Map<ChannelKey, LocalChannel>();
 
@@ -27,9 +27,9 @@ export class Users {
       users = new Map();
       this.#apps.set(connection.app.id, users);
     }
-    users.set(userId, few.add(users.get(userId), connection));
+    users.set(userId, smallSet.add(users.get(userId), connection));
     const channel = this.#channelOf(connection.app, userId);
-    if (channel !== undefined) connection.hear(channel);
+    if (channel !== undefined) connection.joinTopic(channel);
   }
 
   forget(connection: Connection): void {
@@ -37,10 +37,10 @@ export class Users {
     if (userId === null) return;
     const users = this.#apps.get(app.id);
     const connections = users?.get(userId);
-    if (users === undefined || !few.has(connections, connection)) return;
+    if (users === undefined || !smallSet.has(connections, connection)) return;
     const channel = this.#channelOf(app, userId);
-    if (channel !== undefined) connection.unhear(channel);
-    const left = few.remove(connections, connection);
+    if (channel !== undefined) connection.leaveTopic(channel);
+    const left = smallSet.remove(connections, connection);
     if (left !== undefined) {
       users.set(userId, left);
       return;
@@ -50,7 +50,7 @@ export class Users {
   }
 
   connections(app: string, userId: string): readonly Connection[] {
-    return [...few.items(this.#apps.get(app)?.get(userId))];
+    return [...smallSet.items(this.#apps.get(app)?.get(userId))];
   }
 
   /** The channel of a key `app/#user:42`, if any of the user's connections is here. */
@@ -63,11 +63,11 @@ export class Users {
     if (connections === undefined) return undefined;
     const channel = new LocalChannel(key);
     this.#channels.set(key, channel);
-    for (const connection of few.items(connections)) connection.hear(channel);
+    for (const connection of smallSet.items(connections)) connection.joinTopic(channel);
     return channel;
   }
 
-  hears(connection: Connection, channel: LocalChannel): boolean {
+  includes(connection: Connection, channel: LocalChannel): boolean {
     if (connection.userId === null) return false;
     return this.#channelOf(connection.app, connection.userId) === channel;
   }

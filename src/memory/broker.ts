@@ -147,7 +147,7 @@ class MemoryBroker implements Broker {
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- a failure has to be a rejection
-  async tops(
+  async positions(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<readonly Position[]> {
     this.#checkRunning();

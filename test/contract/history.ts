@@ -77,7 +77,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       return [started, heard];
     }
 
-    const top = async (key = KEY): Promise<Position> => (await broker.tops([{ key, rule: RULE }]))[0]!;
+    const top = async (key = KEY): Promise<Position> => (await broker.positions([{ key, rule: RULE }]))[0]!;
 
     beforeEach(async () => {
       bus = `history${++buses}`;
@@ -261,7 +261,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
     it("forgets the epoch of a channel that nobody published to before that of others", async () => {
       bus = `${bus}empty`;
       const [quick] = await start({ emptyMs: 100 });
-      const look = async (): Promise<Position> => (await quick.tops([{ key: KEY, rule: RULE }]))[0]!;
+      const look = async (): Promise<Position> => (await quick.positions([{ key: KEY, rule: RULE }]))[0]!;
       const empty = await look();
       const used = (await keep(quick, "x", { key: "main/used" })) as Position;
       // Each look keeps it for another 100 ms.
@@ -331,9 +331,9 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
     it("says where many channels stand, in their order", async () => {
       const keys = numbered(600).map((number) => `main/${number}`);
       await Promise.all(keys.filter((_, i) => i % 2 === 0).map((key) => keep(broker, "x", { key })));
-      const tops = await broker.tops(keys.map((key) => ({ key, rule: RULE })));
+      const tops = await broker.positions(keys.map((key) => ({ key, rule: RULE })));
       expect(tops.map(({ offset }) => offset)).toEqual(keys.map((_, i) => (i % 2 === 0 ? 1 : 0)));
-      expect(await broker.tops([])).toEqual([]);
+      expect(await broker.positions([])).toEqual([]);
       expect((await read(broker, {}, "main/599")).top).toEqual(tops[598]);
     });
 
@@ -395,7 +395,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       it("has a new epoch at each start", async () => {
         const before = await top();
         const [another] = await start();
-        expect((await another.tops([{ key: KEY, rule: RULE }]))[0]!.epoch).not.toBe(before.epoch);
+        expect((await another.positions([{ key: KEY, rule: RULE }]))[0]!.epoch).not.toBe(before.epoch);
       });
       return;
     }

@@ -235,7 +235,9 @@ describe("commanding by the API", () => {
       });
     }
     await bob.do("ping");
-    expect(await there.metric('starling_disconnects_total{protocol="starling",reason="disconnected"}')).toBe(2);
+    expect(await there.metric('starling_disconnects_total{protocol="starling",reason="disconnected"}')).toBe(
+      2,
+    );
     // The session went with it: no way back by the resume token.
     const back = await known(here, "ann");
     const resume = users[1]!.welcome["resume"] as string;

@@ -175,10 +175,7 @@ describe.each(["in memory", "over Redis, with two nodes"])("apps %s", (where) =>
     const response = await fetch(`${one.apiUrl}/v1/channels`, { headers: { "x-api-key": "wrong" } });
     expect(response.status).toBe(401);
     const unknown = await refusal(one.wsUrl, { path: "/?app=other" });
-    expect([unknown.status, unknown.body]).toEqual([
-      404,
-      expect.stringContaining('unknown app "other"'),
-    ]);
+    expect([unknown.status, unknown.body]).toEqual([404, expect.stringContaining('unknown app "other"')]);
   });
 
   it("tell what is of the whole node to holders of main's keys alone", async () => {

@@ -182,7 +182,9 @@ describe("a node with a key", () => {
       expect(client.frames.at(-1)).toMatchObject({ type: "closing", code: 4003, reconnect: true });
     }
     await known.do("ping");
-    expect(await node.metric('starling_disconnects_total{protocol="starling",reason="connect_timeout"}')).toBe(2);
+    expect(
+      await node.metric('starling_disconnects_total{protocol="starling",reason="connect_timeout"}'),
+    ).toBe(2);
   });
 });
 
@@ -202,7 +204,9 @@ describe("a token that runs out", () => {
     expect(await ends.closed()).toEqual({ code: 4002, reason: "token_expired" });
     expect(ends.frames.at(-1)).toMatchObject({ type: "closing", code: 4002, reconnect: true });
     await stays.do("ping");
-    expect(await node.metric('starling_disconnects_total{protocol="starling",reason="token_expired"}')).toBe(1);
+    expect(await node.metric('starling_disconnects_total{protocol="starling",reason="token_expired"}')).toBe(
+      1,
+    );
   });
 
   it("is good for as much longer as the clocks may differ", async () => {

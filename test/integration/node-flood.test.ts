@@ -46,7 +46,8 @@ describe("fault: a client that floods the node", () => {
       for (let i = 0; i < 4; i++) socket.write(flood);
       await until(
         "its end",
-        async () => (await node.metric('starling_disconnects_total{protocol="starling",reason="rate_limited"}')) === 1,
+        async () =>
+          (await node.metric('starling_disconnects_total{protocol="starling",reason="rate_limited"}')) === 1,
       );
       await neighbour.do("ping");
       await socket.closed();

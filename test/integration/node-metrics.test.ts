@@ -85,7 +85,9 @@ it("bytes are counted as they are on the wire, without WebSocket heads", async (
   const after = await node.metrics();
   const grown = (series: string): number => after.get(series)! - before.get(series)!;
   expect(grown('starling_bytes_in_total{protocol="starling",codec="json"}')).toBe(Buffer.byteLength(frame));
-  expect(grown('starling_bytes_out_total{protocol="starling",codec="json"}')).toBe(Buffer.byteLength(JSON.stringify(answer)));
+  expect(grown('starling_bytes_out_total{protocol="starling",codec="json"}')).toBe(
+    Buffer.byteLength(JSON.stringify(answer)),
+  );
 });
 
 it("two nodes of one process count each for itself", async () => {

@@ -58,7 +58,7 @@ describe("two nodes on one Redis", () => {
     const { broker } = await startNode("a");
     const b = createRedisNode({ nodeId: "b", url: redis.url, prefix });
     const recorder = createRecorder();
-    await b.broker.start({ ...recorder, hears: (key) => key === "main/room" });
+    await b.broker.start({ ...recorder, hasSubscribers: (key) => key === "main/room" });
     onTestFinished(() => b.broker.stop());
     const history = { size: 10, ttlMs: 60_000 };
     publish(broker, "1", { history });

@@ -77,7 +77,7 @@ async function keepEverywhere(node: Node, text: string): Promise<(Position | str
  * publications with history are refused for a moment.
  */
 const servesKeys = (node: Node): Promise<void> =>
-  eventually(async () => void (await node.broker.tops(KEYS.map((key) => ({ key, rule: RULE })))));
+  eventually(async () => void (await node.broker.positions(KEYS.map((key) => ({ key, rule: RULE })))));
 
 const epochs = (answers: readonly (Position | string)[]): string[] =>
   answers.map((answer) => (answer as Position).epoch);
@@ -103,7 +103,7 @@ describe("the link to a Cluster", { timeout: 60_000 }, () => {
       await isUp(each);
     }
     expect(reasons(node).slice(down)).toEqual(["a probe did not come back in 1500 ms"]);
-    const tops = await node.broker.tops(KEYS.map((key) => ({ key, rule: RULE })));
+    const tops = await node.broker.positions(KEYS.map((key) => ({ key, rule: RULE })));
     expect(tops).toEqual(before.map((at) => ({ ...(at as Position), offset: 2 })));
     await keepEverywhere(other, "3");
     await eventually(() => expect(node.recorder.texts.filter((text) => text === "3")).toHaveLength(SHARDS));

@@ -54,7 +54,7 @@ const isDown = (node: Node): Promise<void> =>
   eventually(() => expect(node.recorder.links.at(-1)).toBe(false));
 
 async function topOf(node: Node, key = KEY): Promise<Position> {
-  return (await node.broker.tops([{ key, rule: RULE }]))[0]!;
+  return (await node.broker.positions([{ key, rule: RULE }]))[0]!;
 }
 
 /** Offsets follow each other within each epoch, as this node heard them. */
@@ -222,7 +222,7 @@ describe("fault 5: a part of a channel is evicted", () => {
     await keep(node.broker, "x", { history: rule });
     expect(await admin.pttl(meta())).toBeGreaterThan(await admin.pttl(stream()));
     await admin.pexpire(meta(), 5_000);
-    await node.broker.tops([{ key: KEY, rule }]);
+    await node.broker.positions([{ key: KEY, rule }]);
     expect(await admin.pttl(meta())).toBeGreaterThan(20_000);
     await admin.pexpire(meta(), 5_000);
     await read(node.broker, { rule });

@@ -31,7 +31,7 @@ export interface Recorder {
   readonly links: boolean[];
   publication(publication: BusPublication): void;
   /** All. */
-  hears(): boolean;
+  hasSubscribers(): boolean;
   link(up: boolean): void;
 }
 
@@ -49,7 +49,7 @@ export function createRecorder(): Recorder {
       publications.push({ ...publication, payload: { ...publication.payload, bytes } });
       if (publication.payload.encoding === Encoding.json) texts.push(String(JSON.parse(bytes.toString())));
     },
-    hears: () => true,
+    hasSubscribers: () => true,
     link(up) {
       links.push(up);
     },

@@ -4,7 +4,7 @@ import { endOf, type Identity } from "../authorizer.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
-import * as few from "../few.js";
+import * as smallSet from "../small-set.js";
 import { revoke } from "./unsubscribe.js";
 
 /** Of a token that is checked, in items of the rate limit: 230 us, where a ping takes 13. */
@@ -43,7 +43,7 @@ export function setIdentity(edge: EdgeContext, connection: Connection, identity:
   edge.hub.users.identify(connection, identity);
   const end = endOf(connection.app.authorizer, identity);
   if (end !== undefined) edge.expiry.at(end, connection);
-  for (const { name } of [...few.items(connection.channels)]) {
+  for (const { name } of [...smallSet.items(connection.channels)]) {
     if (!identity.maySubscribe(name)) {
       revoke(edge, connection, name, "the identity may no longer subscribe to this channel");
     }

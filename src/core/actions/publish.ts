@@ -7,7 +7,7 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
 import type { Position, Sender, Tags } from "../publication.js";
-import { identityOf, isSubscribed } from "./rights.js";
+import { identityOf, isSubscribed } from "./checks.js";
 
 export interface ClientPublication {
   /** Valid during the call. */

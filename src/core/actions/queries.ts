@@ -9,7 +9,7 @@ import { StarlingError } from "../errors.js";
 import { READ_LIMIT_DEFAULT, READ_LIMIT_MAX } from "../limits.js";
 import type { PresenceCounts } from "../presence.js";
 import type { Position, Sender } from "../publication.js";
-import { checkMaySubscribe, notEnabled } from "./rights.js";
+import { checkMaySubscribe, notEnabled } from "./checks.js";
 
 function checkedLimit(limit = READ_LIMIT_DEFAULT): number {
   if (limit <= READ_LIMIT_MAX) return limit;

@@ -7,7 +7,7 @@ import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Position } from "../publication.js";
 import type { TakeRefusal } from "../registry.js";
-import { checkMaySubscribe, identityOf, isSubscribed } from "./rights.js";
+import { checkMaySubscribe, identityOf, isSubscribed } from "./checks.js";
 import { countRecovery } from "./subscribe.js";
 
 export interface Resumption {

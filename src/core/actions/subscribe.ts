@@ -6,7 +6,7 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Position } from "../publication.js";
-import { checkMaySubscribe, isSubscribed } from "./rights.js";
+import { checkMaySubscribe, isSubscribed } from "./checks.js";
 
 /**
  * @param since  where the client stands; undefined: it starts now

@@ -4,7 +4,7 @@ import { checkChannelName } from "../channel-name.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
-import { identityOf } from "./rights.js";
+import { identityOf } from "./checks.js";
 
 /**
  * The connection hears nothing more of the channel when this returns.

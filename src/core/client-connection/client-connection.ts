@@ -10,7 +10,7 @@ import type { LocalChannel } from "../channel.js";
 import { CLOSE_REASONS, type CloseReason, type Closing } from "../closing.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
-import type { Few } from "../few.js";
+import type { SmallSet } from "../small-set.js";
 import type { ServedFraming } from "../framings.js";
 import type { HeartbeatMember } from "../heartbeat.js";
 import type { Notice } from "../notices.js";
@@ -34,7 +34,7 @@ export class ClientConnection
 {
   readonly id: string;
   readonly app: App;
-  channels: Few<LocalChannel>;
+  channels: SmallSet<LocalChannel>;
   /** Its own id until it resumes another session. */
   sessionId: string;
   identity: Identity | undefined;

@@ -46,14 +46,14 @@ export abstract class Outgoing {
   }
 
   /** Puts it on a channel's topic. */
-  hear(channel: LocalChannel): void {
+  joinTopic(channel: LocalChannel): void {
     const topic = channel.topic(this.served);
     topic.subscribers++;
     this.socket?.subscribe(topic.name);
   }
 
   /** Takes it off a channel's topic. */
-  unhear(channel: LocalChannel): void {
+  leaveTopic(channel: LocalChannel): void {
     const topic = channel.topic(this.served);
     topic.subscribers--;
     this.socket?.unsubscribe(topic.name);

@@ -12,7 +12,7 @@ import { suggest } from "../../core/suggest.js";
 import { connect, refresh } from "./connect.js";
 import { codecOf } from "./framing.js";
 import { ACTIONS, type Command } from "./messages.js";
-import { standingOf } from "./notices.js";
+import { recoveryFields } from "./notices.js";
 import { channelOf, identityOf, reply, send } from "./replies.js";
 
 /**
@@ -74,7 +74,7 @@ function namedChannel(connection: ProtocolConnection, command: Command): string 
 function join(connection: ProtocolConnection, command: Command): Promise<void> | undefined {
   const channel = namedChannel(connection, command);
   return subscribe(connection.edge, connection, channel, command.since, (outcome) => {
-    const standing = outcome === undefined ? {} : standingOf(outcome);
+    const standing = outcome === undefined ? {} : recoveryFields(outcome);
     reply(connection, command.id, { channel, ...standing });
   });
 }

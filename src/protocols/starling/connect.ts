@@ -6,7 +6,7 @@ import type { Identity } from "../../core/authorizer.js";
 import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError } from "../../core/errors.js";
 import type { Command, ConnectReply } from "./messages.js";
-import { standingOf } from "./notices.js";
+import { recoveryFields } from "./notices.js";
 import { identityOf, reply, send } from "./replies.js";
 
 /** A client that gives its token with the upgrade may not know how to send another. Does not reject. */
@@ -45,7 +45,8 @@ export async function connect(connection: ProtocolConnection, command: Command):
   };
   reply(connection, command.id, answer);
   await recover(edge, connection, recovering, command.positions, {
-    joined: (channel, outcome) => send(connection, { type: "subscribed", channel, ...standingOf(outcome) }),
+    joined: (channel, outcome) =>
+      send(connection, { type: "subscribed", channel, ...recoveryFields(outcome) }),
     failed: (channel, { code, message }) =>
       send(connection, { type: "unsubscribed", channel, code, message }),
   });

@@ -124,7 +124,7 @@ export interface UnsubscribedMessage {
 }
 
 /** Where a subscriber of a channel with recovery stands once the `missed` messages that follow have come. */
-export interface Standing {
+export interface RecoveryFields {
   readonly offset: number;
   readonly epoch: string;
   /** Whether nothing is missing since the position that the client gave; absent where it gave none. */
@@ -133,13 +133,13 @@ export interface Standing {
 }
 
 /** A channel of a resumed session is joined again. */
-export interface SubscribedMessage extends Standing {
+export interface SubscribedMessage extends RecoveryFields {
   readonly type: "subscribed";
   readonly channel: string;
 }
 
 /** Something was not delivered. `recovered`: it follows; else it is lost, and the client stands at the position given. */
-export interface GapMessage extends Partial<Standing> {
+export interface GapMessage extends Partial<RecoveryFields> {
   readonly type: "gap";
   readonly channel: string;
   readonly recovered: boolean;

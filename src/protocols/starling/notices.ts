@@ -10,7 +10,7 @@ import type {
   JoinLeaveMessage,
   PresenceMessage,
   ServerMessage,
-  Standing,
+  RecoveryFields,
 } from "./messages.js";
 
 export function channelMessage(channel: string, notice: ChannelNotice): ServerMessage {
@@ -43,7 +43,7 @@ export function messageOf(notice: Notice): ServerMessage {
       return {
         type: "gap",
         channel: notice.channel,
-        ...standingOf(notice.outcome),
+        ...recoveryFields(notice.outcome),
         recovered: notice.recovered,
       };
     case "members":
@@ -86,7 +86,7 @@ function presenceMessage(
 }
 
 /** What a subscriber is told of where it stands. */
-export function standingOf({ recovered, position, missed }: JoinOutcome): Standing {
+export function recoveryFields({ recovered, position, missed }: JoinOutcome): RecoveryFields {
   return {
     offset: position.offset,
     epoch: position.epoch,

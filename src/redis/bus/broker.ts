@@ -255,7 +255,7 @@ class RedisBroker implements Broker {
     return this.#history.read(key, query);
   }
 
-  tops(
+  positions(
     channels: readonly { readonly key: ChannelKey; readonly rule: HistoryRule }[],
   ): Promise<readonly Position[]> {
     return this.#history.currentPositions(channels);

@@ -51,12 +51,12 @@ const TAGS_READERS = new Map<number | undefined, TagsReader>([
 
 /**
  * Payloads are views into `bytes`. A publication that cannot be read costs the others nothing.
- * @param hears  whether anyone here does; others' publications are left out
+ * @param hasSubscribers  whether anyone here does; others' publications are left out
  * @throws Error saying what is wrong; none of its publications is usable then
  */
-export function decodeEnvelope(bytes: Buffer, hears: (key: ChannelKey) => boolean): Envelope {
+export function decodeEnvelope(bytes: Buffer, hasSubscribers: (key: ChannelKey) => boolean): Envelope {
   if (bytes[0] === FIXARRAY + POSITIONED_FIELDS && bytes[1] === POSITIONED_VERSION) {
-    return decodePositioned(bytes, hears);
+    return decodePositioned(bytes, hasSubscribers);
   }
   if (bytes[0] !== FIXARRAY + ENVELOPE_FIELDS) throw wrong("the envelope", unpackMessage(bytes));
   const readTags = TAGS_READERS.get(bytes[1]);
@@ -81,7 +81,7 @@ export function decodeEnvelope(bytes: Buffer, hears: (key: ChannelKey) => boolea
     const key = reader.key();
     if (key !== undefined && key !== lastKey) {
       lastKey = key;
-      heard = hears(key);
+      heard = hasSubscribers(key);
     }
     if (key === undefined) continue;
     if (heard) {
@@ -97,7 +97,7 @@ export function decodeEnvelope(bytes: Buffer, hears: (key: ChannelKey) => boolea
   return { node, openedAtMs, publications, unheard, unreadable, problem };
 }
 
-function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): Envelope {
+function decodePositioned(bytes: Buffer, hasSubscribers: (key: ChannelKey) => boolean): Envelope {
   const head = unpackPart(bytes, 2);
   if (!Array.isArray(head.value)) throw wrong("the head", head.value);
   const [node, openedAtMs, keys] = head.value as unknown[];
@@ -118,7 +118,7 @@ function decodePositioned(bytes: Buffer, hears: (key: ChannelKey) => boolean): E
     checkKey(key);
     if (epoch === "" || epoch.length > EPOCH_CHARACTERS_MAX) throw wrong("an epoch", epoch);
     if (first < 1) throw wrong("an offset", first);
-    return { key, run, heard: hears(key) };
+    return { key, run, heard: hasSubscribers(key) };
   });
   const publications: BusPublication[] = [];
   const reader = new ItemReader(bytes, listed.end + containerHead(itemsByte!), readFlatTags);

@@ -13,7 +13,7 @@ export class BusReceiver {
   readonly #handlers: BrokerHandlers;
   readonly #stats: Stats;
   readonly #log: Log;
-  readonly #hears = (key: ChannelKey): boolean => this.#handlers.hears(key);
+  readonly #hasSubscribers = (key: ChannelKey): boolean => this.#handlers.hasSubscribers(key);
   readonly #reportSkipped: (error: unknown) => void;
   readonly #reportIngest: (error: unknown) => void;
 
@@ -32,7 +32,7 @@ export class BusReceiver {
   envelope(bytes: Buffer): void {
     let publications: readonly BusPublication[];
     try {
-      const envelope = decodeEnvelope(bytes, this.#hears);
+      const envelope = decodeEnvelope(bytes, this.#hasSubscribers);
       ({ publications } = envelope);
       this.#stats.publicationsUnheard += envelope.unheard;
       if (envelope.unreadable > 0) {

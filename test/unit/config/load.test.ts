@@ -316,7 +316,9 @@ describe("an empty variable", () => {
   it("in place of the fleet's Redis is refused in production, and warned of elsewhere", () => {
     for (const name of ["STARLING_REDIS", "STARLING_REDIS_FILE"]) {
       expect(refusal({ env: { ...env, [name]: "" } })).toMatch(
-        new RegExp(`^${name} is empty: without Redis this node shares nothing with other nodes.*NODE_ENV=production.*remove it`),
+        new RegExp(
+          `^${name} is empty: without Redis this node shares nothing with other nodes.*NODE_ENV=production.*remove it`,
+        ),
       );
       expect(loadConfig({ env: { [name]: "" } }).warnings.join()).toMatch(
         /is empty: without Redis this node/,

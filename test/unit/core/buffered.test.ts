@@ -46,7 +46,7 @@ async function start(channels: readonly string[], messagesBurst = 1_000_000): Pr
     }
   }
   test.broker.history = (key, query) => Promise.resolve(history.read(key, query));
-  test.broker.tops = (asked) =>
+  test.broker.positions = (asked) =>
     Promise.resolve((asked as { key: string }[]).map(({ key }) => history.top(key, RULE)));
   return tops;
 }

@@ -193,7 +193,7 @@ export class FakeBroker implements Broker {
     return Promise.resolve({ publications: [], top: { offset: 0, epoch: "e" } });
   }
 
-  tops(channels: readonly unknown[]): Promise<readonly Position[]> {
+  positions(channels: readonly unknown[]): Promise<readonly Position[]> {
     return Promise.resolve(channels.map(() => ({ offset: 0, epoch: "e" })));
   }
 

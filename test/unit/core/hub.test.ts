@@ -50,7 +50,7 @@ describe("the hub", () => {
     expect(test.topics.publishes).toBe(0);
     expect(test.stats).toMatchObject({ publicationsDelivered: 0, publicationsUnheard: 3 });
     const heard = ["main/a", "main/b", "main/#user:ann", "other/a"].map((key) =>
-      test.broker.handlers!.hears(key),
+      test.broker.handlers!.hasSubscribers(key),
     );
     expect(heard).toEqual([true, false, false, false]);
   });
@@ -130,7 +130,7 @@ describe("the hub", () => {
     expect(ann.of("message").map(({ content }) => content)).toEqual(["1", "2"]);
     expect(again.of("message")).toEqual([{ type: "message", channel: "#user:ann", content: "2" }]);
     expect(bob.of("message")).toEqual([]);
-    expect(test.edge.hub.hears("main/#user:ann")).toBe(true);
+    expect(test.edge.hub.hasSubscribers("main/#user:ann")).toBe(true);
     ann.leave(1000);
     again.leave(1000);
     test.broker.deliver({ key: "main/#user:ann", text: "3" });

@@ -10,8 +10,7 @@ export const KEY = "key-of-the-tests";
 /** What the API asked of the node, in order: name, then arguments. */
 export type Calls = [name: string, ...args: unknown[]][];
 
-export function fakeOperations(overrides: Partial<NodeOperations> = {},
-) {
+export function fakeOperations(overrides: Partial<NodeOperations> = {}) {
   const calls: Calls = [];
   const published: PublishInput[] = [];
   const operations: NodeOperations = {
@@ -77,7 +76,10 @@ export interface Answer extends HttpResponse {
 
 /** An API on fake operations. Every response is held to the document that the API serves. */
 export function harness(
-  { apiKeys = [KEY], ...options }: Partial<Omit<ApiOptions, "apiKeys">> & { apiKeys?: readonly string[] } = {},
+  {
+    apiKeys = [KEY],
+    ...options
+  }: Partial<Omit<ApiOptions, "apiKeys">> & { apiKeys?: readonly string[] } = {},
   overrides: Partial<NodeOperations> = {},
 ) {
   const fake = fakeOperations(overrides);

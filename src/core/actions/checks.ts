@@ -5,7 +5,7 @@ import { checkChannelName, isServerChannel } from "../channel-name.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
-import * as few from "../few.js";
+import * as smallSet from "../small-set.js";
 
 /** @throws StarlingError unauthorized */
 export function identityOf({ identity }: Connection): Identity {
@@ -33,7 +33,7 @@ export function checkMaySubscribe(connection: Connection, channel: string): void
 
 export function isSubscribed(edge: EdgeContext, connection: Connection, channel: string): boolean {
   const local = edge.hub.channels.get(connection.app.keyOf(channel));
-  return local !== undefined && few.has(connection.channels, local);
+  return local !== undefined && smallSet.has(connection.channels, local);
 }
 
 /** Of a rule that the channel's namespace does not have: `history` or `presence`. */
