@@ -58,7 +58,10 @@ describe("a protocol more", () => {
     echo.say("room hello");
     await echo.heard('room "hello"');
     await native.contents("room", 2);
-    expect(native.messages("room").map((message) => message["content"])).toEqual([{ a: 1 }, "hello"]);
+    expect(native.messages("room").map((message): unknown => message["content"])).toEqual([
+      { a: 1 },
+      "hello",
+    ]);
   });
 
   it("is counted, listed by the API, and told its errors", async () => {
