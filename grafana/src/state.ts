@@ -119,7 +119,10 @@ export function stateOfUsers(): Builder<Panel>[] {
       width: WIDTH,
       decimals: 1,
       queries: [
-        { expr: sum(rate(own("starling_disconnects_total", `reason=~"${UNWANTED_CLOSES}"`))), legend: "lost" },
+        {
+          expr: sum(rate(own("starling_disconnects_total", `reason=~"${UNWANTED_CLOSES}"`))),
+          legend: "lost",
+        },
       ],
       thresholds: { warn: 10, bad: 100 },
       runbooks: ["StarlingConnectionsLost"],

@@ -78,7 +78,9 @@ it(
       );
       const metrics = await node.metrics();
       expect(metrics.get("starling_heartbeat_timeouts_total")).toBe(1);
-      expect(metrics.get('starling_disconnects_total{protocol="starling",reason="heartbeat_timeout"}')).toBe(1);
+      expect(metrics.get('starling_disconnects_total{protocol="starling",reason="heartbeat_timeout"}')).toBe(
+        1,
+      );
       expect(metrics.get("starling_subscriptions")).toBe(0);
       expect(metrics.get("starling_channels")).toBe(0);
       const hash = `${nodes.prefix}connections:${node.id}`;
