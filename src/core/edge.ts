@@ -1,30 +1,27 @@
-/**
- * The node's core: admits connections, wires them to the hub, the broker and
- * the registry, and does what other nodes and the server API ask.
- */
+/** The node's core: what connections share, admission, and how it starts, drains and stops. */
 
 import { Admissions } from "./admission.js";
 import { AnswerTurns } from "./answer-turns.js";
 import { pageBytes } from "./answers.js";
 import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
-import { setIdentity } from "./actions/authenticate.js";
-import { revoke } from "./actions/unsubscribe.js";
 import { ClientConnection } from "./client-connection/client-connection.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
-import type { ControlAnswer, ControlBus, ControlCommand, ControlQuestion, Target } from "./control.js";
+import type { ControlBus } from "./control.js";
+import { controlHandlers, supersede } from "./control-handlers.js";
 import { Drain } from "./drain.js";
 import { Expiry } from "./expiry.js";
+import { Framings } from "./framings.js";
 import { FrameTurns } from "./frame-turns.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Hub } from "./hub.js";
 import { Identifiers } from "./identifiers.js";
-import { Framings } from "./framings.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
-import type { Protocol } from "./protocol.js";
 import type { PresenceStore } from "./presence.js";
+import type { Protocol } from "./protocol.js";
+import { Readiness } from "./readiness.js";
 import type { ConnectionRegistry } from "./registry.js";
 import { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
@@ -65,20 +62,10 @@ export class Edge implements EdgeContext {
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
   readonly identifiers: Identifiers;
-  /** Why the node as a whole is not open yet. */
-  #held: string | undefined;
-  #linkUp = false;
-  #stopping = false;
-  #linkDownAtMs = 0;
-  #registered = false;
-  #outages = 0;
-  /** After an outage of the bus the node is not ready before every channel has what it missed. */
-  #catchingUp = false;
   #checking = false;
   #drain: Drain | undefined;
   #checkTimer: NodeJS.Timeout | undefined;
-  #gate: Promise<void> | undefined;
-  #openGate: (() => void) | undefined;
+  readonly #readiness: Readiness;
 
   constructor(parts: EdgeParts) {
     this.options = parts.options;
@@ -122,13 +109,23 @@ export class Edge implements EdgeContext {
     });
     this.#framings = new Framings(parts.protocols, parts.topics, parts.stats);
     this.identifiers = new Identifiers(parts.options.nodeId);
+    this.#readiness = new Readiness({
+      registerTimeoutMs: parts.options.registerTimeoutMs,
+      log: parts.log,
+      draining: () => this.#admissions.draining,
+      registered: () => this.presence.writeAgain?.(),
+      backAfterOutage: () => {
+        this.hub.tellOutage();
+        void this.#check();
+      },
+    });
   }
 
   /** Resolves once the bus is subscribed and this node is registered. */
   async start(): Promise<void> {
     await this.registry.start({
-      superseded: (id) => this.#supersede(id),
-      registered: (registered) => this.#setRegistered(registered),
+      superseded: (id) => supersede(this, id),
+      registered: (registered) => this.#readiness.setRegistered(registered),
       connections: () => this.hub.connections.values(),
       connection: (id) => this.hub.connections.get(id),
       died: async (node, stillDead) => this.presence.takeOut?.(node, stillDead),
@@ -136,7 +133,7 @@ export class Edge implements EdgeContext {
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
       hasSubscribers: (key) => this.hub.hasSubscribers(key),
-      link: (up) => this.#setLink(up),
+      link: (up) => this.#readiness.setLink(up),
     });
     await this.presence.start({
       event: (event) => this.hub.presenceEvent(event),
@@ -146,10 +143,7 @@ export class Edge implements EdgeContext {
           .catch((error: unknown) => this.log.warn({ err: error }, "presence snapshots could not be sent"));
       },
     });
-    await this.control.start({
-      command: (command) => this.#execute(command),
-      answer: (question) => this.#answer(question),
-    });
+    await this.control.start(controlHandlers(this, () => this.notReadyReasons().length === 0));
     this.heartbeat.start();
     this.expiry.start();
     this.#checkTimer = setInterval(() => void this.#check(), this.options.positionCheckIntervalMs);
@@ -157,13 +151,13 @@ export class Edge implements EdgeContext {
 
   /** Finds out what was lost without anyone being told, and repairs what could not be before. */
   async #check(): Promise<void> {
-    if (!this.#linkUp || this.#checking) return;
+    if (this.#checking) return;
     this.#checking = true;
-    const outage = this.#outages;
     try {
-      this.slowReaders.retry();
-      await this.hub.checkPositions();
-      if (outage === this.#outages) this.#catchingUp = false;
+      await this.#readiness.catchUp(() => {
+        this.slowReaders.retry();
+        return this.hub.checkPositions();
+      });
     } catch (error) {
       this.log.warn({ err: error }, "channel positions could not be compared with the bus: retrying");
     } finally {
@@ -172,25 +166,17 @@ export class Edge implements EdgeContext {
   }
 
   get linkUp(): boolean {
-    return this.#linkUp;
+    return this.#readiness.linkUp;
   }
 
   /** Until `undefined` the node says that it is not ready, for this reason. */
   hold(reason: string | undefined): void {
-    this.#held = reason;
+    this.#readiness.hold(reason);
   }
 
   /** Why this node should get no new clients now; none: it is ready. */
   notReadyReasons(): string[] {
-    const reasons: string[] = [];
-    if (this.#admissions.draining) reasons.push("draining");
-    // What follows from it says nothing new.
-    if (this.#held !== undefined) return [...reasons, this.#held];
-    if (!this.#linkUp) reasons.push("the message bus is unreachable");
-    if (!this.#registered) reasons.push("the node is not registered");
-    if (this.#catchingUp)
-      reasons.push("channels are catching up with what was published while the message bus was unreachable");
-    return reasons;
+    return this.#readiness.reasons;
   }
 
   admit(request: UpgradeRequest): UpgradeAcceptance | UpgradeRefusal {
@@ -222,114 +208,7 @@ export class Edge implements EdgeContext {
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {
-    return this.registry.checkLease(nowMs) ? undefined : this.#gate;
-  }
-
-  #setRegistered(registered: boolean): void {
-    if (registered === this.#registered) return;
-    this.#registered = registered;
-    if (registered) {
-      this.log.info({}, "registered");
-      this.presence.writeAgain?.();
-      this.#openGate?.();
-    } else {
-      // A node that slept may learn of its lapse and of its lost link in either order. With a
-      // link that has been away for long nothing can be registered: commands get their own errors.
-      if (this.#linkUp || performance.now() - this.#linkDownAtMs < this.options.registerTimeoutMs)
-        this.#closeGate();
-    }
-  }
-
-  /** Holds frames back until the registration stands, but no longer than registerTimeoutMs. */
-  #closeGate(): void {
-    if (this.#gate !== undefined) return;
-    this.#gate = new Promise((resolve) => {
-      const open = (): void => {
-        clearTimeout(timer);
-        this.#gate = undefined;
-        this.#openGate = undefined;
-        resolve();
-      };
-      const timer = setTimeout(open, this.options.registerTimeoutMs);
-      this.#openGate = open;
-    });
-  }
-
-  #setLink(up: boolean): void {
-    if (up === this.#linkUp) return;
-    this.#linkUp = up;
-    if (up) {
-      this.log.info({}, "the message bus is reachable");
-      if (this.#catchingUp) {
-        this.hub.tellOutage();
-        void this.#check();
-      }
-      if (!this.#registered) this.#closeGate();
-    } else {
-      this.#linkDownAtMs = performance.now();
-      this.#outages++;
-      this.#catchingUp = true;
-      // It ends with the node, which is no news.
-      if (!this.#stopping)
-        this.log.warn({}, "the message bus is unreachable: publishing fails until it is reachable again");
-    }
-  }
-
-  #supersede(connectionId: string): void {
-    const connection = this.hub.connections.get(connectionId);
-    if (connection === undefined) return;
-    this.stats.superseded++;
-    connection.close("superseded");
-  }
-
-  #targets(app: string, target: Target): readonly Connection[] {
-    if (target.user !== undefined) return this.hub.users.connections(app, target.user);
-    const connection = this.hub.connections.get(target.connection);
-    return connection?.app.id === app ? [connection] : [];
-  }
-
-  #execute(command: ControlCommand): void {
-    if (command.kind === "supersede") {
-      this.#supersede(command.connection);
-      return;
-    }
-    for (const connection of this.#targets(command.app, command.target)) {
-      switch (command.kind) {
-        case "disconnect":
-          connection.close("disconnected", { message: command.reason });
-          break;
-        case "unsubscribe":
-          revoke(this, connection, command.channel, "the application ended this subscription");
-          break;
-        case "permit":
-          if (connection.identity === undefined) break;
-          setIdentity(this, connection, connection.app.authorizer.permit(connection.identity, command));
-          this.registry.put(connection);
-          break;
-      }
-    }
-  }
-
-  #answer(question: ControlQuestion): ControlAnswer | Promise<ControlAnswer> {
-    if (question.kind === "recorded") return this.#recorded();
-    if (question.kind === "readiness") {
-      const ready = this.notReadyReasons().length === 0;
-      return { kind: "readiness", ready, upgradeRate: this.options.upgradeRate };
-    }
-    if (question.kind === "channels") {
-      return {
-        kind: "channels",
-        counts: this.hub.channelCounts(question.app, question.prefix, question.limit),
-      };
-    }
-    const connections = this.hub.users.connections(question.app, question.user);
-    return { kind: "connections", connections: connections.map((connection) => connection.record()) };
-  }
-
-  /** @throws StarlingError outcome_unknown */
-  async #recorded(): Promise<ControlAnswer> {
-    await this.registry.recorded();
-    return { kind: "recorded" };
+    return this.registry.checkLease(nowMs) ? undefined : this.#readiness.gate;
   }
 
   /** Refuses new clients and sends those there are to other nodes, as drain.ts says. */
@@ -361,9 +240,8 @@ export class Edge implements EdgeContext {
     this.heartbeat.stop();
     this.expiry.stop();
     clearInterval(this.#checkTimer);
-    this.#openGate?.();
+    this.#readiness.stop();
     for (const connection of [...this.hub.connections.values()]) connection.close("restart");
-    this.#stopping = true;
     await this.presence.stop();
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();
