@@ -42,7 +42,13 @@ export function createSite(options: SiteOptions): HttpHandler {
     headers: { "content-type": "text/plain; charset=utf-8", allow: "GET, HEAD" },
     body: "GET or HEAD.\n",
   };
-  return ({ method, path }) => {
+  const noBody: HttpResponse = {
+    status: 400,
+    headers: { "content-type": "text/plain; charset=utf-8" },
+    body: "A request body is not accepted here.\n",
+  };
+  return ({ method, path, hasBody }) => {
+    if (hasBody) return Promise.resolve(noBody);
     const page = pages.get(path);
     if (page === undefined) return Promise.resolve(missing);
     return Promise.resolve(method === "GET" || method === "HEAD" ? page : wrongMethod);

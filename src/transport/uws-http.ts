@@ -28,10 +28,11 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
   const answer = (response: HttpResponse, close: boolean): void => {
     if (!aborted) write(res, method, response, close);
   };
+  // Answered now, what follows in the same packet would be served behind it, closing or not. While
+  // an answer is owed uWebSockets.js closes the socket at the next request instead.
+  const answerLast = (response: HttpResponse): void => void setImmediate(() => answer(response, true));
   if (fault !== undefined) {
-    // Answered now, what follows in the same packet would be served behind it, closing or not. While
-    // an answer is owed uWebSockets.js closes the socket at the next request instead.
-    setImmediate(() => answer(fault, true));
+    answerLast(fault);
     return;
   }
   handler({
@@ -41,8 +42,11 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
     readBody: (maxBytes) => body?.read(maxBytes) ?? Promise.resolve(new Uint8Array()),
   })
     .then(
-      // What is left of a body would be read as the next request.
-      (response) => answer(response, !keep() || body?.complete === false),
+      (response) => {
+        // Who sends a body that nobody wants may be of another opinion where it ends.
+        if (body?.wasRead === false) answerLast(response);
+        else answer(response, !keep());
+      },
       () => answer(plain(500, "internal error"), true),
     )
     .finally(() => body?.release());
@@ -77,9 +81,12 @@ class Body {
   }
 
   complete = false;
+  /** Whether it was asked for. */
+  wasRead = false;
 
   /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
   async read(maxBytes: number): Promise<Uint8Array> {
+    this.wasRead = true;
     if (this.#problem !== undefined) throw this.#problem;
     const bytes = this.#bytes!;
     if (bytes.length > maxBytes) {
