@@ -204,7 +204,7 @@ describe("apps", () => {
     expect(warnings({ id: "a", jwtSecret: SECRET, jwtAudience: "a" })).toEqual([]);
     expect(warnings({ id: "a" }, { id: "b" })).toEqual([]);
     expect(warnings({ id: "a", jwtAlgorithm: "RS256", jwtJwksUrl: "http://k.example" })).toEqual([
-      "app a: jwtJwksUrl is not https: whoever is on the way can replace the keys that tokens are checked with",
+      "app a: jwtJwksUrl is not https: anyone on the network path can replace the keys that verify tokens",
     ]);
   });
 
