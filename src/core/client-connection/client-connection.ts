@@ -157,6 +157,8 @@ export class ClientConnection
 
   fail(error: unknown, ref: unknown): void {
     if (error instanceof StarlingError) {
+      // Who is gone is not refused anything.
+      if (this.isClosed) return;
       this.edge.stats.reject(error.code);
       this.notify({ kind: "error", error, ref });
       return;

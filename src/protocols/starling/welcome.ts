@@ -4,13 +4,13 @@ import type { ProtocolConnection } from "../../core/protocol.js";
 import type { EdgeContext } from "../../core/context.js";
 import type { WelcomeMessage } from "./messages.js";
 
-type Terms = Pick<WelcomeMessage, "node" | "heartbeat" | "limits">;
+type NodeFields = Pick<WelcomeMessage, "node" | "heartbeat" | "limits">;
 
 /** Of a node: one and the same object for all its connections, by which json-welcome.ts knows it. */
-const terms = new WeakMap<EdgeContext, Terms>();
+const nodeFields = new WeakMap<EdgeContext, NodeFields>();
 
 export function welcome({ edge, app, id, sessionId, resumeToken }: ProtocolConnection): WelcomeMessage {
-  const { node, heartbeat, limits } = termsOf(edge);
+  const { node, heartbeat, limits } = nodeFieldsOf(edge);
   return {
     type: "welcome",
     node,
@@ -23,12 +23,12 @@ export function welcome({ edge, app, id, sessionId, resumeToken }: ProtocolConne
   };
 }
 
-function termsOf(edge: EdgeContext): Terms {
-  const known = terms.get(edge);
+function nodeFieldsOf(edge: EdgeContext): NodeFields {
+  const known = nodeFields.get(edge);
   if (known !== undefined) return known;
   const { options } = edge;
   const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, rate } = options;
-  const made: Terms = {
+  const made: NodeFields = {
     node: nodeId,
     heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
     limits: {
@@ -38,6 +38,6 @@ function termsOf(edge: EdgeContext): Terms {
       bytesPerSecond: rate.bytesPerSecond,
     },
   };
-  terms.set(edge, made);
+  nodeFields.set(edge, made);
   return made;
 }
