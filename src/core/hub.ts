@@ -97,7 +97,12 @@ export class Hub {
       channel.ready = this.#broker.subscribe(key);
     }
     if (channel.ready === undefined && channel.feed === undefined) {
-      this.#attach(connection, channel, request, undefined);
+      try {
+        this.#attach(connection, channel, request, undefined);
+      } finally {
+        // A connection that is closed, or was by what it was sent, has not joined.
+        this.#dropUnused(channel);
+      }
       return undefined;
     }
     return this.#joinWhenReady(connection, channel, request);

@@ -10,12 +10,18 @@ export interface PendingFrame {
 
 /** Frames that wait for a command of the same connection, or for their turn, in their order. */
 export class PendingFrames {
+  /** Of the frames of all connections. */
+  readonly #total: { bytes: number };
   readonly #frames: (PendingFrame & { readonly behindCommand: boolean })[] = [];
   /** Of those that came while a command waited. */
   #count = 0;
   #bytes = 0;
 
-  /** Keeps a copy of a frame that is to wait for its turn: the rate limit bounds how many do. */
+  constructor(total: { bytes: number }) {
+    this.#total = total;
+  }
+
+  /** Keeps a copy of a frame that is to wait for its turn. */
   push(frame: PendingFrame): void {
     this.#push(frame, false);
   }
@@ -34,6 +40,7 @@ export class PendingFrames {
 
   #push({ bytes, binary, number }: PendingFrame, behindCommand: boolean): void {
     this.#frames.push({ bytes: Buffer.from(bytes), binary, number, behindCommand });
+    this.#total.bytes += bytes.length;
   }
 
   /** From the first that waits to the last; those between that do not were told as dropped. */
@@ -42,8 +49,14 @@ export class PendingFrames {
     return first && { from: first.number, to: this.#frames.at(-1)!.number };
   }
 
+  /** Forgets them. */
+  clear(): void {
+    while (this.shift() !== undefined);
+  }
+
   shift(): PendingFrame | undefined {
     const frame = this.#frames.shift();
+    this.#total.bytes -= frame?.bytes.length ?? 0;
     if (frame?.behindCommand === true) {
       this.#count--;
       this.#bytes -= frame.bytes.length;

@@ -142,7 +142,6 @@ export class SlowReaders {
     const missed = latest ? (partial ? [] : told.missed.slice(-1)) : told.missed;
     const recovered = told.recovered === true && missed.length === told.missed.length;
     if (partial) connection.skipped?.set(channel, told.position);
-    else this.#back(connection, channel);
     connection.notify({
       kind: "repaired",
       channel: channel.name,
@@ -150,7 +149,11 @@ export class SlowReaders {
       recovered,
     });
     this.#hub.sendMissed(connection, channel, missed);
-    if (!partial && !connection.isClosed) connection.joinTopic(channel);
+    // Until here it counts as skipped, as what it was just sent may have had it closed or skipped anew.
+    if (!partial && !connection.isClosed) {
+      this.#back(connection, channel);
+      connection.joinTopic(channel);
+    }
     return partial;
   }
 

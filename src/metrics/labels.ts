@@ -42,7 +42,7 @@ export function appCounts(
 ): [[string], number][] {
   const counts: [[string], number][] = [];
   let others: number | undefined;
-  for (const app of apps) {
+  for (const app of [...apps].sort((a, b) => (a.id < b.id ? -1 : 1))) {
     if (counts.length < APP_LABELS_MAX) counts.push([[app.id], app[field]]);
     else others = (others ?? 0) + app[field];
   }

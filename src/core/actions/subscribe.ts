@@ -23,7 +23,11 @@ export function subscribe(
   joined: (outcome: JoinOutcome | undefined) => void,
 ): Promise<void> | undefined {
   const left = connection.leaving?.get(channel);
-  if (left !== undefined) return left.then(() => subscribe(edge, connection, channel, since, joined));
+  if (left !== undefined) {
+    return left.then(() => {
+      if (!connection.isClosed) return subscribe(edge, connection, channel, since, joined);
+    });
+  }
   checkMaySubscribe(connection, channel);
   if (!isSubscribed(edge, connection, channel)) checkRoom(edge, connection, channel);
   return edge.hub.join(connection, channel, {

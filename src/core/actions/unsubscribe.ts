@@ -7,23 +7,17 @@ import { StarlingError, quote } from "../errors.js";
 import { identityOf } from "./checks.js";
 
 /**
- * The connection hears nothing more of the channel when this returns.
- * @returns undefined: it is recorded; else once this resolves: a node killed before that would leave the channel to
- *   whoever resumes the session. It rejects with a StarlingError outcome_unknown where that did not succeed in time.
+ * Nothing more of the channel is sent to the connection once this returns. That it is recorded tells
+ * `edge.registry.recorded()`: a node killed before would leave the channel to whoever resumes the session.
  * @throws StarlingError unauthorized, bad_channel, not_subscribed
  */
-export function unsubscribe(
-  edge: EdgeContext,
-  connection: Connection,
-  channel: string,
-): Promise<void> | undefined {
+export function unsubscribe(edge: EdgeContext, connection: Connection, channel: string): void {
   identityOf(connection);
   checkChannelName(channel);
   if (!edge.hub.leave(connection, channel)) {
     throw new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
   }
   edge.registry.put(connection);
-  return edge.registry.recorded();
 }
 
 /** Who subscribes to the channel again is answered once `answered` settled; it must not reject. */

@@ -171,11 +171,12 @@ export class ClientConnection
   /** Says why, closes, and forgets. */
   close(reason: CloseReason, details: Partial<Omit<Closing, "reason">> = {}): void {
     const socket = this.socket;
-    if (socket === undefined) return;
+    // What is said last may find that it waits behind too much: it is closed already.
+    if (socket === undefined || this.rare?.closing !== undefined) return;
     const closing: Closing = { ...details, reason, message: details.message ?? reason };
+    this.setRare("closing", closing);
     // A slow reader would not read it, and has no room for it.
     if (reason !== "slow_reader") this.protocol.notify(this, { kind: "closing", closing });
-    this.setRare("closing", closing);
     this.socket = undefined;
     socket.end(this.protocol.closeCode(reason), Buffer.from(closing.message));
   }
@@ -200,7 +201,7 @@ export class ClientConnection
   }
 
   checkBuffered(): void {
-    if (!this.isClosed) this.edge.slowReaders.check(this);
+    if (!this.isClosed && this.rare?.closing === undefined) this.edge.slowReaders.check(this);
   }
 
   protected lost(): void {
@@ -266,6 +267,7 @@ export class ClientConnection
   /** @param closing  undefined: the client closed, or the connection was lost */
   #leave(code: number, closing: Closing | undefined): void {
     this.rare?.overrun?.stop();
+    this.rare?.pending?.clear();
     for (const name of ["overrun", "pending", "closedWith", "closing"] as const)
       this.setRare(name, undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.edge;

@@ -52,6 +52,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
       this.#refuse(over, { bytes: frame, binary, number: this.framesIn }, nowMs);
       return;
     }
+    if (!this.waiting && this.rare?.pending !== undefined && edge.frameTurns.full) this.#takeAll();
     if (this.waiting || this.rare?.pending !== undefined) {
       this.#enqueue(frame, binary);
       return;
@@ -62,7 +63,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
       this.#enqueue(frame, binary);
       return;
     }
-    if (edge.frameTurns.allow(this)) {
+    if (edge.frameTurns.allow(this) || edge.frameTurns.full) {
       this.#take(frame, binary);
       return;
     }
@@ -106,14 +107,17 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
     this.waiting = true;
     void until.then(() => {
       this.waiting = false;
-      this.takeWaiting();
+      if (this.rare?.pending === undefined) return;
+      if (this.edge.frameTurns.mayResume()) this.takeWaiting();
+      else this.edge.frameTurns.wait(this);
     });
   }
 
   #enqueue(bytes: Uint8Array, binary: boolean): void {
     const { options, stats } = this.edge;
     let pending = this.rare?.pending;
-    if (pending === undefined) this.setRare("pending", (pending = new PendingFrames()));
+    if (pending === undefined)
+      this.setRare("pending", (pending = new PendingFrames(this.edge.frameTurns.waiting)));
     const frame = { bytes, binary, number: this.framesIn };
     if (!this.waiting) pending.push(frame);
     else if (!pending.pushBehindCommand(frame, options)) {
@@ -130,26 +134,39 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
   }
 
   #takePending(): void {
-    const { frameTurns, options } = this.edge;
+    const { frameTurns } = this.edge;
     const nowMs = performance.now();
     while (!this.waiting && this.rare?.pending !== undefined) {
       if (!frameTurns.allow(this)) {
         frameTurns.wait(this);
         return;
       }
-      const next = this.rare.pending.shift();
-      if (next === undefined) this.setRare("pending", undefined);
-      else if (!this.isClosed && owesRate(this, options.rate, nowMs)) this.#refuse("messages", next, nowMs);
-      else this.#take(next.bytes, next.binary);
+      this.#takeNext(this.rare.pending, nowMs);
     }
     if (this.isClosed && this.rare?.pending === undefined) this.taken();
+  }
+
+  /** Takes what waits, out of turn. */
+  #takeAll(): void {
+    const nowMs = performance.now();
+    while (!this.waiting && this.rare?.pending !== undefined) this.#takeNext(this.rare.pending, nowMs);
+  }
+
+  #takeNext(pending: PendingFrames, nowMs: number): void {
+    const next = pending.shift();
+    if (next === undefined) this.setRare("pending", undefined);
+    else if (!this.isClosed && owesRate(this, this.edge.options.rate, nowMs))
+      this.#refuse("messages", next, nowMs);
+    else this.#take(next.bytes, next.binary);
   }
 
   /** Forgets the frames that still wait. @returns which they were */
   dropPending(): DroppedFrames | undefined {
     const pending = this.rare?.pending;
+    const numbers = pending?.numbers();
+    pending?.clear();
     this.setRare("pending", undefined);
-    return pending?.numbers();
+    return numbers;
   }
 
   /** Pings and pongs count as frames do; those over the limit are dropped unsaid, but not without end. */

@@ -82,13 +82,10 @@ function join(connection: ProtocolConnection, command: Command): Promise<void> |
 function leave(connection: ProtocolConnection, command: Command): undefined {
   identityOf(connection);
   const channel = channelOf(command);
-  const recorded = unsubscribe(connection.edge, connection, channel);
+  unsubscribe(connection.edge, connection, channel);
   const { id } = command;
-  if (id === undefined) {
-    // Nobody waits for it, and it is tried again.
-    recorded?.catch(() => undefined);
-    return;
-  }
+  if (id === undefined) return;
+  const recorded = connection.edge.registry.recorded();
   if (recorded === undefined) {
     reply(connection, id, { channel });
     return;

@@ -11,6 +11,7 @@
 import { z } from "zod";
 
 import type { ControlAnswer, ControlCommand, ControlQuestion } from "../../core/control.js";
+import { DEFAULT_APP } from "../../core/app.js";
 import { CHANNEL_NAME_MAX } from "../../core/channel-name.js";
 import { StarlingError } from "../../core/errors.js";
 import { CLOSE_MESSAGE_BYTES_MAX } from "../../core/limits.js";
@@ -37,6 +38,7 @@ const command = z.discriminatedUnion("kind", [
     kind: z.literal("disconnect"),
     app: text,
     target,
+    code: z.number().int().optional(),
     reason: z
       .string()
       .refine(
@@ -44,7 +46,6 @@ const command = z.discriminatedUnion("kind", [
         `over ${CLOSE_MESSAGE_BYTES_MAX} bytes`,
       ),
   }),
-  z.object({ kind: z.literal("supersede"), connection: text }),
   z.object({ kind: z.literal("unsubscribe"), app: text, target, channel }),
   z.object({
     kind: z.literal("permit"),
@@ -96,7 +97,7 @@ const message = z.union([
 export function encodeControl(outgoing: ControlMessage): Buffer {
   switch (outgoing.kind) {
     case "command": {
-      const written = withoutUndefined(outgoing.command);
+      const written = withoutUndefined(asWritten(outgoing.command));
       const checked = command.safeParse(written);
       if (!checked.success) throw new StarlingError("bad_request", z.prettifyError(checked.error));
       return packMessage([CONTROL_VERSION, "command", written]);
@@ -115,12 +116,43 @@ export function decodeControl(bytes: Buffer): ControlMessage {
   const fields = read.data;
   switch (fields[1]) {
     case "command":
-      return { kind: "command", command: fields[2] };
+      return { kind: "command", command: asRead(fields[2]) };
     case "ask":
       return { kind: "ask", id: fields[2], node: fields[3], question: fields[4] };
     case "answer":
       return { kind: "answer", id: fields[2], node: fields[3], answer: fields[4] };
   }
+}
+
+/**
+ * Nodes that know no other form are told by close code that a session went to another connection, and all of them
+ * need one in a disconnect.
+ */
+const SUPERSEDED_CODE = 4006;
+const DISCONNECTED_CODE = 4502;
+
+type WrittenCommand = z.input<typeof command>;
+
+function asWritten(given: ControlCommand): WrittenCommand {
+  switch (given.kind) {
+    case "supersede": {
+      const target = { connection: given.connection };
+      return { kind: "disconnect", app: DEFAULT_APP, target, code: SUPERSEDED_CODE, reason: "superseded" };
+    }
+    case "disconnect":
+      return { ...given, code: DISCONNECTED_CODE } as WrittenCommand;
+    default:
+      return given as WrittenCommand;
+  }
+}
+
+function asRead(read: z.output<typeof command>): ControlCommand {
+  if (read.kind !== "disconnect") return read;
+  const { code, ...rest } = read;
+  if (code === SUPERSEDED_CODE && "connection" in rest.target) {
+    return { kind: "supersede", connection: rest.target.connection };
+  }
+  return rest;
 }
 
 /** MessagePack has no undefined: msgpackr would write an extension, which readers refuse. */

@@ -1,7 +1,17 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { StarlingError } from "../../../src/core/errors.js";
 import { codecOf } from "../../../src/protocols/starling/framing.js";
-import { AWAY, authorizer, deferred, identity, startEdge, taken, turn, type TestEdge } from "./harness.js";
+import {
+  AWAY,
+  OPTIONS,
+  authorizer,
+  deferred,
+  identity,
+  startEdge,
+  taken,
+  turn,
+  type TestEdge,
+} from "./harness.js";
 
 let test: TestEdge;
 afterEach(() => test.stop());
@@ -463,6 +473,18 @@ describe("the rate limit of a connection", () => {
 });
 
 describe("a slow reader", () => {
+  it("whose last notice would close it once more is closed once", async () => {
+    test = await startEdge();
+    const socket = test.connect();
+    socket.type({ action: "subscribe", channel: "a" });
+    socket.sendResult = "buffered";
+    socket.buffered = OPTIONS.maxBufferedBytes + 1;
+    socket.handler.close("heartbeat_timeout");
+    expect(socket.closedWith).toMatchObject({ code: 4000 });
+    expect(test.stats.slowCloses).toBe(0);
+    expect(test.stats.disconnects.get("starling")).toEqual(new Map([["heartbeat_timeout", 1]]));
+  });
+
   it("is closed with 4001 once more waits for it than may, by whatever it was sent", async () => {
     test = await startEdge();
     const socket = test.connect();

@@ -6,6 +6,9 @@ import { startEdge, turn, type TestEdge } from "./harness.js";
 /** Of one connection in one turn, at 1,000 messages a second. */
 const IN_A_TURN = 40;
 
+/** That wait on a node: one more than may. */
+const FULL_BYTES = 64 * 1024 * 1024 + 1;
+
 let test: TestEdge;
 afterEach(() => test.stop());
 
@@ -93,5 +96,41 @@ describe("frames that one client sends at once", () => {
     expect(socket.of("error")).toMatchObject(
       [17, 18, 19, 20].map((id) => ({ id, code: "rate_limited", dropped: { from: id, to: id } })),
     );
+  });
+
+  it("wait for a turn also where their commands are over without a wait of their own", async () => {
+    test = await startEdge({ options: { maxPendingFrames: 1000, maxPendingBytes: 1_000_000 } });
+    const sockets = Array.from({ length: 10 }, () => test.connect());
+    // Refused by a promise: none of these keeps history.
+    for (const socket of sockets) {
+      for (let id = 1; id <= 100; id++) socket.type({ action: "history", id, channel: "a" });
+    }
+    const answered = (): number => sockets.reduce((sum, socket) => sum + socket.of("error").length, 0);
+    await turn();
+    await turn();
+    expect(answered()).toBeLessThan(200);
+    for (let turns = 0; answered() < 1000; turns++) {
+      expect(turns).toBeLessThan(1000);
+      await turn();
+    }
+    for (const socket of sockets) {
+      expect(socket.of("error").map(({ id }) => id)).toEqual(Array.from({ length: 100 }, (_, n) => n + 1));
+    }
+  });
+
+  it("are taken as they come where too many bytes wait on the node", async () => {
+    test = await startEdge();
+    const socket = test.connect();
+    for (let id = 1; id <= IN_A_TURN + 10; id++) socket.type({ action: "ping", id });
+    expect(socket.of("reply")).toHaveLength(IN_A_TURN);
+    const { waiting } = test.edge.frameTurns;
+    const bytes = waiting.bytes;
+    expect(bytes).toBeGreaterThan(100);
+    waiting.bytes += FULL_BYTES;
+    socket.type({ action: "ping", id: IN_A_TURN + 11 });
+    expect(socket.of("reply").map(({ id }) => id)).toEqual(
+      Array.from({ length: IN_A_TURN + 11 }, (_, n) => n + 1),
+    );
+    expect(waiting.bytes).toBe(FULL_BYTES);
   });
 });

@@ -286,8 +286,8 @@ describe("metrics", () => {
   });
 
   it("count apps by name, and beyond a hundred of them together", async () => {
-    const apps = Array.from({ length: 103 }, (_, index) => ({
-      id: `app-${index}`,
+    const apps = Array.from({ length: 103 }, (_, at) => 102 - at).map((index) => ({
+      id: `app-${String(index).padStart(3, "0")}`,
       connections: 1,
       publications: index,
     }));
@@ -296,7 +296,7 @@ describe("metrics", () => {
     );
     const { samples } = families.get("starling_app_connections")!;
     expect(samples.size).toBe(101);
-    expect(samples.get('starling_app_connections{app="app-99"}')).toBe(1);
+    expect(samples.get('starling_app_connections{app="app-099"}')).toBe(1);
     expect(samples.get('starling_app_connections{app="other"}')).toBe(3);
     const published = families.get("starling_app_publications_total")!;
     expect(published.type).toBe("counter");
