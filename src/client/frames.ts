@@ -1,4 +1,4 @@
-/** The native protocol as the client sees it; src/protocol/messages.ts is its source. */
+/** The native protocol as the client sees it; src/protocols/starling/messages.ts is its source. */
 
 import type { Bytes } from "./bytes.js";
 import type { Action, WelcomeMessage } from "../protocols/starling/messages.js";

@@ -29,9 +29,9 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
   if (config.heartbeatTimeoutMs >= config.heartbeatIntervalMs) {
     broken.push(`${name("heartbeatTimeoutMs")} must be below ${name("heartbeatIntervalMs")}`);
   }
-  if (config.presenceGraceMs >= config.presenceTtlMs) {
+  if (config.presenceGraceMs * 3 > config.presenceTtlMs) {
     broken.push(
-      `${name("presenceGraceMs")} must be below ${name("presenceTtlMs")}: a member would be gone before its grace is over`,
+      `${name("presenceGraceMs")} must be at most a third of ${name("presenceTtlMs")}: a member could lapse before it is refreshed`,
     );
   }
   if (config.port !== 0 && config.port === config.apiPort) {

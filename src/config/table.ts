@@ -250,7 +250,7 @@ export const options = {
     reason: "larger batches measured no faster and hold the event loop longer",
   }),
   busBatchBytes: option({
-    kind: integer(1024, 64 * MIB),
+    kind: integer(1024, 8 * MIB),
     group: "Redis and the fleet",
     default: 262_144,
     unit: "bytes",

@@ -87,7 +87,7 @@ export interface HistoryQuery {
 export interface BrokerHandlers {
   /** Never called from inside publish: a publisher's own publications come back later too. */
   publication(publication: BusPublication): void;
-  /** Whether anyone here does: a publication that nobody hears need not be read. */
+  /** Whether the channel has subscribers on this node: a publication without any need not be decoded. */
   hasSubscribers(key: ChannelKey): boolean;
   /** The link to the bus came up (subscribed and probed) or went down. */
   link(up: boolean): void;

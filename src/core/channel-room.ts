@@ -25,7 +25,7 @@ export class ChannelRoom {
     if (this.#count >= maxChannelsPerConnection) {
       return `channel limit reached (${maxChannelsPerConnection}): unsubscribe from some`;
     }
-    // SmallSet have so many channels that their names are added up for each subscription.
+    // Few connections have so many channels that their names must be added up.
     if ((this.#count + 1) * CHANNEL_NAME_MAX > maxChannelNameBytes) {
       const bytes = this.#heldBytes() + this.#takenBytes + channel.length;
       if (bytes > maxChannelNameBytes) {

@@ -7,7 +7,7 @@ import type { HistoryRule } from "./broker.js";
 export type PublishRule = "anyone" | "subscribers" | "server";
 
 /**
- * What happens to a subscriber who reads too slowly. disconnect: closed with 4001. repair: skipped,
+ * What happens to a subscriber who reads too slowly. disconnect: closed as slow_reader. repair: skipped,
  * and once drained served from history. latest: skipped, and once drained given the newest only.
  */
 export type SlowReaderRule = "disconnect" | "repair" | "latest";

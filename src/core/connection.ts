@@ -46,9 +46,9 @@ export interface Connection extends RegisteredConnection {
   notify(notice: Notice): void;
   /** A publication of this client is done with. @param ref  as it was published with */
   published(ref: unknown, failure: StarlingError | undefined, position: Position | undefined): void;
-  /** Without a look at what waits already: for several in a row, with `checkBuffered` behind the last. */
+  /** Does not check the backlog: after several frames in a row call checkBuffered. */
   sendFrame(frame: Uint8Array): SendResult;
-  /** That wait in this process for the client to read. */
+  /** Bytes buffered in this process for the client. */
   bufferedBytes(): number;
   checkBuffered(): void;
   closeSlow(): void;

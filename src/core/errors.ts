@@ -1,7 +1,4 @@
-/**
- * The catalogue of everything Starling says when it refuses: error codes (the
- * connection lives) and close codes (it does not). PROTOCOL.md lists the same.
- */
+/** Error codes, and the error that carries them: the connection lives. Reasons to close are in closing.ts. PROTOCOL.md lists the codes. */
 
 import { PeerError } from "../encoding/peer-error.js";
 

@@ -5,7 +5,7 @@ import type { Topics } from "./transport.js";
 
 /** How the frames of one protocol in one encoding look. Stateless; frames are valid until the next one is made. */
 export interface Framing {
-  /** Unique in its protocol, and a label of metrics. */
+  /** Unique in its protocol; the label `codec` of metrics. */
   readonly name: string;
   /** What its topics begin with: unique among all framings of a node. */
   readonly topicPrefix: string;

@@ -55,5 +55,5 @@ export type Notice =
       readonly recovered: boolean;
     }
   | { readonly kind: "members"; readonly channel: string; readonly snapshot: PresenceSnapshot }
-  /** Its last. */
+  /** The connection closes right after this. */
   | { readonly kind: "closing"; readonly closing: Closing };

@@ -4,7 +4,7 @@ import type { LocalChannel } from "./channel.js";
 import type { Overrun } from "./overrun.js";
 import type { PendingFrames } from "./pending-frames.js";
 
-/** What few connections have at a time: within each of them it would be 40 bytes of every one. */
+/** State that few connections have at a time: as fields it would cost every connection 40 bytes. */
 export interface RareState {
   /** Given with the upgrade, until it is looked at. */
   proof: string | undefined;
@@ -13,7 +13,7 @@ export interface RareState {
   leaving: Map<string, Promise<void>> | undefined;
   pending: PendingFrames | undefined;
   overrun: Overrun | undefined;
-  /** Its socket is gone, by the client; the code. It is left once the frames that came before are taken. */
+  /** Code with which the client closed while frames of it still wait; cleanup follows once they are taken. */
   closedWith: number | undefined;
   /** Why this node closes it, until it is closed. */
   closing: Closing | undefined;

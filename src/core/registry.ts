@@ -69,7 +69,7 @@ export interface RegistryHandlers {
    * stalled may be back by then; it then registers again. Never by memory/.
    */
   died?(node: string, stillDead: () => Promise<boolean>): Promise<void>;
-  /** One of these. */
+  /** The connection with this id, if connections() has it. */
   connection(id: string): RegisteredConnection | undefined;
 }
 

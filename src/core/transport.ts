@@ -5,7 +5,7 @@ import type { AddressKey } from "./client-address.js";
 /** sent: handed to the kernel; buffered: waits in this process; dropped: over the hard limit, lost. */
 export type SendResult = "sent" | "buffered" | "dropped";
 
-/** What a socket's numbers mean. */
+/** By the number that Socket.send and Socket.ping return. */
 export const SEND_RESULTS: readonly SendResult[] = ["buffered", "sent", "dropped"];
 
 /**
@@ -62,7 +62,7 @@ export interface UpgradeRefusal {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A stretch of an accepted socket's life, as core sees it. */
+/** Receives the events of one accepted socket, from open to close. */
 export interface SocketHandler {
   opened(socket: Socket): void;
   /** The bytes are only valid during the call. */

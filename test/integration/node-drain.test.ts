@@ -41,7 +41,7 @@ describe("a node of a fleet that gets SIGTERM", () => {
       expect(await client.closed(10_000)).toEqual({ code: 1012, reason: "restart" });
       const hint = client.frames.at(-1)!;
       expect(hint).toMatchObject({ type: "closing", code: 1012, reason: "restart", reconnect: true });
-      // SmallSet for the other: no more than a slice of the drain.
+      // Little for the other node: no more than a slice of the drain.
       expect(hint["retryAfterMs"]).toBeLessThan(100);
     }
     expect(await node.ended).toEqual({ code: 0, signal: null });

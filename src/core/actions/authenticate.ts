@@ -11,7 +11,7 @@ import { revoke } from "./unsubscribe.js";
 const TOKEN_COST = { items: 80, bytes: 0 };
 
 /**
- * Takes on what a token proves; the caller has it registered, unless it closed meanwhile.
+ * Applies the token's identity; the caller then registers the connection, unless it closed meanwhile.
  * @throws StarlingError of the authorizer
  */
 export async function authenticate(edge: EdgeContext, connection: Connection, token: string): Promise<void> {

@@ -187,17 +187,3 @@ export type ServerMessage =
   | PresenceMessage
   | ClosingMessage
   | PongMessage;
-
-/** A publication as a JSON client reads it. */
-export interface MessageFrame {
-  readonly type: "message";
-  readonly channel: string;
-  /** Any JSON value; absent where the sender sent bytes. */
-  readonly content?: unknown;
-  readonly contentBase64?: string;
-  readonly from?: Sender;
-  readonly event?: string;
-  readonly tags?: Tags;
-  readonly offset?: number;
-  readonly epoch?: string;
-}

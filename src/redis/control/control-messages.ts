@@ -140,7 +140,7 @@ function asWritten(given: ControlCommand): WrittenCommand {
       return { kind: "disconnect", app: DEFAULT_APP, target, code: SUPERSEDED_CODE, reason: "superseded" };
     }
     case "disconnect":
-      return { ...given, code: DISCONNECTED_CODE } as WrittenCommand;
+      return { ...given, code: DISCONNECTED_CODE };
     default:
       return given as WrittenCommand;
   }
