@@ -99,12 +99,12 @@ describe.each(peers)("peer $name as one node", ({ name, peer }) => {
     await subscriber.subscribe("news");
     await other.subscribe("sport");
 
-    publisher.publish("news", "one");
-    publisher.publish("news", "two", true);
-    await subscriber.heard("two");
+    publisher.publish("news", "first of news");
+    publisher.publish("news", "second of news", true);
+    await subscriber.heard("second of news");
     await eventually(() => expect(publisher.count.replies).toBe(1));
-    publisher.publish("sport", "end");
-    await other.heard("end");
+    publisher.publish("sport", "last of sport");
+    await other.heard("last of sport");
 
     expect(other.frames).toHaveLength(1);
     expect(subscriber.frames).toHaveLength(2);
