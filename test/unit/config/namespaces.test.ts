@@ -163,7 +163,9 @@ describe("the options of channels", () => {
 
   it("refuse a grace that outlasts the member", () => {
     const flags = { presenceGraceMs: "60000" };
-    expect(() => loadConfig({ flags })).toThrow(/presenceGraceMs 60000 .* must be at most a third of presenceTtlMs 60000/);
+    expect(() => loadConfig({ flags })).toThrow(
+      /presenceGraceMs 60000 .* must be at most a third of presenceTtlMs 60000/,
+    );
     expect(() => loadConfig({ flags: { presenceGraceMs: "0" } })).not.toThrow();
   });
 });
