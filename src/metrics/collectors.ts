@@ -21,45 +21,30 @@ export function counter(registry: Registry, { name, help }: Description, read: (
   });
 }
 
-/** The same by labels. `read` gives their values in order, and must bound what they can be. */
-export function labelledCounter(
-  registry: Registry,
-  { name, help, labels }: Description & { readonly labels: readonly string[] },
-  read: () => Iterable<readonly [values: readonly string[], count: number]>,
-): void {
-  new Counter({
-    name,
-    help,
-    labelNames: labels,
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [values, count] of read()) {
-        this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]!])), count);
-      }
-    },
-  });
+/** A metric by labels. `read` gives their values in order, and must bound what they can be. */
+function labelled(Metric: typeof Counter | typeof Gauge) {
+  return (
+    registry: Registry,
+    { name, help, labels }: Description & { readonly labels: readonly string[] },
+    read: () => Iterable<readonly [values: readonly string[], count: number]>,
+  ): void => {
+    new Metric({
+      name,
+      help,
+      labelNames: labels,
+      registers: [registry],
+      collect(this: Counter | Gauge) {
+        this.reset();
+        for (const [values, count] of read()) {
+          this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]!])), count);
+        }
+      },
+    });
+  };
 }
 
-/** A gauge by labels, as `labelledCounter`. */
-export function labelledGauge(
-  registry: Registry,
-  { name, help, labels }: Description & { readonly labels: readonly string[] },
-  read: () => Iterable<readonly [values: readonly string[], count: number]>,
-): void {
-  new Gauge({
-    name,
-    help,
-    labelNames: labels,
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [values, count] of read()) {
-        this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]!])), count);
-      }
-    },
-  });
-}
+export const labelledCounter = labelled(Counter);
+export const labelledGauge = labelled(Gauge);
 
 export function gauge(registry: Registry, { name, help }: Description, read: () => number): void {
   new Gauge({
