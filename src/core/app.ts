@@ -3,6 +3,7 @@
 import type { Authorizer } from "./authorizer.js";
 import { setBounded } from "./bounded-map.js";
 import type { ChannelKey } from "./broker.js";
+import { channelKey } from "./channel.js";
 import type { RulesOf } from "./channel-rules.js";
 
 /** The one that the top-level options describe, and that a client has which names none. */
@@ -51,7 +52,9 @@ export class App implements AppSettings {
 
   /** A channel's name on the bus. */
   keyOf(channel: string): ChannelKey {
-    return this.#keys.get(channel) ?? setBounded(this.#keys, KEYS_KEPT, channel, `${this.id}/${channel}`);
+    return (
+      this.#keys.get(channel) ?? setBounded(this.#keys, KEYS_KEPT, channel, channelKey(this.id, channel))
+    );
   }
 }
 

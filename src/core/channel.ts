@@ -3,6 +3,10 @@ import type { ChannelFeed } from "./channel-feed.js";
 import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
 import type { FramingInUse } from "./framing.js";
 
+export function channelKey(app: string, name: string): ChannelKey {
+  return `${app}/${name}`;
+}
+
 /** @returns the application and the name that a key was made of */
 export function splitChannelKey(key: ChannelKey): { app: string; name: string } {
   const slash = key.indexOf("/");

@@ -7,7 +7,7 @@ import type { AnswerTurns } from "./answer-turns.js";
 import type { PresenceSnapshot } from "./notices.js";
 import type { Position } from "./publication.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
-import { LocalChannel } from "./channel.js";
+import { LocalChannel, channelKey } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import * as smallSet from "./small-set.js";
@@ -248,7 +248,7 @@ export class Hub {
    * `limit` in name order, so that the same is cut off on every node.
    */
   channelCounts(app: string, prefix: string, limit: number): Record<string, number> {
-    const keyPrefix = `${app}/${prefix}`;
+    const keyPrefix = channelKey(app, prefix);
     const found = [...this.channels.values()].filter(({ key }) => key.startsWith(keyPrefix));
     found.sort((a, b) => (a.key < b.key ? -1 : 1));
     return Object.fromEntries(

@@ -7,6 +7,7 @@
 import { isUtf8 } from "node:buffer";
 
 import type { BusPublication } from "../../core/broker.js";
+import { channelKey } from "../../core/channel.js";
 import { checkChannelName, isServerChannel, userOfChannel } from "../../core/channel-name.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import { ScanError, skipSpace, skipValue } from "../../encoding/json-scan.js";
@@ -48,7 +49,7 @@ export function readIngestLine(line: Buffer, app: string, maxBytes: number): Bus
   const value = message === undefined ? content : message;
   if (value === undefined) throw new StarlingError("bad_request", `"message" is missing`);
   return {
-    key: `${app}/${channel}`,
+    key: channelKey(app, channel),
     payload: { bytes: Buffer.from(JSON.stringify(value)), encoding: Encoding.json },
     from: undefined,
     event: undefined,
