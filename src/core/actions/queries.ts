@@ -2,6 +2,7 @@
 
 import { costOf, pageBytes, sendersWithin } from "../answers.js";
 import type { HistoryPage } from "../broker.js";
+import { checkChannelName } from "../channel-name.js";
 import type { ChannelRules } from "../channel-rules.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
@@ -17,6 +18,7 @@ function checkedLimit(limit = READ_LIMIT_DEFAULT): number {
 }
 
 function askedRules(connection: Connection, channel: string): ChannelRules {
+  checkChannelName(channel);
   checkMaySubscribe(connection, channel);
   return connection.app.rulesOf(channel);
 }

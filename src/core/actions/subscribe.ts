@@ -1,5 +1,6 @@
 /** Clients subscribe to channels. */
 
+import { checkChannelName } from "../channel-name.js";
 import { ChannelRoom } from "../channel-room.js";
 import type { JoinOutcome } from "../channel-feed.js";
 import type { Connection } from "../connection.js";
@@ -28,6 +29,7 @@ export function subscribe(
       if (!connection.isClosed) return subscribe(edge, connection, channel, since, joined);
     });
   }
+  checkChannelName(channel);
   checkMaySubscribe(connection, channel);
   if (!isSubscribed(edge, connection, channel)) checkRoom(edge, connection, channel);
   return edge.hub.join(connection, channel, {

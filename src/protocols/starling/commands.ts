@@ -66,8 +66,10 @@ function sendMessage(connection: ProtocolConnection, command: Command): undefine
 /** As the queries: that a name is no channel's is told first. */
 function namedChannel(connection: ProtocolConnection, command: Command): string {
   const channel = channelOf(command);
-  checkChannelName(channel);
-  identityOf(connection);
+  if (connection.identity === undefined) {
+    checkChannelName(channel);
+    identityOf(connection);
+  }
   return channel;
 }
 
