@@ -17,6 +17,7 @@ import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
 import { createRedisBroker } from "./redis/bus/broker.js";
+import { FORMAT_BEFORE, type FleetFormat } from "./redis/link/fleet-format.js";
 import type { RedisOptions } from "./redis/link/redis-options.js";
 import { createRedisControl } from "./redis/control/control.js";
 import { createRedisLink } from "./redis/link/link.js";
@@ -74,6 +75,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     stats,
     log,
   });
+  const format: FleetFormat = { oldest: FORMAT_BEFORE };
   const broker = createRedisBroker({
     link,
     shards: config.busShards,
@@ -117,6 +119,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
   const presence = createRedisPresence({
     nodeId,
     link,
+    format,
     ttlMs: config.presenceTtlMs,
     graceMs: config.presenceGraceMs,
     shards: config.busShards,

@@ -6,6 +6,8 @@ export interface Identity {
   readonly userId: string | null;
   /** Unix seconds, as the token says; undefined: does not expire. */
   readonly expiresAt: number | undefined;
+  /** JSON of what it shows of itself where it is a member: at most MEMBER_INFO_BYTES_MAX, one line. */
+  readonly info?: string | undefined;
   maySubscribe(channel: string): boolean;
   mayPublish(channel: string): boolean;
 }

@@ -34,6 +34,8 @@ export interface Connection extends RegisteredConnection {
   /** Channels whose unsubscribe is yet to be recorded: who subscribes again is answered after that. */
   leaving: Map<string, Promise<void>> | undefined;
 
+  /** JSON of what it shows of itself in a channel that has presence. */
+  infoIn(channel: LocalChannel): string | undefined;
   record(): ConnectionRecord;
   channelNames(): readonly string[];
 

@@ -166,7 +166,7 @@ export class Hub {
     this.#stats.subscriptions++;
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
-    if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection));
+    if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection, channel));
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -219,7 +219,7 @@ export class Hub {
     if (connection.skipped?.delete(channel) === true) channel.joining--;
     else connection.leaveTopic(channel);
     this.#stats.subscriptions--;
-    if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection));
+    if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection, channel));
     this.#dropUnused(channel);
   }
 
@@ -365,8 +365,10 @@ export class Hub {
   }
 }
 
-function memberOf(connection: Connection): PresenceMember {
-  return { connection: connection.id, user: connection.userId };
+function memberOf(connection: Connection, channel: LocalChannel): PresenceMember {
+  const { id, userId } = connection;
+  const info = connection.infoIn(channel);
+  return info === undefined ? { connection: id, user: userId } : { connection: id, user: userId, info };
 }
 
 /** Of what was missed since a position that the client did not give, the last alone. */

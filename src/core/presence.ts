@@ -12,6 +12,8 @@ export interface PresenceMember {
   readonly connection: string;
   /** null: anonymous. */
   readonly user: string | null;
+  /** JSON of what it shows of itself: at most MEMBER_INFO_BYTES_MAX, one line. */
+  readonly info?: string | undefined;
 }
 
 export interface PresenceEvent {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
 import { createMemoryPresence } from "../../src/memory/presence.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import { createRedisLink } from "../../src/redis/link/link.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -20,6 +21,7 @@ for (const shards of [1, 4]) {
   presenceContract(`Redis, ${shards} ${shards === 1 ? "shard" : "shards"}`, {
     create: (options) =>
       createRedisPresence({
+        format: { oldest: FORMAT },
         ...options,
         nodeId: "a",
         link: createRedisLink({

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 
 import { silentLog } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import { createRedisControl } from "../../src/redis/control/control.js";
 import { createRedisLink } from "../../src/redis/link/link.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
@@ -72,6 +73,7 @@ describeControlContract("ACL user", () => {
 presenceContract("ACL user", {
   create: (options) =>
     createRedisPresence({
+      format: { oldest: FORMAT },
       ...options,
       nodeId: "a",
       link: createRedisLink({

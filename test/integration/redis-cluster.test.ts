@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
 import { silentLog } from "../../src/core/log.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import { createRedisControl } from "../../src/redis/control/control.js";
 import { createRedisLink } from "../../src/redis/link/link.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
@@ -62,6 +63,7 @@ describeControlContract("Cluster", () => {
 presenceContract("Cluster", {
   create: (options) =>
     createRedisPresence({
+      format: { oldest: FORMAT },
       ...options,
       nodeId: "a",
       link: createRedisLink({

@@ -3,6 +3,7 @@
 import { silentLog } from "../../src/core/log.js";
 import type { PresenceMember } from "../../src/core/presence.js";
 import { Stats } from "../../src/core/stats.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import { createRedisLink } from "../../src/redis/link/link.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
 
@@ -26,6 +27,7 @@ Date.now = () => trueNow() + options.skewMs;
 
 const stats = new Stats();
 const store = createRedisPresence({
+  format: { oldest: FORMAT },
   nodeId: options.nodeId,
   link: createRedisLink({
     nodeId: options.nodeId,

@@ -3,6 +3,7 @@
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import { createKeys } from "../../src/redis/link/keys.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import {
@@ -185,7 +186,16 @@ describe("presence over nodes", () => {
   it("refuses a time-to-live that leaves no room for the grace", () => {
     const { link, stats, log } = createRedisNode({ nodeId: "a", url: server.url, prefix });
     expect(() =>
-      createRedisPresence({ nodeId: "a", link, ttlMs: 5_000, graceMs: 2_000, shards: 1, stats, log }),
+      createRedisPresence({
+        nodeId: "a",
+        link,
+        format: { oldest: FORMAT },
+        ttlMs: 5_000,
+        graceMs: 2_000,
+        shards: 1,
+        stats,
+        log,
+      }),
     ).toThrow("presence: a time-to-live of 5000 ms is too short for a grace of 2000 ms: at least 6000 ms");
   });
 

@@ -5,6 +5,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { onTestFinished } from "vitest";
 
 import type { PresenceMember, PresenceStore } from "../../src/core/presence.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import type { RedisPresenceOptions } from "../../src/redis/presence/presence.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import type { NodeOptions, Order } from "../integration/redis-presence-node.js";
@@ -40,6 +41,7 @@ export async function startPresenceNode(
 ): Promise<PresenceNode> {
   const { link, stats, log, lines } = createRedisNode({ nodeId, url, prefix });
   const store = createRedisPresence({
+    format: { oldest: FORMAT },
     nodeId,
     link,
     ttlMs: 60_000,

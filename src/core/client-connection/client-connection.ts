@@ -102,6 +102,10 @@ export class ClientConnection
     this.setRare("leaving", leaving);
   }
 
+  infoIn(_channel: LocalChannel): string | undefined {
+    return this.identity?.info;
+  }
+
   get resumeSecret(): string {
     return this.edge.identifiers.secretOf(this.id);
   }

@@ -16,6 +16,7 @@ import type {
   PresenceStore,
 } from "../../core/presence.js";
 import type { Stats } from "../../core/stats.js";
+import type { FleetFormat } from "../link/fleet-format.js";
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
@@ -26,6 +27,7 @@ import { shardOf } from "../link/keys.js";
 export interface RedisPresenceOptions {
   readonly nodeId: string;
   readonly link: RedisLink;
+  readonly format: FleetFormat;
   /**
    * The members of a node that died leave this long after it last refreshed them, where no other node
    * took them out before. At least three graces.
