@@ -121,7 +121,14 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     intervalMs: leaseTtlMs / 2,
     log,
     mayReap: () => lease.settled,
-    looked: (leases) => options.format?.learn(leases, performance.now(), leaseTtlMs),
+    looked(leases) {
+      const { format } = options;
+      if (format === undefined) return;
+      const before = format.oldest;
+      format.learn(leases, performance.now(), leaseTtlMs);
+      if (format.oldest === before) return;
+      log.info({ format: format.oldest, before }, "the format that all nodes of the fleet read has changed");
+    },
     died: async (node, stillDead) => handlers?.died?.(node, stillDead),
   });
 
