@@ -17,7 +17,7 @@ import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
 import { createRedisBroker } from "./redis/bus/broker.js";
-import { FORMAT_BEFORE, type FleetFormat } from "./redis/link/fleet-format.js";
+import { LearnedFormat } from "./redis/link/fleet-format.js";
 import type { RedisOptions } from "./redis/link/redis-options.js";
 import { createRedisControl } from "./redis/control/control.js";
 import { createRedisLink } from "./redis/link/link.js";
@@ -75,7 +75,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     stats,
     log,
   });
-  const format: FleetFormat = { oldest: FORMAT_BEFORE };
+  const format = new LearnedFormat();
   const broker = createRedisBroker({
     link,
     shards: config.busShards,
@@ -85,7 +85,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     maxQueuedBytes: MAX_QUEUED_BYTES,
     messageIdWindowMs: config.messageIdWindowMs,
     emptyMs: emptyMsOf(config),
-    envelopeVersion: config.busEnvelopeVersion,
+    format,
     ingest:
       config.ingestChannel === undefined
         ? undefined
@@ -98,6 +98,7 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     redis,
     sessionTtlMs: config.sessionTtlMs,
     leaseTtlMs: config.leaseTtlMs,
+    format,
     stats,
     log,
     notifySuperseded: (_nodeId, connection) => {

@@ -69,17 +69,6 @@ export function oneOf<const V extends readonly [string, ...string[]]>(values: V)
   } satisfies Kind;
 }
 
-export function oneOfNumbers<const V extends readonly [number, ...number[]]>(values: V) {
-  const allowed =
-    values.length === 1 ? String(values[0]) : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
-  return {
-    schema: z.literal(values, { error: allowed }),
-    allowed,
-    placeholder: `<${values.join("|")}>`,
-    fromText: (text) => (/^-?\d+$/.test(text) ? Number(text) : text),
-  } satisfies Kind;
-}
-
 /** Text that `allows` accepts; without it, any text but the empty one. */
 export function text(
   allowed = "any text but the empty one",

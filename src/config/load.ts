@@ -24,6 +24,17 @@ import {
 /** What errors say of a name that is near to none. */
 const SEE_LIST = "starling config lists all";
 
+/** Options that there were, and what to do now. */
+const FORMER_OPTIONS = new Map([
+  ["busEnvelopeVersion", "it was removed; leave it out, as nodes tell each other what they read"],
+]);
+
+/** What an error says of a name that is no option's: with the name's form in flags, the environment or the file. */
+function unknownHint(given: string, form: (name: string) => string, known: readonly string[]): string {
+  for (const [name, hint] of FORMER_OPTIONS) if (given === form(name)) return hint;
+  return didYouMean(given, known, SEE_LIST);
+}
+
 /** The configuration is refused; the message has one line per reason. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -151,7 +162,7 @@ function fromEnv(env: Readonly<Record<string, string | undefined>>, problems: st
       const plain = variable.replace(/_FILE$/, "");
       const hint = byVariable.has(plain)
         ? `only secrets can stand in a file; use ${plain}`
-        : didYouMean(variable, known, SEE_LIST);
+        : unknownHint(variable, envName, known);
       problems.push(`unknown environment variable ${variable}: ${hint}`);
     } else if (found.has(option)) {
       problems.push(`${envName(option)} and ${envName(option)}_FILE are both set: keep one`);
@@ -213,7 +224,7 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
   }
   for (const [key, value] of Object.entries(content)) {
     if (!isOption(key)) {
-      problems.push(`unknown option ${quote(key)} in ${path}: ${didYouMean(key, optionNames, SEE_LIST)}`);
+      problems.push(`unknown option ${quote(key)} in ${path}: ${unknownHint(key, String, optionNames)}`);
     } else if (value === null) {
       empty.push(key);
     } else {
@@ -232,7 +243,7 @@ function isOption(key: string): key is OptionName {
 /** The sentence for a flag that does not exist, with the nearest one that does among `others` and the options. */
 export function unknownFlag(given: string, others: readonly string[] = []): string {
   const known = [...optionNames.map(flagName), ...others];
-  return `unknown option ${given}: ${didYouMean(given, known, SEE_LIST)}`;
+  return `unknown option ${given}: ${unknownHint(given, flagName, known)}`;
 }
 
 function refusal(

@@ -10,7 +10,6 @@ import {
   integer,
   list,
   oneOf,
-  oneOfNumbers,
   optional,
   redisUrl,
   text,
@@ -272,14 +271,6 @@ export const options = {
     unit: "ms",
     description: "a probe that takes longer means that the link is down",
     reason: "longer than a Redis that is merely busy takes",
-  }),
-  busEnvelopeVersion: option({
-    kind: oneOfNumbers([1, 2]),
-    group: "Redis and the fleet",
-    default: 2,
-    description:
-      "version of the envelopes that this node writes; every node reads all of these: while a fleet is being upgraded, the one that its oldest node reads",
-    reason: "the newest: only a fleet in the middle of an upgrade needs another",
   }),
   ingestChannel: option({
     kind: optional(text()),

@@ -5,6 +5,7 @@
  */
 
 import type { StarlingError } from "./errors.js";
+import type { PublicationExtras } from "./extras.js";
 import type { Payload } from "../encoding/payload.js";
 import type { Position, Sender, Tags } from "./publication.js";
 
@@ -28,8 +29,10 @@ export interface PublishRequest {
   readonly from: Sender | undefined;
   readonly event: string | undefined;
   readonly tags: Tags | undefined;
-  /** Id of the connection that is not to receive it. */
+  /** Id of the connection that is not to receive it. With history: where its framing has no positions. */
   readonly exclude: string | undefined;
+  /** Checked by the broker: what cannot be taken is refused with bad_request. Nodes that read an older format get none. */
+  readonly extras?: PublicationExtras | undefined;
   /** undefined: the channel keeps no history, and the publication gets no position. */
   readonly history?: HistoryRule | undefined;
   /**
@@ -40,7 +43,7 @@ export interface PublishRequest {
   readonly messageId?: string | undefined;
   /**
    * Called once. No failure: the bus has it, at `position` where the channel
-   * keeps history. unavailable: nothing was sent. outcome_unknown: it was sent and the
+   * keeps history. bad_request, unavailable: nothing was sent. outcome_unknown: it was sent and the
    * answer is missing.
    */
   settle(failure: StarlingError | undefined, position: Position | undefined): void;
@@ -55,6 +58,7 @@ export interface BusPublication {
   readonly tags: Tags | undefined;
   readonly exclude: string | undefined;
   readonly position: Position | undefined;
+  readonly extras?: PublicationExtras | undefined;
   /** Wall clock of the publishing node, milliseconds since 1970, when its batch was opened. */
   readonly publishedAtMs: number;
 }

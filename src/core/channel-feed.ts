@@ -174,12 +174,19 @@ export class ChannelFeed {
     const after = continues ? at.offset : 0;
     const beyond = publications.filter(({ position }) => position !== undefined && position.offset > after);
     const reached = beyond.length > 0 ? beyond[0]!.position!.offset - 1 : top.offset;
-    if (!continues || reached > at.offset) {
-      this.#position = { offset: reached, epoch: top.epoch };
-      this.#ports.gap(this.#position);
+    if (!continues || reached > at.offset) this.#goOnAfter({ offset: reached, epoch: top.epoch });
+    for (const publication of beyond as Positioned[]) {
+      const before = publication.position.offset - 1;
+      // One between them could not be read.
+      if (before > this.#position!.offset) this.#goOnAfter({ offset: before, epoch: top.epoch });
+      this.#deliver(publication);
     }
-    for (const publication of beyond) this.#deliver(publication as Positioned);
     return beyond.length;
+  }
+
+  #goOnAfter(position: Position): void {
+    this.#position = position;
+    this.#ports.gap(position);
   }
 
   /**

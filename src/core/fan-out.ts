@@ -8,7 +8,13 @@ import type { BusPublication } from "./broker.js";
 import type { ChannelTopic, LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
 import type { ChannelNotice } from "./notices.js";
+import type { Publication } from "./publication.js";
 import type { Stats } from "./stats.js";
+
+/** A connection whose client counts offsets would take what it is not sent for a loss. */
+export function obeysExclusion({ served }: Connection, { position }: Publication): boolean {
+  return position === undefined || !served.framing.positions;
+}
 
 export class FanOut {
   readonly #stats: Stats;
@@ -39,12 +45,13 @@ export class FanOut {
   }
 
   publish(channel: LocalChannel, publication: BusPublication, excluded: Connection | undefined): void {
+    const spared = excluded === undefined || !obeysExclusion(excluded, publication) ? undefined : excluded;
     for (const topic of channel.topics) {
       if (topic.subscribers === 0) continue;
       const { framing, topics } = topic.served;
       const frame = framing.publication(topic.head, publication);
-      if (excluded !== undefined && excluded.served === topic.served) {
-        excluded.publishToOthers(topic.name, frame, framing.binary);
+      if (spared !== undefined && spared.served === topic.served) {
+        spared.publishToOthers(topic.name, frame, framing.binary);
       } else {
         topics.publish(topic.name, frame, framing.binary);
       }

@@ -2,8 +2,9 @@
 
 import type { AnswerTurns } from "./answer-turns.js";
 import { costOf } from "./answers.js";
-import type { Broker, ChannelKey, HistoryRule } from "./broker.js";
+import type { Broker, BusPublication, ChannelKey, HistoryRule } from "./broker.js";
 import type { LocalChannel } from "./channel.js";
+import type { Connection } from "./connection.js";
 import { ChannelFeed } from "./channel-feed.js";
 import type { FanOut } from "./fan-out.js";
 import type { Log } from "./log.js";
@@ -12,9 +13,13 @@ import type { Stats } from "./stats.js";
 /** Channels whose positions are asked for in one call. */
 const CHECK_CHANNELS_MAX = 500;
 
+/** The connection of this node that a publication is not meant for. */
+type ExcludedFinder = (publication: BusPublication, channel: LocalChannel) => Connection | undefined;
+
 export class Feeds {
   readonly #broker: Broker;
   readonly #fanOut: FanOut;
+  readonly #excluded: ExcludedFinder;
   readonly #stats: Stats;
   readonly #log: Log;
   readonly #repair: boolean;
@@ -25,6 +30,7 @@ export class Feeds {
   constructor(options: {
     broker: Broker;
     fanOut: FanOut;
+    excluded: ExcludedFinder;
     stats: Stats;
     log: Log;
     repair: boolean;
@@ -34,6 +40,7 @@ export class Feeds {
   }) {
     this.#broker = options.broker;
     this.#fanOut = options.fanOut;
+    this.#excluded = options.excluded;
     this.#stats = options.stats;
     this.#log = options.log;
     this.#repair = options.repair;
@@ -60,7 +67,7 @@ export class Feeds {
       },
       turn: (missed) => this.#answerTurns.take(costOf(missed).bytes),
       deliver: (publication) => {
-        this.#fanOut.publish(channel, publication, undefined);
+        this.#fanOut.publish(channel, publication, this.#excluded(publication, channel));
       },
       gap: (position) => {
         this.#stats.gaps++;

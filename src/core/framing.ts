@@ -11,6 +11,11 @@ export interface Framing {
   readonly topicPrefix: string;
   /** Whether its frames are binary WebSocket frames. */
   readonly binary: boolean;
+  /**
+   * Whether its clients count offsets. Then an exclusion is not obeyed where a publication has a position: they would
+   * take it for a loss.
+   */
+  readonly positions: boolean;
   /** What the publications of a channel begin with: made once. Its memory is its own. */
   head(channel: string): Uint8Array;
   /** @param head  of its channel, as `head` made it */

@@ -11,7 +11,7 @@ import { LocalChannel, channelKey } from "./channel.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import * as smallSet from "./small-set.js";
-import { FanOut } from "./fan-out.js";
+import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import { READ_LIMIT_MAX } from "./limits.js";
 import type { Log } from "./log.js";
@@ -78,7 +78,16 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.#feeds = new Feeds({ broker, fanOut: this.#fanOut, stats, log, repair, pageBytes, answerTurns });
+    this.#feeds = new Feeds({
+      broker,
+      fanOut: this.#fanOut,
+      excluded: (publication, channel) => this.#excluded(publication, channel),
+      stats,
+      log,
+      repair,
+      pageBytes,
+      answerTurns,
+    });
   }
 
   /**
@@ -200,7 +209,10 @@ export class Hub {
   sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
-    for (const publication of missed) connection.sendFrame(served.framing.publication(head, publication));
+    for (const publication of missed) {
+      if (publication.exclude === connection.id && obeysExclusion(connection, publication)) continue;
+      connection.sendFrame(served.framing.publication(head, publication));
+    }
   }
 
   /** @returns whether it was subscribed */
@@ -275,17 +287,20 @@ export class Hub {
       channel.feed.live(publication as Positioned);
       return;
     }
-    const excluded =
-      publication.exclude === undefined ? undefined : this.#member(publication.exclude, channel);
-    this.#fanOut.publish(channel, publication, excluded);
+    this.#fanOut.publish(channel, publication, this.#excluded(publication, channel));
+  }
+
+  #excluded({ exclude }: BusPublication, channel: LocalChannel): Connection | undefined {
+    return exclude === undefined ? undefined : this.#member(exclude, channel);
   }
 
   /**
-   * A local connection that hears the channel. Nobody else may be passed over: from a socket
-   * without any topic uWebSockets.js publishes to nobody.
+   * A local connection that is on the channel's topic. Nobody else may be passed over: from a socket
+   * that is not on it uWebSockets.js publishes to nobody.
    */
   #member(connectionId: string, channel: LocalChannel): Connection | undefined {
     const connection = this.connections.get(connectionId);
+    if (connection?.skipped?.has(channel) === true) return undefined;
     if (connection === undefined || smallSet.has(connection.channels, channel)) return connection;
     return this.users.includes(connection, channel) ? connection : undefined;
   }

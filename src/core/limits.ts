@@ -16,5 +16,7 @@ export const READ_LIMIT_MAX = 1000;
 export const READ_LIMIT_DEFAULT = 100;
 /** Of a closing's message as UTF-8: a close frame carries 125 bytes, two of them the code (RFC 6455 5.5.1). */
 export const CLOSE_MESSAGE_BYTES_MAX = 123;
+/** Of the trace context that goes with a publication: a traceparent of version 00 has 55. */
+export const TRACE_CHARACTERS_MAX = 256;
 /** Of the JSON that a member shows of itself in a channel that has presence. */
 export const MEMBER_INFO_BYTES_MAX = 1024;

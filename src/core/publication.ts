@@ -1,6 +1,7 @@
 /** What is published to a channel, and where it stands there. */
 
 import type { Payload } from "../encoding/payload.js";
+import type { PublicationExtras } from "./extras.js";
 
 export type Tags = Readonly<Record<string, string>>;
 
@@ -23,4 +24,5 @@ export interface Publication {
   readonly event: string | undefined;
   readonly tags: Tags | undefined;
   readonly position: Position | undefined;
+  readonly extras?: PublicationExtras | undefined;
 }

@@ -181,6 +181,15 @@ function typeName(byte: number): string {
   return `an extension (0x${byte.toString(16)})`;
 }
 
+/** The whole number from 0 up that is written as one at `at`; from 2^53 on it is near only. undefined: there is another value. */
+export function unsignedAt(bytes: Uint8Array, at: number): { value: number; end: number } | undefined {
+  const byte = byteAt(bytes, at);
+  if (byte <= 0x7f) return { value: byte, end: at + 1 };
+  if (byte < 0xcc || byte > 0xcf) return undefined;
+  const width = 1 << (byte - 0xcc);
+  return { value: lengthAt(bytes, at + 1, width), end: at + 1 + width };
+}
+
 function lengthAt(bytes: Uint8Array, at: number, width: number): number {
   bounded(bytes, at, width);
   let length = 0;

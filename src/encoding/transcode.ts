@@ -83,7 +83,7 @@ function writeFromJson(writer: FrameWriter, bytes: Uint8Array, at: number, depth
     return writeJsonContainer(writer, bytes, at, depth + 1);
   }
   const end = skipValue(bytes, at);
-  if (byte === QUOTE) writeJsonString(writer, bytes, at, end);
+  if (byte === QUOTE) writeFromJsonString(writer, bytes, at, end);
   else if (byte === 0x74) writeBoolean(writer, true);
   else if (byte === 0x66) writeBoolean(writer, false);
   else if (byte === 0x6e) writeNil(writer);
@@ -103,7 +103,7 @@ function writeJsonContainer(writer: FrameWriter, bytes: Uint8Array, at: number, 
       if (map) {
         if (bytes[at] !== QUOTE) throw unexpected(bytes, at, KEY);
         const keyEnd = skipString(bytes, at);
-        writeJsonString(writer, bytes, at, keyEnd);
+        writeFromJsonString(writer, bytes, at, keyEnd);
         at = skipColon(bytes, keyEnd);
       }
       at = skipSpace(bytes, writeFromJson(writer, bytes, at, depth));
@@ -116,7 +116,7 @@ function writeJsonContainer(writer: FrameWriter, bytes: Uint8Array, at: number, 
   return at + 1;
 }
 
-function writeJsonString(writer: FrameWriter, bytes: Uint8Array, at: number, end: number): void {
+function writeFromJsonString(writer: FrameWriter, bytes: Uint8Array, at: number, end: number): void {
   for (let i = at + 1; i < end - 1; i++) {
     if (bytes[i] === BACKSLASH) {
       writeString(writer, JSON.parse(textAt(bytes, at, end)) as string);
@@ -178,12 +178,12 @@ function writeFromMsgpack(writer: FrameWriter, bytes: Uint8Array, at: number, de
 }
 
 function writeScalar(writer: FrameWriter, bytes: Uint8Array, at: number, end: number, byte: number): void {
-  if (isString(byte)) writeTextAsJson(writer, bytes, at + stringHead(byte), end);
+  if (isString(byte)) writeJsonString(writer, bytes, at + stringHead(byte), end);
   else writer.ascii(scalarText(bytes, at, byte));
 }
 
-/** The bytes as they are, unless JSON escapes one of them. */
-function writeTextAsJson(writer: FrameWriter, bytes: Uint8Array, start: number, end: number): void {
+/** Text in quotes: its bytes as they are, unless JSON escapes one of them. */
+export function writeJsonString(writer: FrameWriter, bytes: Uint8Array, start: number, end: number): void {
   for (let i = start; i < end; i++) {
     const byte = bytes[i]!;
     if (byte < 0x20 || byte === QUOTE || byte === BACKSLASH) {

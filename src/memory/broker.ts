@@ -13,6 +13,7 @@ import type {
 import type { Log } from "../core/log.js";
 import type { Stats } from "../core/stats.js";
 import { StarlingError } from "../core/errors.js";
+import { extrasError } from "../core/extras.js";
 import type { Position } from "../core/publication.js";
 import { MemoryHistory } from "./history.js";
 
@@ -66,6 +67,11 @@ class MemoryBroker implements Broker {
       this.#settle(request, this.#closed);
       return;
     }
+    const refusal = extrasError(request.extras);
+    if (refusal !== undefined) {
+      this.#settle(request, refusal);
+      return;
+    }
     const { maxQueuedItems, maxQueuedBytes } = this.#options;
     if (this.#queue.length >= maxQueuedItems || this.#queuedBytes + bytes > maxQueuedBytes) {
       this.#settle(request, this.#full);
@@ -89,7 +95,7 @@ class MemoryBroker implements Broker {
   }
 
   #deliver(request: PublishRequest, publishedAtMs: number, handlers: BrokerHandlers | undefined): void {
-    const { key, payload, from, event, tags, exclude, history, messageId } = request;
+    const { key, payload, from, event, tags, exclude, extras, history, messageId } = request;
     let publication: BusPublication = {
       key,
       payload,
@@ -98,6 +104,7 @@ class MemoryBroker implements Broker {
       tags,
       exclude,
       position: undefined,
+      extras,
       publishedAtMs,
     };
     if (history !== undefined) {
@@ -106,8 +113,7 @@ class MemoryBroker implements Broker {
         this.#settle(request, undefined, before);
         return;
       }
-      // No exclusion: it would be a hole in one reader's offsets.
-      publication = this.#history.append({ ...publication, exclude: undefined }, history, messageId);
+      publication = this.#history.append(publication, history, messageId);
     }
     try {
       handlers?.publication(publication);

@@ -3,9 +3,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { Broker } from "../../src/core/broker.js";
+import type { PublicationExtras } from "../../src/core/extras.js";
 import { Encoding } from "../../src/encoding/payload.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
+
+export const TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 export interface BrokerBounds {
   readonly maxQueuedItems: number;
@@ -111,12 +114,40 @@ export function describeBrokerContract(name: string, create: (bounds?: BrokerBou
       expect(second!.from!.user).toBeUndefined();
     });
 
+    it.each<PublicationExtras>([
+      { trace: TRACE },
+      { info: '{"name":"Ann"}' },
+      { sequence: Number.MAX_SAFE_INTEGER },
+      { trace: TRACE, info: "[]", sequence: 0 },
+    ])("carries %j beside it, and nothing where nothing is given", async (extras) => {
+      const from = { connection: "c1" };
+      for (const given of [undefined, extras, undefined]) publish(broker, "x", { from, extras: given });
+      await received(3);
+      expect(recorder.publications.map((each) => each.extras)).toEqual([undefined, extras, undefined]);
+    });
+
+    it.each<[string, PublicationExtras]>([
+      ["a trace that is none", { trace: "00-abc" }],
+      ["a trace of 300 characters", { trace: `${TRACE}-${"x".repeat(300)}` }],
+      ["info that is no JSON", { info: "{" }],
+      ["info of 2 kB", { info: JSON.stringify("x".repeat(2_000)) }],
+      ["a sequence below 0", { sequence: -1 }],
+      ["a sequence past what numbers count", { sequence: 2 ** 53 }],
+    ])("refuses %s with bad_request, and goes on", async (_, extras) => {
+      const outcomes = [publish(broker, "bad", { extras }), publish(broker, "good")];
+      await received(1);
+      await eventually(() => expect(outcomes).toEqual([["bad_request"], ["sent"]]));
+      expect(recorder.texts).toEqual(["good"]);
+    });
+
     it.each([
       ["JSON", Encoding.json, Buffer.from('{"a":[1,"ü"]}')],
       ["MessagePack", Encoding.msgpack, Buffer.from([0x81, 0xa1, 0x61, 0x01])],
       ["binary", Encoding.binary, Buffer.from(Array.from({ length: 256 }, (_, i) => i))],
       ["empty binary", Encoding.binary, Buffer.alloc(0)],
       ["a plain Uint8Array", Encoding.binary, new Uint8Array([0, 1, 255])],
+      ["text that is no JSON", Encoding.text, Buffer.from('{"ü": say "hi"\n')],
+      ["empty text", Encoding.text, Buffer.alloc(0)],
       ["300 kB", Encoding.binary, Buffer.alloc(300_000, 7)],
     ])("carries a payload of %s byte for byte", async (_, encoding, bytes) => {
       recorder.texts.length = 0;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { pack } from "msgpackr";
 
+import type { ControlAnswer, ControlQuestion } from "../../src/core/control.js";
 import { createMemoryControl } from "../../src/memory/control.js";
 import { createRedisControl } from "../../src/redis/control/control.js";
 import { eventually } from "../support/eventually.js";
@@ -90,7 +91,8 @@ describe("control on Redis", () => {
       "a command with two targets",
       pack([1, "command", { ...COMMANDS[0], target: { user: "a", connection: "b" } }]),
     ],
-    ["a command of no kind that there is", pack([1, "command", { ...COMMANDS[0], kind: "explode" }])],
+    ["a command of a kind that is unknown", pack([1, "command", { kind: "explode", all: true }, "more"])],
+    ["a command without a kind", pack([1, "command", { app: "main" }])],
     ["a reason over 123 bytes", pack([1, "command", { ...COMMANDS[0], reason: "ü".repeat(62) }])],
     [
       "a question without an asker",
@@ -107,6 +109,23 @@ describe("control on Redis", () => {
     await a.bus.command(COMMANDS[0]!);
     await eventually(() => expect(a.handlers.commands).toEqual([COMMANDS[0]]));
     expect(a.lines.filter(({ level }) => level === "error")).toEqual([]);
+  });
+
+  it("names a node at once that does not know the question", async () => {
+    const [a, b] = await startTwo(["n1", "n2"], 60_000);
+    const unknown = { kind: "hereafter" } as unknown as ControlQuestion;
+    // As nodes of a later version ask each other.
+    a.handlers.answer = () => ({ kind: "recorded" });
+    expect(await a.bus.ask(unknown)).toEqual({ answers: [], missing: ["n1", "n2"] });
+    expect(b.handlers.questions).toEqual([]);
+    for (const { stats } of [a, b]) expect(stats.envelopesSkipped).toBe(0);
+  });
+
+  it("counts a node as missing that answers what is unknown here", async () => {
+    const [a, b] = await startTwo(["n1", "n2"], 60_000);
+    b.handlers.answer = () => ({ kind: "hereafter" }) as unknown as ControlAnswer;
+    const { answers, missing } = await a.bus.ask(QUESTION);
+    expect([answers.map(({ node }) => node), missing]).toEqual([["n1"], ["n2"]]);
   });
 
   it("ignores answers that nobody waits for", async () => {

@@ -6,6 +6,7 @@ import type { Broker, HistoryQuery, HistoryRule } from "../../src/core/broker.js
 import { Encoding } from "../../src/encoding/payload.js";
 import { type Position } from "../../src/core/publication.js";
 import { eventually } from "../support/eventually.js";
+import { TRACE } from "./broker.js";
 import { createRecorder, type Recorder, type RequestFields } from "../support/publications.js";
 
 export interface HistoryBrokerOptions {
@@ -177,7 +178,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       );
     });
 
-    it("holds what was published: payload, sender, event, tags, time, but no exclusion", async () => {
+    it("holds what was published: payload, sender, event, tags, exclusion, time", async () => {
       const before = Date.now();
       const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
       const fields = {
@@ -185,8 +186,9 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
         from: { connection: "c1", user: "üser" },
         event: "order.created",
         tags: { region: "eu", ["__proto__"]: "a name like any other" },
+        exclude: "c1",
       };
-      const position = await keep(broker, "", { ...fields, exclude: "c1" });
+      const position = await keep(broker, "", fields);
       const { publications } = await broker.history(KEY, {
         rule: RULE,
         since: undefined,
@@ -201,7 +203,6 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
           key: KEY,
           payload: undefined,
           tags: undefined,
-          exclude: undefined,
           position,
           publishedAtMs: 0,
         });
@@ -278,6 +279,30 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       const next = await keep(broker, "next", { history: rule });
       // The same offset under the same epoch would be two messages for one.
       expect(next).toEqual({ offset: 4, epoch: before[0]!.epoch });
+    });
+
+    it("keeps text, whom it excludes and what goes with it, and delivers and reads them alike", async () => {
+      const payload = { bytes: Buffer.from("no JSON"), encoding: Encoding.text };
+      const extras = { trace: TRACE, info: '{"name":"Ann"}', sequence: 7 };
+      const from = { connection: "c1" };
+      await Promise.all([
+        keep(broker, "first", { from }),
+        keep(broker, "", { payload, from, exclude: "c1", extras }),
+        keep(broker, "last", { from }),
+      ]);
+      await eventually(() => expect(recorder.publications).toHaveLength(3));
+      const { publications } = await broker.history(KEY, {
+        rule: RULE,
+        since: undefined,
+        limit: 10,
+        reverse: false,
+      });
+      for (const seen of [recorder.publications, publications]) {
+        expect(seen.map(({ payload: { encoding } }) => encoding)).toEqual([0, 3, 0]);
+        expect(Buffer.from(seen[1]!.payload.bytes).toString()).toBe("no JSON");
+        expect(seen.map(({ exclude }) => exclude)).toEqual([undefined, "c1", undefined]);
+        expect(seen.map((each) => each.extras)).toEqual([undefined, extras, undefined]);
+      }
     });
 
     it("publishes a messageId once: the repetition gets the position of the first", async () => {

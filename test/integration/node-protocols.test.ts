@@ -56,7 +56,7 @@ describe("a protocol more", () => {
     await native.do("send", { channel: "room", content: { a: 1 } });
     await echo.heard('room {"a":1}');
     echo.say("room hello");
-    await echo.heard('room "hello"');
+    await echo.heard("room hello");
     await native.contents("room", 2);
     expect(native.messages("room").map((message): unknown => message["content"])).toEqual([
       { a: 1 },

@@ -1,11 +1,12 @@
 /** Brokers of several nodes on one real Redis that works. */
 
-import { pack } from "msgpackr";
+import { pack, unpack } from "msgpackr";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import type { PublishRequest } from "../../src/core/broker.js";
-import { Encoding } from "../../src/encoding/payload.js";
+import { Encoding, type Payload } from "../../src/encoding/payload.js";
 import { encodeEnvelope } from "../../src/redis/bus/envelope.js";
+import { FORMAT, FORMAT_BEFORE } from "../../src/redis/link/fleet-format.js";
 import { eventually } from "../support/eventually.js";
 import { createRecorder, publish, type Recorder } from "../support/publications.js";
 import { createRedisNode, type RedisNode, type RedisNodeOptions } from "../support/redis-node.js";
@@ -161,7 +162,7 @@ describe("what other programs write to the bus", () => {
     const { recorder, stats, lines, link } = await startNode("a");
     const writer = redis.client();
     const channel = link.keys.bus(0);
-    const good = encodeEnvelope("x", 1, [request]);
+    const good = encodeEnvelope("x", 1, [request], FORMAT);
     await writer.publish(channel, "hello");
     await writer.publish(channel, Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff]));
     await writer.publish(channel, good.subarray(0, -3));
@@ -173,25 +174,32 @@ describe("what other programs write to the bus", () => {
     expect(lines.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 
-  it("is read in the version before, as old nodes write it", async () => {
-    const { recorder, stats, link } = await startNode("a");
-    const meta = ["c1", null, null, { a: "b" }, null];
-    const old = pack([1, "old", 1_700_000_000_000, ["main/room", 0, Buffer.from('"old"'), meta]]);
-    await redis.client().publish(link.keys.bus(0), old);
-    await eventually(() => expect(recorder.texts).toEqual(["old"]));
-    expect(recorder.publications[0]).toMatchObject({ tags: { a: "b" }, publishedAtMs: 1_700_000_000_000 });
-    expect(stats.envelopesSkipped).toBe(0);
-  });
+  it("has what the oldest node of the fleet reads: no extras, and JSON for text", async () => {
+    const format = { oldest: FORMAT_BEFORE };
+    const a = await startNode("a", { broker: { format } });
+    const b = await startNode("b");
+    const raw: Buffer[] = [];
+    const subscriber = redis.client();
+    subscriber.on("messageBuffer", (_channel: Buffer, bytes: Buffer) => raw.push(bytes));
+    await subscriber.subscribe(a.link.keys.bus(0));
+    const extras = { sequence: 7, info: '{"name":"x"}' };
+    const text = (value: string): Payload => ({ bytes: Buffer.from(value), encoding: Encoding.text });
+    publish(a.broker, "", { payload: text("plain"), extras });
+    publish(a.broker, "", { payload: text("[1]"), extras });
+    await eventually(() => expect(b.recorder.publications).toHaveLength(2));
+    expect(b.recorder.publications).toMatchObject([
+      { payload: { bytes: Buffer.from('"plain"'), encoding: Encoding.json }, extras: undefined },
+      { payload: { bytes: Buffer.from("[1]"), encoding: Encoding.json }, extras: undefined },
+    ]);
+    // As a node of the version before would write what has no extras.
+    const flat = ["main/room", 0, Buffer.from('"plain"'), null, "main/room", 0, Buffer.from("[1]"), null];
+    await eventually(() => expect(raw.map((bytes) => (unpack(bytes) as unknown[])[3])).toEqual([flat]));
 
-  it("nodes of both versions understand each other while a fleet is upgraded", async () => {
-    const before = await startNode("a", { broker: { envelopeVersion: 1 } });
-    const after = await startNode("b");
-    publish(before.broker, "from before", { tags: { a: "1" } });
-    publish(after.broker, "from after", { tags: { a: "2" } });
-    for (const { recorder } of [before, after]) {
-      await eventually(() => expect([...recorder.texts].sort()).toEqual(["from after", "from before"]));
-      expect(recorder.publications.map(({ tags }) => tags?.["a"]).sort()).toEqual(["1", "2"]);
-    }
+    // The last of them has left.
+    format.oldest = FORMAT;
+    publish(a.broker, "", { payload: text("plain"), extras });
+    await eventually(() => expect(b.recorder.publications).toHaveLength(3));
+    expect(b.recorder.publications[2]).toMatchObject({ payload: text("plain"), extras });
   });
 
   it("reaches every node once as ingest lines, and is not published again", async () => {

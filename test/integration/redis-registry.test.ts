@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Log } from "../../src/core/log.js";
 import type { ConnectionRegistry } from "../../src/core/registry.js";
 import { Stats } from "../../src/core/stats.js";
+import { FORMAT, FORMAT_BEFORE, LearnedFormat } from "../../src/redis/link/fleet-format.js";
 import { createKeys } from "../../src/redis/link/keys.js";
 import { Outbox } from "../../src/redis/registry/outbox.js";
 import { createRedisRegistry } from "../../src/redis/registry/registry.js";
@@ -41,6 +42,7 @@ interface TestNode {
 }
 
 interface NodeOptions {
+  readonly format?: LearnedFormat;
   readonly sessionTtlMs?: number;
   readonly leaseTtlMs?: number;
 }
@@ -134,6 +136,26 @@ afterEach(async () => {
   server.resume();
   for (const child of children.splice(0)) child.kill("SIGKILL");
   await Promise.all(nodes.splice(0).map((node) => node.registry.stop()));
+});
+
+describe("what nodes read", () => {
+  it("stands in their leases, and is known of all before a node is registered", async () => {
+    const [a, b] = [new LearnedFormat(), new LearnedFormat()];
+    await startNode("a", { format: a });
+    expect(JSON.parse((await redis.get(keys.node("a")))!)).toMatchObject({ reads: FORMAT, registration: 1 });
+    expect(a.oldest).toBe(FORMAT);
+    // As a node of the version before has it.
+    await redis.set(keys.node("old"), JSON.stringify({ startedAt: 1, incarnation: "i", registration: 1 }));
+    await redis.zadd(keys.nodes, String(Date.now() + 60_000), "old");
+    const { logs } = await startNode("b", { format: b });
+    expect(b.oldest).toBe(FORMAT_BEFORE);
+    await eventually(() => expect(a.oldest).toBe(FORMAT_BEFORE));
+    // It stops as nodes do: nothing of it is left.
+    await redis.zrem(keys.nodes, "old");
+    await redis.del(keys.node("old"));
+    await eventually(() => expect([a.oldest, b.oldest]).toEqual([FORMAT, FORMAT]));
+    expect(logs.filter((line) => line.includes("the format that all nodes"))).toHaveLength(1);
+  });
 });
 
 describe("what is in Redis", () => {

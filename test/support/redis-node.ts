@@ -4,6 +4,7 @@ import type { Broker } from "../../src/core/broker.js";
 import type { Log } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
 import { createRedisBroker, type RedisBrokerOptions } from "../../src/redis/bus/broker.js";
+import { FORMAT } from "../../src/redis/link/fleet-format.js";
 import type { RedisOptions } from "../../src/redis/link/redis-options.js";
 import { createRedisLink, type RedisLink, type RedisLinkOptions } from "../../src/redis/link/link.js";
 
@@ -63,6 +64,7 @@ export function createRedisNode(options: RedisNodeOptions): RedisNode {
     maxQueuedBytes: 64 * 1024 * 1024,
     messageIdWindowMs: 120_000,
     emptyMs: 150_000,
+    format: { oldest: FORMAT },
     stats,
     log,
     ...options.broker,

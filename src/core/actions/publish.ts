@@ -50,7 +50,9 @@ export function publish(
     const publishers = publish === "server" ? "the server API" : "subscribers";
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
-  if (history !== undefined && publication.echo === false) throw holeError(channel);
+  if (history !== undefined && publication.echo === false && connection.served.framing.positions) {
+    throw holeError(channel);
+  }
   connection.app.publications++;
   edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
 }

@@ -16,6 +16,7 @@ export const FRAMINGS: readonly StarlingFraming[] = CODECS.map((codec) => ({
   name: codec.name,
   topicPrefix: codec.topicPrefix,
   binary: codec.binary,
+  positions: true,
   head: codec.head,
   publication: codec.encodePublication,
   notice: (channel, notice) => codec.encode(channelMessage(channel, notice)),

@@ -8,6 +8,7 @@ import { ScanError } from "../../encoding/json-scan.js";
 import { ownBytes } from "../../encoding/own-bytes.js";
 import { Encoding } from "../../encoding/payload.js";
 import { bufferAt } from "../../encoding/text-cache.js";
+import { writeTextAsJson } from "../../encoding/text-content.js";
 import { writeMsgpackAsJson } from "../../encoding/transcode.js";
 import type { Codec } from "./codec.js";
 import { readCommand } from "./command-fields.js";
@@ -73,6 +74,8 @@ function encodePublication(head: Uint8Array, publication: Publication): Uint8Arr
     writer.bytes(payload.bytes);
   } else if (payload.encoding === Encoding.msgpack) {
     writeMsgpackAsJson(writer, payload.bytes);
+  } else if (payload.encoding === Encoding.text) {
+    writeTextAsJson(writer, payload.bytes);
   } else {
     const base64 = bufferAt(payload.bytes, 0, payload.bytes.length).toString("base64");
     // In the place of the head's last key.

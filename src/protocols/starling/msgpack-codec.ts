@@ -36,6 +36,7 @@ import { Encoding, type Payload } from "../../encoding/payload.js";
 import { type Command, type CommandId, type HistoryAnswer, type ServerMessage } from "./messages.js";
 import { type Publication } from "../../core/publication.js";
 import { bufferAt, shortTextAt, textAt } from "../../encoding/text-cache.js";
+import { writeTextAsMsgpack } from "../../encoding/text-content.js";
 import { msgpackToJson, pack, writeJsonAsMsgpack } from "../../encoding/transcode.js";
 
 /** Which fields the frame being read has, one bit each, and where their values lie. Reused per frame. */
@@ -166,6 +167,7 @@ function encodePublication(head: Uint8Array, publication: Publication): Uint8Arr
 function writePayload(payload: Payload): void {
   if (payload.encoding === Encoding.msgpack) writer.bytes(payload.bytes);
   else if (payload.encoding === Encoding.json) writeJsonAsMsgpack(writer, payload.bytes);
+  else if (payload.encoding === Encoding.text) writeTextAsMsgpack(writer, payload.bytes);
   else writeBinary(writer, payload.bytes);
 }
 

@@ -16,12 +16,14 @@ import type {
 import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
+import { extrasError } from "../../core/extras.js";
 import type { Position } from "../../core/publication.js";
-import { encodeEnvelope, sizeOf, type EnvelopeVersion } from "./envelope.js";
+import { encodeEnvelope, sizeOf } from "./envelope.js";
 import { agreeOnShards, warnOfEviction } from "./publisher-checks.js";
 import { RedisHistory, type Answer } from "../history/history.js";
 import { knowHistoryScripts } from "../history/history-scripts.js";
 import type { IngestOptions } from "./ingest.js";
+import type { FleetFormat } from "../link/fleet-format.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "./packing.js";
 import { BusReceiver } from "./receiver.js";
@@ -37,8 +39,8 @@ export interface RedisBrokerOptions {
   /** Publications that Redis has not confirmed, batched ones included: more are refused. */
   readonly maxQueuedItems: number;
   readonly maxQueuedBytes: number;
-  /** What to write: the version before while a fleet is being upgraded. */
-  readonly envelopeVersion?: EnvelopeVersion | undefined;
+  /** What may be written. */
+  readonly format: FleetFormat;
   readonly ingest?: IngestOptions | undefined;
   /** For how long a repetition of a messageId is known as one. */
   readonly messageIdWindowMs: number;
@@ -64,6 +66,8 @@ interface PublicationBatch {
   readonly withHistory: boolean;
   readonly requests: PublishRequest[];
   readonly openedAtMs: number;
+  /** What the fleet read when it was opened. */
+  readonly format: number;
   bytes: number;
 }
 
@@ -133,20 +137,22 @@ class RedisBroker implements Broker {
   }
 
   publish(request: PublishRequest): void {
-    const bytes = sizeOf(request);
-    const refusal = this.#refusal(bytes);
+    const shard = shardOf(request.key, this.#options.shards);
+    const withHistory = request.history !== undefined;
+    const index = withHistory ? this.#options.shards + shard : shard;
+    const format = this.#gathering[index]?.format ?? this.#options.format.oldest;
+    const bytes = sizeOf(request, format);
+    const refusal = this.#refusal(bytes) ?? extrasError(request.extras);
     if (refusal !== undefined) {
       this.#settle(request, refusal);
       return;
     }
-    const shard = shardOf(request.key, this.#options.shards);
-    const withHistory = request.history !== undefined;
-    const index = withHistory ? this.#options.shards + shard : shard;
     const batch = (this.#gathering[index] ??= {
       shard,
       withHistory,
       requests: [],
       openedAtMs: Date.now(),
+      format,
       bytes: 0,
     });
     batch.requests.push(request);
@@ -205,7 +211,7 @@ class RedisBroker implements Broker {
   #sendWithoutHistory(batches: readonly PublicationBatch[]): void {
     const messages = batches.map((batch) => {
       const { nodeId, keys } = this.#link;
-      const bytes = encodeEnvelope(nodeId, batch.openedAtMs, batch.requests, this.#options.envelopeVersion);
+      const bytes = encodeEnvelope(nodeId, batch.openedAtMs, batch.requests, batch.format);
       return { channel: keys.bus(batch.shard), bytes };
     });
     void this.#link.publish(messages).then((failures) => {

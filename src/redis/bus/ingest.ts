@@ -56,6 +56,7 @@ export function readIngestLine(line: Buffer, app: string, maxBytes: number): Bus
     tags: undefined,
     exclude: undefined,
     position: undefined,
+    extras: undefined,
     // The line does not say when it was written.
     publishedAtMs: Date.now(),
   };

@@ -1,7 +1,7 @@
 /** Reads items, channel keys and the rest of an envelope where they lie, one after the other. */
 
 import type { BusPublication, ChannelKey } from "../../core/broker.js";
-import type { Encoding, Payload } from "../../encoding/payload.js";
+import { extrasError, type PublicationExtras } from "../../core/extras.js";
 import type { Position, Sender, Tags } from "../../core/publication.js";
 import {
   binaryBody,
@@ -12,10 +12,13 @@ import {
   isString,
   skipBinary,
   stringHead,
+  unsignedAt,
 } from "../../encoding/msgpack-scan.js";
-import { shortTextAt } from "../../encoding/text-cache.js";
-import { FIXARRAY, ITEM_FIELDS, META_FIELDS, STRIDE } from "./envelope.js";
-import { skipPlain, unpackPart } from "./packing.js";
+import { Encoding, type Payload } from "../../encoding/payload.js";
+import { PeerError } from "../../encoding/peer-error.js";
+import { shortTextAt, textAt } from "../../encoding/text-cache.js";
+import { EXTRA, FIXARRAY, ITEM_FIELDS, META_FIELDS, STRIDE } from "./envelope.js";
+import { skipPlain } from "./packing.js";
 import { checkPayload } from "./payload-check.js";
 
 /** An app id, a slash and a channel name, with room to spare: characters. */
@@ -27,16 +30,21 @@ const FLOAT_BYTES = 8;
 /** The first byte of a text of up to 31 bytes holds its length. */
 const FIXSTR_LAST = 0xbf;
 
-export type TagsReader = (value: unknown) => Tags;
-
 interface Meta {
   readonly from: Sender | undefined;
   readonly event: string | undefined;
   readonly tags: Tags | undefined;
   readonly exclude: string | undefined;
+  readonly extras: PublicationExtras | undefined;
 }
 
-const NO_META: Meta = { from: undefined, event: undefined, tags: undefined, exclude: undefined };
+const NO_META: Meta = {
+  from: undefined,
+  event: undefined,
+  tags: undefined,
+  exclude: undefined,
+  extras: undefined,
+};
 /** The meta data that was read last: most publish more than once in a row. Longer is not kept. */
 let knownMeta = NO_META;
 const KNOWN_META_BYTES_MAX = 256;
@@ -48,24 +56,27 @@ export class ItemReader {
   unreadable = 0;
   problem: unknown;
   readonly #bytes: Buffer;
-  readonly #readTags: TagsReader;
   #at: number;
 
-  constructor(bytes: Buffer, at: number, readTags: TagsReader) {
+  constructor(bytes: Buffer, at: number) {
     this.#bytes = bytes;
     this.#at = at;
-    this.#readTags = readTags;
+  }
+
+  get at(): number {
+    return this.#at;
   }
 
   /** An item with its time, which is one value. */
   read(key: ChannelKey, position: Position): BusPublication | undefined {
     const start = this.#at;
     try {
-      if (this.#bytes[start] !== FIXARRAY + ITEM_FIELDS) throw wrong("an item", this.#bytes[start]);
-      this.#at++;
+      const more = this.enter(ITEM_FIELDS, "an item");
       const payload = this.#payload();
       const meta = this.#meta();
-      return publicationOf(key, payload, meta, position, this.time());
+      const publishedAtMs = this.time();
+      this.skip(more);
+      return publicationOf(key, payload, meta, position, publishedAtMs);
     } catch (error) {
       this.#passOver(start, 1, error);
       return undefined;
@@ -113,7 +124,31 @@ export class ItemReader {
     if (this.#at !== this.#bytes.length) throw wrong("the end", this.#bytes[this.#at]);
   }
 
+  /** Enters an array of so many fields or more. @returns how many more: who has read the others skips them */
+  enter(fields: number, what: string): number {
+    const byte = this.#bytes[this.#at];
+    if (byte === FIXARRAY + fields) {
+      this.#at++;
+      return 0;
+    }
+    const count = this.list(what);
+    if (count < fields) throw wrong(what, count);
+    return count - fields;
+  }
+
   text(what: string): string {
+    const start = this.#passText(what);
+    return shortTextAt(this.#bytes, start, this.#at);
+  }
+
+  /** One that hardly comes again. */
+  #ownText(what: string): string {
+    const start = this.#passText(what);
+    return textAt(this.#bytes, start, this.#at);
+  }
+
+  /** @returns where its characters start: they end where the next value begins */
+  #passText(what: string): number {
     const bytes = this.#bytes;
     const at = this.#at;
     const byte = bytes[at];
@@ -122,7 +157,7 @@ export class ItemReader {
     const end = byte <= FIXSTR_LAST ? start + (byte & 0x1f) : skipPlain(bytes, at);
     if (end > bytes.length) throw wrong(what, byte);
     this.#at = end;
-    return shortTextAt(bytes, start, end);
+    return start;
   }
 
   /** @returns how many values follow */
@@ -155,20 +190,21 @@ export class ItemReader {
       this.#at = at + 1;
       return NO_META;
     }
-    const keeps = this.#readTags === readFlatTags;
-    if (keeps && knownMetaLength > 0 && isKnownMeta(bytes, at)) {
+    if (knownMetaLength > 0 && isKnownMeta(bytes, at)) {
       this.#at = at + knownMetaLength;
       return knownMeta;
     }
-    if (bytes[at] !== FIXARRAY + META_FIELDS) throw wrong("the meta data", bytes[at]);
-    this.#at = at + 1;
+    const more = this.enter(META_FIELDS, "the meta data");
     const connection = this.#optionalText("a sender");
     const user = this.#optionalText("a user");
     const event = this.#optionalText("an event");
     const tags = this.#tags();
     const exclude = this.#optionalText("a connection to exclude");
-    const meta = { from: senderOf(connection, user), event, tags, exclude };
-    if (keeps) keepMeta(bytes, at, this.#at, meta);
+    const extras = more === 0 ? undefined : this.#extras();
+    this.skip(Math.max(0, more - 1));
+    const meta = { from: senderOf(connection, user), event, tags, exclude, extras };
+    // Traces and sequences differ each time.
+    if (extras?.trace === undefined && extras?.sequence === undefined) keepMeta(bytes, at, this.#at, meta);
     return meta;
   }
 
@@ -183,9 +219,43 @@ export class ItemReader {
       this.#at++;
       return undefined;
     }
-    const { value, end } = unpackPart(this.#bytes, this.#at);
-    this.#at = end;
-    return this.#readTags(value);
+    const count = this.list("the tags");
+    if (count % 2 !== 0) throw wrong("the tags", count);
+    const pairs: [string, string][] = [];
+    for (let i = 0; i < count; i += 2) pairs.push([this.text("a tag"), this.text("a tag")]);
+    // Not by assignment: that loses the name "__proto__".
+    return Object.fromEntries(pairs);
+  }
+
+  #extras(): PublicationExtras | undefined {
+    if (this.#bytes[this.#at] === NIL) {
+      this.#at++;
+      return undefined;
+    }
+    const count = this.list("the extras");
+    if (count % 2 !== 0) throw wrong("the extras", count);
+    let trace: string | undefined;
+    let info: string | undefined;
+    let sequence: number | undefined;
+    for (let i = 0; i < count; i += 2) {
+      const number = this.#unsigned("the number of an extra");
+      if (number === EXTRA.trace) trace = this.#ownText(once("a trace", trace));
+      else if (number === EXTRA.info) info = this.#ownText(once("a sender's info", info));
+      else if (number === EXTRA.sequence) sequence = this.#unsigned(once("a sequence", sequence));
+      else this.skip(1);
+    }
+    if (trace === undefined && info === undefined && sequence === undefined) return undefined;
+    const extras = { trace, info, sequence };
+    const error = extrasError(extras);
+    if (error !== undefined) throw error;
+    return extras;
+  }
+
+  #unsigned(what: string): number {
+    const read = unsignedAt(this.#bytes, this.#at);
+    if (read === undefined) throw wrong(what, this.#bytes[this.#at]);
+    this.#at = read.end;
+    return read.value;
   }
 
   time(): number {
@@ -214,7 +284,7 @@ function keepMeta(bytes: Uint8Array, at: number, end: number, meta: Meta): void 
   for (let i = 0; i < knownMetaLength; i++) knownMetaBytes[i] = bytes[at + i]!;
 }
 
-export function checkTime(ms: unknown): asserts ms is number {
+function checkTime(ms: unknown): asserts ms is number {
   if (typeof ms !== "number" || !(ms >= 0)) throw wrong("the time", ms);
 }
 
@@ -226,15 +296,21 @@ export function checkKey(key: unknown): asserts key is ChannelKey {
 function publicationOf(
   key: ChannelKey,
   payload: Payload,
-  { from, event, tags, exclude }: Meta,
+  { from, event, tags, exclude, extras }: Meta,
   position: Position | undefined,
   publishedAtMs: number,
 ): BusPublication {
-  return { key, payload, from, event, tags, exclude, position, publishedAtMs };
+  return { key, payload, from, event, tags, exclude, position, extras, publishedAtMs };
 }
 
 function checkEncoding(encoding: unknown): asserts encoding is Encoding {
-  if (encoding !== 0 && encoding !== 1 && encoding !== 2) throw wrong("an encoding", encoding);
+  if (typeof encoding !== "number" || encoding > Encoding.text) throw wrong("an encoding", encoding);
+}
+
+/** @returns what it is of which there was none `before` */
+function once(what: string, before: unknown): string {
+  if (before !== undefined) throw new PeerError(`${what} is wrong: there are two`);
+  return what;
 }
 
 function senderOf(connection: string | undefined, user: string | undefined): Sender | undefined {
@@ -245,26 +321,8 @@ function senderOf(connection: string | undefined, user: string | undefined): Sen
   return user === undefined ? { connection } : { connection, user };
 }
 
-export function readFlatTags(value: unknown): Tags {
-  if (!Array.isArray(value) || value.length % 2 !== 0) throw wrong("the tags", value);
-  const pairs: [string, string][] = [];
-  for (let i = 0; i < value.length; i += 2) pairs.push([tagText(value[i]), tagText(value[i + 1])]);
-  // Not by assignment: that loses the name "__proto__".
-  return Object.fromEntries(pairs);
-}
-
-export function readTagMap(value: unknown): Tags {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("the tags", value);
-  return readFlatTags(Object.entries(value).flat());
-}
-
-function tagText(value: unknown): string {
-  if (typeof value !== "string") throw wrong("a tag", value);
-  return value;
-}
-
 /** Says the kind, not the value: an envelope holds what clients said to each other. */
 export function wrong(what: string, value: unknown): Error {
   const kind = value === null ? "nil" : Array.isArray(value) ? `an array of ${value.length}` : typeof value;
-  return new Error(`${what} is wrong: ${typeof value === "number" ? value : kind}`);
+  return new PeerError(`${what} is wrong: ${typeof value === "number" ? value : kind}`);
 }

@@ -17,7 +17,8 @@ import { writeArrayHead, writeNumber } from "../../encoding/msgpack-writer.js";
 /** The largest message that a node sends to another or reads from one. */
 export const BUS_MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 
-const packr = new Packr({ useRecords: false });
+/** Integers past what numbers count are read as the nearest: whoever takes one checks that it is safe. */
+const packr = new Packr({ useRecords: false, int64AsType: "number" });
 
 /** The result is the caller's: later calls do not reuse its bytes. */
 export function packMessage(value: unknown): Buffer {
@@ -58,7 +59,15 @@ export function checkSize({ length }: Buffer): void {
 export function unpackPart(bytes: Buffer, at: number): { readonly value: unknown; readonly end: number } {
   checkSize(bytes);
   const end = skipPlain(bytes, at);
-  return { value: packr.unpack(bytes.subarray(at, end)), end };
+  try {
+    return { value: packr.unpack(bytes.subarray(at, end)), end };
+  } catch (error) {
+    // msgpackr reads by recursion, and no map whose keys are maps.
+    throw new ScanError(
+      error instanceof RangeError ? "values that nest too deep" : "a value that no node writes",
+      at,
+    );
+  }
 }
 
 /**

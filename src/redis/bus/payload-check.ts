@@ -16,6 +16,7 @@ const BACKSLASH = 0x5c;
 export function checkPayload({ bytes, encoding }: Payload): void {
   if (encoding === Encoding.json) checkJson(bytes);
   else if (encoding === Encoding.msgpack) checkMsgpack(bytes);
+  else if (encoding === Encoding.text && !isUtf8(bytes)) throw new ScanError("text that is not UTF-8", 0);
 }
 
 function checkJson(bytes: Uint8Array): void {

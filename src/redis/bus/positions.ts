@@ -1,4 +1,4 @@
-import { quote } from "../../core/errors.js";
+import { wrong } from "./item-reader.js";
 
 /** Publications of one channel whose offsets follow each other, or which have none for the same reason. */
 export interface Run {
@@ -26,11 +26,11 @@ export class BatchPositions {
     const [listed, numbers] = Array.isArray(value) && value.length === 2 ? (value as unknown[]) : [];
     const runs = Array.isArray(listed) ? runsOf(listed) : undefined;
     if (runs === undefined || !Array.isArray(numbers) || numbers.length !== count) {
-      throw new Error(`the list of ${count} positions is wrong: ${quote(value)}`);
+      throw wrong(`the list of ${count} positions`, value);
     }
     for (const number of numbers as unknown[]) {
       if (runs[(number as number) - 1] !== undefined) continue;
-      throw new Error(`a position is wrong: ${quote(number)} of ${runs.length} runs`);
+      throw wrong(`a position among ${runs.length} runs`, number);
     }
     this.runs = runs;
     this.#numbers = numbers as number[];

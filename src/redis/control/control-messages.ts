@@ -5,7 +5,9 @@
  *     [version, "ask", id, node, question]
  *     [version, "answer", id, node, answer]
  *
- * A reader takes this version and, once there is one, the one before.
+ * They can grow: what a reader does not know behind these fields, and in a command, a question or an answer, it leaves
+ * out. Commands of a kind that it does not know are counted and skipped, such questions answered with
+ * `{kind: "unknown"}`. A new version is for what must not be read without its new fields.
  */
 
 import { z } from "zod";
@@ -21,8 +23,24 @@ export const CONTROL_VERSION = 1;
 
 export type ControlMessage =
   | { readonly kind: "command"; readonly command: ControlCommand }
-  | { readonly kind: "ask"; readonly id: string; readonly node: string; readonly question: ControlQuestion }
-  | { readonly kind: "answer"; readonly id: string; readonly node: string; readonly answer: ControlAnswer };
+  | {
+      readonly kind: "ask";
+      readonly id: string;
+      readonly node: string;
+      readonly question: ControlQuestion | Unknown;
+    }
+  | {
+      readonly kind: "answer";
+      readonly id: string;
+      readonly node: string;
+      readonly answer: ControlAnswer | Unknown;
+    };
+
+/** A question of a kind that this node does not know, or another's answer that it did not know the question. */
+export interface Unknown {
+  readonly kind: "unknown";
+}
+const UNKNOWN: Unknown = { kind: "unknown" };
 
 const TEXT_MAX = 1_024;
 const PATTERNS_MAX = 10_000;
@@ -31,7 +49,11 @@ const text = z.string().min(1).max(TEXT_MAX);
 const channel = z.string().min(1).max(CHANNEL_NAME_MAX);
 const patterns = z.array(z.string().max(TEXT_MAX)).max(PATTERNS_MAX);
 const count = z.number().int().nonnegative();
-const target = z.union([z.strictObject({ user: text }), z.strictObject({ connection: text })]);
+const absent = z.undefined().optional();
+const target = z.union([
+  z.object({ user: text, connection: absent }),
+  z.object({ connection: text, user: absent }),
+]);
 
 const command = z.discriminatedUnion("kind", [
   z.object({
@@ -87,11 +109,10 @@ const answer = z.discriminatedUnion("kind", [
 ]);
 
 const version = z.literal(CONTROL_VERSION);
-const message = z.union([
-  z.tuple([version, z.literal("command"), command]),
-  z.tuple([version, z.literal("ask"), text, text, question]),
-  z.tuple([version, z.literal("answer"), text, text, answer]),
-]);
+const anyMessage = z.tuple([version, text]).rest(z.unknown());
+/** With id and node. */
+const exchange = z.tuple([version, text, text, text]).rest(z.unknown());
+const anyKind = z.object({ kind: text });
 
 /** @throws StarlingError bad_request for a command that the readers would refuse */
 export function encodeControl(outgoing: ControlMessage): Buffer {
@@ -109,19 +130,43 @@ export function encodeControl(outgoing: ControlMessage): Buffer {
   }
 }
 
-/** @throws Error saying what is wrong */
+/** @throws Error saying what is wrong, or that it is of a kind that is unknown here */
 export function decodeControl(bytes: Buffer): ControlMessage {
-  const read = message.safeParse(unpackMessage(bytes));
-  if (!read.success) throw new Error(`a control message is wrong: ${z.prettifyError(read.error)}`);
-  const fields = read.data;
+  const fields = read(anyMessage, unpackMessage(bytes));
   switch (fields[1]) {
-    case "command":
-      return { kind: "command", command: asRead(fields[2]) };
-    case "ask":
-      return { kind: "ask", id: fields[2], node: fields[3], question: fields[4] };
-    case "answer":
-      return { kind: "answer", id: fields[2], node: fields[3], answer: fields[4] };
+    case "command": {
+      if (!isKnown(command, fields[2]))
+        throw new Error("a control command is of a kind that is unknown here");
+      return { kind: "command", command: asRead(read(command, fields[2])) };
+    }
+    case "ask": {
+      const [, , id, node, asked] = read(exchange, fields);
+      return { kind: "ask", id, node, question: isKnown(question, asked) ? read(question, asked) : UNKNOWN };
+    }
+    case "answer": {
+      const [, , id, node, answered] = read(exchange, fields);
+      return {
+        kind: "answer",
+        id,
+        node,
+        answer: isKnown(answer, answered) ? read(answer, answered) : UNKNOWN,
+      };
+    }
+    default:
+      throw new Error("a control message is of a kind that is unknown here");
   }
+}
+
+function isKnown(kinds: typeof command | typeof question | typeof answer, value: unknown): boolean {
+  const { data } = anyKind.safeParse(value);
+  // What has no kind is wrong, which its reader says.
+  return data === undefined || kinds.options.some(({ shape }) => shape.kind.value === data.kind);
+}
+
+function read<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const checked = schema.safeParse(value);
+  if (!checked.success) throw new Error(`a control message is wrong: ${z.prettifyError(checked.error)}`);
+  return checked.data;
 }
 
 /**
@@ -149,7 +194,7 @@ function asWritten(given: ControlCommand): WrittenCommand {
 function asRead(read: z.output<typeof command>): ControlCommand {
   if (read.kind !== "disconnect") return read;
   const { code, ...rest } = read;
-  if (code === SUPERSEDED_CODE && "connection" in rest.target) {
+  if (code === SUPERSEDED_CODE && rest.target.connection !== undefined) {
     return { kind: "supersede", connection: rest.target.connection };
   }
   return rest;

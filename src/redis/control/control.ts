@@ -12,7 +12,7 @@ import type {
 import type { Log } from "../../core/log.js";
 import type { Stats } from "../../core/stats.js";
 import { StarlingError } from "../../core/errors.js";
-import { decodeControl, encodeControl, type ControlMessage } from "./control-messages.js";
+import { decodeControl, encodeControl, type ControlMessage, type Unknown } from "./control-messages.js";
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../bus/packing.js";
@@ -32,7 +32,9 @@ const PENDING_MAX = 1_000;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
 interface Pending {
-  /** Nodes that have not answered. */
+  /** Nodes whose answer may still come. */
+  readonly awaited: Set<string>;
+  /** Nodes that have not answered what was asked: of an older version they may not know the question. */
   readonly missing: Set<string>;
   readonly answers: Map<string, NodeAnswer>;
   finish(): void;
@@ -89,7 +91,12 @@ class RedisControl implements ControlBus {
     const finished = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const pending: Pending = { missing: new Set(nodes), answers: new Map(), finish };
+    const pending: Pending = {
+      awaited: new Set(nodes),
+      missing: new Set(nodes),
+      answers: new Map(),
+      finish,
+    };
     this.#pending.set(id, pending);
     const timer = setTimeout(finish, this.#options.askTimeoutMs);
     try {
@@ -117,10 +124,10 @@ class RedisControl implements ControlBus {
     else this.#receiveAnswer(message);
   }
 
-  async #answer(id: string, node: string, question: ControlQuestion): Promise<void> {
+  async #answer(id: string, node: string, question: ControlQuestion | Unknown): Promise<void> {
     if (this.#handlers === undefined) return;
     try {
-      const answer = await this.#handlers.answer(question);
+      const answer = question.kind === "unknown" ? question : await this.#handlers.answer(question);
       const message: ControlMessage = { kind: "answer", id, node: this.#link.nodeId, answer };
       await this.#publish(this.#link.keys.inbox(node), message);
     } catch (error) {
@@ -138,9 +145,12 @@ class RedisControl implements ControlBus {
     // Unknown: it came too late, or was never asked.
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
-    pending.missing.delete(node);
-    pending.answers.set(node, { node, answer });
-    if (pending.missing.size === 0) pending.finish();
+    pending.awaited.delete(node);
+    if (answer.kind !== "unknown") {
+      pending.missing.delete(node);
+      pending.answers.set(node, { node, answer });
+    }
+    if (pending.awaited.size === 0) pending.finish();
   }
 
   async #publish(channel: string, message: ControlMessage): Promise<void> {

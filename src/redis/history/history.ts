@@ -47,6 +47,8 @@ export interface HistoryOptions {
 export interface HistoryBatch {
   readonly shard: number;
   readonly openedAtMs: number;
+  /** What the fleet reads. */
+  readonly format: number;
   /** All with a history rule. */
   readonly requests: readonly PublishRequest[];
 }
@@ -129,14 +131,14 @@ export class RedisHistory {
   }
 
   /** The call of lua/history-append.lua that writes the batch. */
-  #appendCall({ shard, openedAtMs, requests }: HistoryBatch): EncodedCall {
+  #appendCall({ shard, openedAtMs, format, requests }: HistoryBatch): EncodedCall {
     const { keys, nodeId } = this.#link;
     const numbers = new Map<ChannelKey, number>();
     const onceNames: string[] = [];
     const rules: number[] = [];
     const layout: number[] = [];
     const identified: number[] = [];
-    const items = encodeItems(requests, openedAtMs);
+    const items = encodeItems(requests, openedAtMs, format);
     const call = this.#call;
     call.restart(keys.history(shard, requests[0]!.key));
     for (let i = 0; i < requests.length; i++) {

@@ -4,11 +4,62 @@
  *
  *     2  what nodes read whose lease names no format
  *     3  text payloads, extras of publications, info of members
+ *
+ * From 3 on nodes skip fields that they do not know: a new field needs a new number only where skipping it is not enough.
  */
 export const FORMAT = 3;
 export const FORMAT_BEFORE = 2;
+/** The first that has extras of publications, and text payloads. */
+export const FORMAT_OF_EXTRAS = 3;
 
 export interface FleetFormat {
   /** The least that a node of the fleet reads. */
   readonly oldest: number;
+}
+
+/** A node of the list and the value of its lease; null: it has none. */
+export type ListedLease = readonly [node: string, lease: string | null];
+
+interface Known {
+  readonly format: number;
+  readonly listedMs: number;
+}
+
+/** What a node learns of it from the leases of all nodes. Until then it takes the fleet for older than itself. */
+export class LearnedFormat implements FleetFormat {
+  oldest = FORMAT_BEFORE;
+  /** By node. */
+  #known = new Map<string, Known>();
+
+  /**
+   * @param leases  of all nodes that are on the list now
+   * @param keepMs  for how long a node counts that is no longer on it: where Redis lost the list nodes come back one by one
+   */
+  learn(leases: readonly ListedLease[], nowMs: number, keepMs: number): void {
+    const known = new Map<string, Known>();
+    for (const [node, lease] of leases) {
+      // Who let its lease lapse may live, and reads what it read before.
+      const format = lease === null ? (this.#known.get(node)?.format ?? FORMAT_BEFORE) : formatOf(lease);
+      known.set(node, { format, listedMs: nowMs });
+    }
+    for (const [node, before] of this.#known) {
+      if (!known.has(node) && nowMs - before.listedMs <= keepMs) known.set(node, before);
+    }
+    this.#known = known;
+    let oldest = FORMAT;
+    for (const { format } of known.values()) oldest = Math.min(oldest, format);
+    this.oldest = oldest;
+  }
+}
+
+/** What the node reads that wrote this lease. */
+export function formatOf(lease: string): number {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(lease);
+  } catch {
+    return FORMAT_BEFORE;
+  }
+  const reads: unknown = (fields as { reads?: unknown } | null)?.reads;
+  return Number.isSafeInteger(reads) ? Math.max(reads as number, FORMAT_BEFORE) : FORMAT_BEFORE;
 }

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Log } from "../../core/log.js";
 import { isReady, type RedisClient } from "../link/client.js";
+import { FORMAT } from "../link/fleet-format.js";
 import type { Keys } from "../link/keys.js";
 import { throttle } from "../link/throttle.js";
 import { loadScript, runScript } from "../link/scripts.js";
@@ -24,6 +25,8 @@ export interface LeaseOptions {
   readonly keys: Keys;
   readonly leaseTtlMs: number;
   readonly log: Log;
+  /** Called while this node is on the list of nodes, before it stands and after each renewal. Never rejects. */
+  announced(): Promise<void>;
   /** Writes everything anew into the emptied hash; rejects if something could not be written. */
   rewrite(): Promise<void>;
   /** Called on each change. */
@@ -168,6 +171,7 @@ export class Lease {
       startedAt: this.#startedAt,
       incarnation: this.#incarnation,
       registration: this.#registration,
+      reads: FORMAT,
     });
     const reply = await runScript(redis, CLAIM, this.#names, [this.#value, leaseTtlMs]);
     const [remainingMs, serverIncarnation] = reply as [number, string];
@@ -252,5 +256,6 @@ export class Lease {
   async #announce(): Promise<void> {
     const { redis, keys, nodeId } = this.#options;
     await runScript(redis, ANNOUNCE, [keys.nodes], [nodeId, this.hashTtlMs]);
+    await this.#options.announced();
   }
 }

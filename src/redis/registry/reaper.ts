@@ -2,6 +2,7 @@
 
 import type { Log } from "../../core/log.js";
 import { isReady, type RedisClient } from "../link/client.js";
+import type { ListedLease } from "../link/fleet-format.js";
 import type { Keys } from "../link/keys.js";
 import { loadScript, runScript } from "../link/scripts.js";
 
@@ -17,6 +18,8 @@ export interface ReaperOptions {
   readonly log: Log;
   /** Whether the nodes that live have had the time to say so: after an outage all leases are gone. */
   mayReap(): boolean;
+  /** Called at each look with all that are listed. */
+  looked(leases: readonly ListedLease[]): void;
   /** Called once for a node that died. Rejects: called again at the next look. */
   died(node: string, stillDead: () => Promise<boolean>): Promise<void>;
 }
@@ -24,6 +27,8 @@ export interface ReaperOptions {
 export interface Reaper {
   start(): void;
   stop(): void;
+  /** Reads the list of nodes and their leases. Rejects as ioredis does. */
+  look(): Promise<void>;
   /** @returns ids of the nodes with a standing lease. Rejects as ioredis does. */
   living(): Promise<string[]>;
 }
@@ -42,10 +47,12 @@ export function createReaper(options: ReaperOptions): Reaper {
     for (let at = 0; at + 1 < listed.length; at += 2) {
       nodes.push({ node: listed[at]!, score: listed[at + 1]! });
     }
-    const leases = await Promise.all(nodes.map(({ node }) => redis.exists(keys.node(node))));
+    // One by one: on a Cluster they lie in different slots.
+    const leases = await Promise.all(nodes.map(({ node }) => redis.get(keys.node(node))));
+    options.looked(nodes.map(({ node }, at) => [node, leases[at]!]));
     return {
-      living: nodes.filter((_, at) => leases[at] === 1).map(({ node }) => node),
-      dead: nodes.filter((_, at) => leases[at] !== 1),
+      living: nodes.filter((_, at) => leases[at] !== null).map(({ node }) => node),
+      dead: nodes.filter((_, at) => leases[at] === null),
     };
   }
 
@@ -86,6 +93,7 @@ export function createReaper(options: ReaperOptions): Reaper {
       stopped = true;
       clearTimeout(timer);
     },
+    look: async () => void (await look()),
     living: async () => (await look()).living,
   };
 }

@@ -21,6 +21,7 @@ import { EncodedCall } from "../link/encoded-call.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { createReaper } from "./reaper.js";
+import type { LearnedFormat } from "../link/fleet-format.js";
 import { checkAcl, explainStartFailure } from "../link/acl-check.js";
 import { loadScript } from "../link/scripts.js";
 import { createSessionStore, hashSecret } from "./sessions.js";
@@ -43,6 +44,8 @@ export interface RedisRegistryOptions {
   readonly sessionTtlMs: number;
   /** A node that is not heard of for this long is dead. */
   readonly leaseTtlMs: number;
+  /** Is told the leases of all nodes. */
+  readonly format?: LearnedFormat | undefined;
   /** Writes are gathered for this long. */
   readonly flushIntervalMs?: number | undefined;
   readonly stats: Stats;
@@ -74,6 +77,14 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     keys,
     leaseTtlMs,
     log,
+    announced: async () => {
+      try {
+        await reaper.look();
+      } catch (error) {
+        // What is known of the others stays: on a Cluster the master of one of them may be away.
+        log.debug({ error: String(error) }, "the leases of all nodes could not be read");
+      }
+    },
     rewrite: async () => {
       await outbox.rewrite();
       stats.registrySize = outbox.size;
@@ -110,6 +121,14 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
     intervalMs: leaseTtlMs / 2,
     log,
     mayReap: () => lease.settled,
+    looked(leases) {
+      const { format } = options;
+      if (format === undefined) return;
+      const before = format.oldest;
+      format.learn(leases, performance.now(), leaseTtlMs);
+      if (format.oldest === before) return;
+      log.info({ format: format.oldest, before }, "the format that all nodes of the fleet read has changed");
+    },
     died: async (node, stillDead) => handlers?.died?.(node, stillDead),
   });
 

@@ -1,4 +1,4 @@
-/** The protocol of docs/protocols.md: as little as a node can speak. `room` subscribes, `room text` publishes. */
+/** The protocol of docs/protocols.md: as little as a node can speak. `room` subscribes, `room text` publishes, `room -text` to the others. */
 
 import { publish } from "../../../src/core/actions/publish.js";
 import { subscribe } from "../../../src/core/actions/subscribe.js";
@@ -10,6 +10,7 @@ const framing: Framing = {
   name: "text",
   topicPrefix: "echo",
   binary: false,
+  positions: false,
   head: (channel) => new TextEncoder().encode(`${channel} `),
   publication: (head, { payload }) => Buffer.concat([head, payload.bytes]),
   notice: () => undefined,
@@ -28,8 +29,8 @@ export const echoProtocol: Protocol = {
       const joined = (): void => connection.send(Buffer.from(`+${channel}`));
       return subscribe(connection.edge, connection, channel, undefined, joined);
     }
-    const content = { bytes: Buffer.from(JSON.stringify(text)), encoding: Encoding.json };
-    const plain = { event: undefined, tags: undefined, echo: undefined, messageId: undefined };
+    const content = { bytes: Buffer.from(text), encoding: Encoding.text };
+    const plain = { event: undefined, tags: undefined, echo: !text.startsWith("-"), messageId: undefined };
     publish(connection.edge, connection, channel, { content, ...plain }, undefined);
     return undefined;
   },

@@ -97,6 +97,18 @@ describe("precedence", () => {
 });
 
 describe("typos", () => {
+  it("says of an option that was removed what to do", () => {
+    const hint = "it was removed; leave it out, as nodes tell each other what they read";
+    const configFile = file("former.yaml", "busEnvelopeVersion: 1");
+    expect(refusal({ flags: { busEnvelopeVersion: "1" } })).toBe(
+      `unknown option --bus-envelope-version: ${hint}`,
+    );
+    expect(refusal({ env: { STARLING_BUS_ENVELOPE_VERSION: "1" } })).toBe(
+      `unknown environment variable STARLING_BUS_ENVELOPE_VERSION: ${hint}`,
+    );
+    expect(refusal({ configFile })).toBe(`unknown option "busEnvelopeVersion" in ${configFile}: ${hint}`);
+  });
+
   it("are refused with the nearest right name, wherever they are", () => {
     expect(refusal({ flags: { prot: "1" } })).toBe("unknown option --prot: did you mean --port?");
     expect(refusal({ env: { STARLING_PROT: "1" } })).toBe(

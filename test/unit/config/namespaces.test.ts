@@ -1,13 +1,7 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { ConfigError, configSchema, defaultConfig, loadConfig, type Config } from "../../../src/config.js";
 import { ruleNames, rules, type Rule } from "../../../src/config/namespaces.js";
-import { optionOf } from "../../../src/config/options.js";
 import { DEFAULT_RULES, rulesByNamespace, type ChannelRules } from "../../../src/core/channel-rules.js";
-import {
-  ENVELOPE_VERSION,
-  ENVELOPE_VERSION_BEFORE,
-  type EnvelopeVersion,
-} from "../../../src/redis/bus/envelope.js";
 
 const load = (namespaces: unknown): Config["namespaces"] =>
   loadConfig({ flags: { namespaces } }).config.namespaces;
@@ -151,16 +145,6 @@ describe("namespaces", () => {
 });
 
 describe("the options of channels", () => {
-  it("write the newest envelope by default, and allow those that nodes read", () => {
-    expectTypeOf<Config["busEnvelopeVersion"]>().toEqualTypeOf<EnvelopeVersion>();
-    expect(defaultConfig.busEnvelopeVersion).toBe(ENVELOPE_VERSION);
-    const { kind } = optionOf("busEnvelopeVersion");
-    const allowed = [0, 1, 2, 3, 4, 5].filter(
-      (version) => kind.schema.safeParse(kind.fromText(String(version))).success,
-    );
-    expect(allowed).toEqual([ENVELOPE_VERSION_BEFORE, ENVELOPE_VERSION]);
-  });
-
   it("refuse a grace that outlasts the member", () => {
     const flags = { presenceGraceMs: "60000" };
     expect(() => loadConfig({ flags })).toThrow(

@@ -33,6 +33,8 @@ class World {
   /** Publications that a page holds. */
   readonly pageSize: number;
   readonly acknowledged: string[] = [];
+  /** Offsets of which nothing can be read. */
+  readonly unreadable = new Set<number>();
   /** Messages on their way to the node, in order. */
   readonly bus: Positioned[] = [];
   /** Reads not yet executed, and answers on their way back. */
@@ -76,7 +78,7 @@ class World {
     const publications: BusPublication[] = [];
     if (since.epoch === this.epoch) {
       for (let offset = Math.max(this.oldest, since.offset + 1); offset <= this.offset; offset++) {
-        publications.push(publicationAt({ offset, epoch: this.epoch }));
+        if (!this.unreadable.has(offset)) publications.push(publicationAt({ offset, epoch: this.epoch }));
       }
     }
     const more = publications.length > this.pageSize;
@@ -290,6 +292,20 @@ describe("the feed of a channel with history", () => {
     expect(world.unread.length).toBe(1);
     await world.quiesce();
     for (const client of world.clients) expect(client.position).toEqual({ offset: 1, epoch: "e1" });
+  });
+
+  it("tells a gap for each publication between others that cannot be read", async () => {
+    const world = new World(100);
+    world.clients.push(new ReaderClient(world, undefined));
+    await world.quiesce();
+    for (const offset of [1, 3, 6]) world.unreadable.add(offset);
+    for (let i = 0; i < 7; i++) world.publish();
+    // The bus brings the last of them alone.
+    const last = world.bus.splice(0).at(-1)!;
+    world.feed.live(last);
+    await world.quiesce();
+    expect(world.faults).toEqual([]);
+    expect(world.clients[0]).toMatchObject({ toldLost: 3, position: { offset: 7, epoch: "e1" } });
   });
 
   it("drops and counts what belongs to an epoch that the channel has left", async () => {

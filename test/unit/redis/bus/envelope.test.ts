@@ -1,4 +1,4 @@
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 
@@ -6,18 +6,19 @@ import type { BusPublication, PublishRequest } from "../../../../src/core/broker
 import { Encoding } from "../../../../src/encoding/payload.js";
 import { decodeEnvelope, readEntry } from "../../../../src/redis/bus/envelope-reader.js";
 import {
-  ENVELOPE_VERSION_BEFORE,
   POSITIONED_VERSION,
   encodeEnvelope,
   encodeItems,
   encodePositionedHead,
 } from "../../../../src/redis/bus/envelope.js";
+import { FORMAT } from "../../../../src/redis/link/fleet-format.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../../../../src/redis/bus/packing.js";
 
 const NOW = 1_700_000_000_123;
 
+const encode = (...requests: PublishRequest[]): Buffer => encodeEnvelope("n1", NOW, requests, FORMAT);
 const encodeItem = (one: PublishRequest, publishedAtMs: number): Buffer =>
-  Buffer.from(encodeItems([one], publishedAtMs).bytes);
+  Buffer.from(encodeItems([one], publishedAtMs, FORMAT).bytes);
 
 /** @throws where any of it cannot be read */
 function decode(bytes: Buffer, hears = (_key: string): boolean => true): ReturnType<typeof decodeEnvelope> {
@@ -50,13 +51,13 @@ const full = request({
 
 describe("envelope", () => {
   it("is a flat array that says its version, node and time", () => {
-    const bytes = encodeEnvelope("n1", NOW, [request({ from: { connection: "c1" } })]);
+    const bytes = encode(request({ from: { connection: "c1" } }));
     const expected = [2, "n1", NOW, ["main/room", 0, Buffer.from('"hi"'), ["c1", null, null, null, null]]];
     expect(bytes.equals(pack(expected))).toBe(true);
   });
 
   it("gives back what was put in", () => {
-    const { node, openedAtMs, publications } = decode(encodeEnvelope("n1", NOW, [request(), full]));
+    const { node, openedAtMs, publications } = decode(encode(request(), full));
     expect({ node, openedAtMs }).toEqual({ node: "n1", openedAtMs: NOW });
     expect(publications).toHaveLength(2);
     for (const [i, sent] of [request(), full].entries()) {
@@ -71,74 +72,21 @@ describe("envelope", () => {
   });
 
   it("reads payloads as views, without a copy", () => {
-    const bytes = encodeEnvelope("n1", NOW, [request()]);
+    const bytes = encode(request());
     expect(decode(bytes).publications[0]!.payload.bytes.buffer).toBe(bytes.buffer);
   });
 
   it("keeps what was encoded when more is encoded", () => {
-    const first = encodeEnvelope("n1", NOW, [request({ key: "main/first" })]);
-    for (let i = 0; i < 1_000; i++) encodeEnvelope("n1", NOW, [request({ key: `main/other-${i}` })]);
+    const first = encode(request({ key: "main/first" }));
+    for (let i = 0; i < 1_000; i++) encode(request({ key: `main/other-${i}` }));
     expect(decode(first).publications[0]!.key).toBe("main/first");
   });
 
-  it("reads the version before, whose tags are a map", () => {
-    const bytes = pack([
-      1,
-      "old",
-      NOW,
-      [
-        "main/room",
-        1,
-        Buffer.from([1]),
-        ["c1", "u1", "e", { a: "b" }, "c9"],
-        "main/x",
-        0,
-        Buffer.from("1"),
-        null,
-      ],
-    ]);
-    expect(decode(bytes).publications).toEqual([
-      {
-        key: "main/room",
-        payload: { bytes: Buffer.from([1]), encoding: Encoding.msgpack },
-        from: { connection: "c1", user: "u1" },
-        event: "e",
-        tags: { a: "b" },
-        exclude: "c9",
-        position: undefined,
-        publishedAtMs: NOW,
-      },
-      expect.objectContaining({ key: "main/x", tags: undefined }),
-    ]);
-  });
-
-  it("writes the version before for nodes that know no other", () => {
-    const bytes = encodeEnvelope("n1", NOW, [request({ tags: { a: "b" } })], ENVELOPE_VERSION_BEFORE);
-    expect(unpack(bytes)).toEqual([
-      1,
-      "n1",
-      NOW,
-      ["main/room", 0, Buffer.from('"hi"'), [null, null, null, { a: "b" }, null]],
-    ]);
-    expect(decode(bytes).publications[0]!.tags).toEqual({ a: "b" });
-  });
-
-  it("does not take one version's tags in another", () => {
-    const item = (tags: unknown): unknown[] => [
-      "main/room",
-      0,
-      Buffer.from("1"),
-      [null, null, null, tags, null],
-    ];
-    expect(() => decode(pack([1, "n1", NOW, item(["a", "b"])]))).toThrow("the tags");
-    expect(() => decode(pack([2, "n1", NOW, item({ a: "b" })]))).toThrow("the tags");
-  });
-
-  it.each([0, 3, POSITIONED_VERSION + 1, -1, 1.5, "2", null])(
+  it.each([0, 1, 3, POSITIONED_VERSION + 1, -1, 1.5, "2", null])(
     "refuses version %s and names those it reads",
     (version) => {
       expect(() => decode(pack([version, "n1", NOW, []]))).toThrow(
-        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 1, 2 and 4`,
+        `envelope version ${version === null ? "null" : JSON.stringify(version)} is unknown: this node reads 2 and 4`,
       );
     },
   );
@@ -157,7 +105,7 @@ describe("envelope", () => {
     ["a key that is no string", item(1, 0, bytes, null)],
     ["a key without an application", item("room", 0, bytes, null)],
     ["a key of 600 characters", item(`main/${"x".repeat(600)}`, 0, bytes, null)],
-    ["an encoding that does not exist", item("main/room", 3, bytes, null)],
+    ["an encoding that does not exist", item("main/room", 4, bytes, null)],
     ["an encoding that is no number", item("main/room", "0", bytes, null)],
     ["a payload that is text", item("main/room", 0, "1", null)],
     ["meta data that is no array", item("main/room", 0, bytes, "x")],
@@ -165,6 +113,7 @@ describe("envelope", () => {
     ["a sender that is no string", item("main/room", 0, bytes, [1, null, null, null, null])],
     ["a user without a connection", item("main/room", 0, bytes, [null, "u", null, null, null])],
     ["an event that is no string", item("main/room", 0, bytes, [null, null, 1, null, null])],
+    ["tags that are a map", item("main/room", 0, bytes, [null, null, null, { a: "b" }, null])],
     ["tags of odd length", item("main/room", 0, bytes, [null, null, null, ["a"], null])],
     ["a tag that is no string", item("main/room", 0, bytes, [null, null, null, ["a", 1], null])],
     ["an exclusion that is no string", item("main/room", 0, bytes, [null, null, null, null, 1])],
@@ -191,14 +140,14 @@ describe("envelope", () => {
     ["a date", [0xd6, 0xff, 0, 0, 0, 0]],
     ["two values", [0x90, 0x90]],
   ])("refuses %s", (_, raw) => {
-    expect(() => decode(Buffer.from(raw))).toThrow(/byte \d+/);
+    expect(() => decode(Buffer.from(raw))).toThrow(/byte \d+|^the envelope is wrong: /);
   });
 
   it("refuses arrays nested a million deep", () => {
     expect(() => decode(Buffer.alloc(1_000_000, 0x91))).toThrow();
     expect(() => decode(Buffer.concat([Buffer.alloc(1_000_000, 0x91), Buffer.from([1])]))).toThrow();
     // A reader that kept state over the failure would fail now.
-    expect(decode(encodeEnvelope("n1", NOW, [])).publications).toEqual([]);
+    expect(decode(encode()).publications).toEqual([]);
   });
 
   it("refuses what is larger than the bus carries", () => {
@@ -206,14 +155,14 @@ describe("envelope", () => {
   });
 
   it("refuses an envelope cut anywhere", () => {
-    const whole = encodeEnvelope("n1", NOW, [request(), full]);
+    const whole = encode(request(), full);
     for (let end = 0; end < whole.length; end++) {
       expect(() => decode(whole.subarray(0, end))).toThrow();
     }
   });
 
   it("either reads or throws, whatever the bytes", () => {
-    const whole = encodeEnvelope("n1", NOW, [request(), full]);
+    const whole = encode(request(), full);
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.integer({ min: 0, max: 255 }), (at, byte) => {
         const broken = Buffer.from(whole);
@@ -258,7 +207,7 @@ describe("positioned envelope", () => {
 
   const keysOf = (items: readonly Buffer[]): string[] => items.map(() => KEY);
 
-  it("gives each publication its channel and its position, and no exclusion", () => {
+  it("gives each publication its channel and its position", () => {
     const items = [request(), full].map((sent) => encodeItem(sent, NOW - 1));
     const { node, openedAtMs, publications, unheard } = decode(
       positioned([...position(7), ...position(1, "e2")], items, [request().key, full.key]),
@@ -267,7 +216,7 @@ describe("positioned envelope", () => {
     const expected = { settle: undefined, publishedAtMs: NOW - 1 };
     expect(publications).toEqual([
       { ...request(), ...expected, position: { offset: 7, epoch: "e1" } },
-      { ...full, ...expected, exclude: undefined, position: { offset: 1, epoch: "e2" } },
+      { ...full, ...expected, position: { offset: 1, epoch: "e2" } },
     ]);
   });
 
@@ -313,7 +262,7 @@ describe("positioned envelope", () => {
   });
 
   it("tells where each of several items ends", () => {
-    const { bytes, lengths } = encodeItems([request(), full, request()], NOW);
+    const { bytes, lengths } = encodeItems([request(), full, request()], NOW, FORMAT);
     const together = Buffer.from(bytes);
     const alone = [request(), full, request()].map((one) => encodeItem(one, NOW));
     expect(lengths).toEqual(alone.map(({ length }) => length));
@@ -322,7 +271,7 @@ describe("positioned envelope", () => {
 
   it("reads items as an entry of history holds them", () => {
     const entry = Buffer.concat([encodeItem(request(), NOW - 1), encodeItem(full, NOW)]);
-    const read = { settle: undefined, exclude: undefined, key: full.key };
+    const read = { settle: undefined, key: full.key };
     expect(readEntry(entry, full.key, "e1", 3, 2).publications).toEqual([
       { ...request(), ...read, publishedAtMs: NOW - 1, position: { offset: 3, epoch: "e1" } },
       { ...full, ...read, publishedAtMs: NOW, position: { offset: 4, epoch: "e1" } },
@@ -368,7 +317,7 @@ describe("positioned envelope", () => {
     ["an item without its time", odd(0, one, null)],
     ["an item of another time", odd(0, one, null, "x")],
     ["an item before 1970", odd(0, one, null, -1.5)],
-    ["an encoding that does not exist", odd(3, one, null, 1.5)],
+    ["an encoding that does not exist", odd(4, one, null, 1.5)],
     ["a payload that is text", odd(0, "1", null, 1.5)],
     ["meta data that is too short", odd(0, one, [null], 1.5)],
     ["a sender that is no string", odd(0, one, [1, null, null, null, null], 1.5)],
@@ -424,7 +373,8 @@ describe("a publication that cannot be read among others", () => {
     ["MessagePack that ends early", [1, Buffer.from([0x81, 0xa1, 0x61]), null]],
     ["two values of MessagePack", [1, Buffer.from([1, 2]), null]],
     ["MessagePack with an extension", [1, Buffer.from([0xd4, 1, 1]), null]],
-    ["an encoding that does not exist", [3, Buffer.from("1"), null]],
+    ["an encoding that does not exist", [4, Buffer.from("1"), null]],
+    ["text that is not UTF-8", [3, Buffer.from([0x61, 0xff]), null]],
     ["a payload that is text", [0, "1", null]],
     ["meta data of another length", meta(null)],
     ["a user without a connection", meta(null, "u", null, null, null)],
@@ -482,9 +432,7 @@ describe("a publication that cannot be read among others", () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: "binary" }), fc.boolean(), (text, spaced) => {
         const bytes = Buffer.from(spaced ? ` ${text}\n` : text);
-        const envelope = encodeEnvelope("n1", NOW, [
-          request({ payload: { bytes, encoding: Encoding.json } }),
-        ]);
+        const envelope = encode(request({ payload: { bytes, encoding: Encoding.json } }));
         expect(decodeEnvelope(envelope, () => true).publications).toHaveLength(1);
       }),
     );
