@@ -78,6 +78,7 @@ export interface StartOptions {
  * what a socket has of an unfinished frame: connections times this many bytes is the most that they can hold.
  */
 const HARD_FRAME_FACTOR = 1.25;
+const APPS_LOGGED_MAX = 100;
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -104,7 +105,6 @@ export async function startNode(
   loaded.accept();
   const apps = new Apps(loaded.settings);
   const warnOfOpen = (newlyOpen: readonly string[]): void => {
-    if (isLoopback(config.host)) return;
     for (const app of newlyOpen) {
       log.warn(
         { host: config.host, ...(app === apps.main.id ? {} : { app }) },
@@ -112,7 +112,10 @@ export async function startNode(
       );
     }
   };
-  warnOfOpen(loaded.newlyOpen);
+  const ids = Array.from(apps, ({ id }) => id);
+  if (ids.length > 1) log.info({ apps: ids.slice(0, APPS_LOGGED_MAX), count: ids.length }, "serving apps");
+  // A node that was just tried out is open, and only this machine reaches it.
+  if (!isLoopback(config.host)) warnOfOpen(loaded.newlyOpen);
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;

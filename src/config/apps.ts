@@ -153,7 +153,7 @@ const schema = z.unknown().transform((given, context): readonly AppConfig[] => {
     context.addIssue({ code: "custom", path: [...path], message });
   };
   if (!Array.isArray(given)) {
-    problem([], ALLOWED);
+    problem([], typeof given === "string" ? `${ALLOWED}${whereBroken(given)}` : ALLOWED);
     return z.NEVER;
   }
   const entries = given.map((entry: unknown, index) => readEntry(entry, index, problem));
@@ -161,6 +161,19 @@ const schema = z.unknown().transform((given, context): readonly AppConfig[] => {
   checkUnique(found, problem);
   return found;
 });
+
+/** Where a text stops being JSON, as far as that is known: nothing of it is shown, as it holds secrets. */
+function whereBroken(json: string): string {
+  try {
+    JSON.parse(json);
+    return "";
+  } catch (error) {
+    const [, position] = /at position (\d+)/.exec((error as Error).message) ?? [];
+    return position === undefined
+      ? "; it is no JSON"
+      : `; it is no JSON from character ${Number(position) + 1} on`;
+  }
+}
 
 export const apps: Kind<typeof schema> = {
   schema,

@@ -189,6 +189,11 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
       `the server API on ${config.apiHost} has no keys: whoever reaches it can publish and disconnect users`,
     );
   }
+  if (hasApiKeys(config) && config.apiKeys.length === 0 && !config.metricsPublic) {
+    found.push(
+      "apps have API keys and the app main has none: nobody can read /metrics and /v1/totals. Set apiKeys, or metricsPublic for /metrics",
+    );
+  }
   const checkedAlike = new Map<string, string>();
   for (const app of [{ ...config, id: DEFAULT_APP }, ...config.apps]) {
     if (app.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(app.jwtJwksUrl).hostname)) {

@@ -51,6 +51,8 @@ export interface LoadedConfig {
   readonly origins: Readonly<Record<OptionName, Origin>>;
   /** Path of the config file that was read. */
   readonly file: string | undefined;
+  /** Nothing stands in it, not even `{}`. */
+  readonly fileIsEmpty: boolean;
   /** Allowed, and worth a warning. */
   readonly warnings: readonly string[];
 }
@@ -76,6 +78,7 @@ interface FileContent {
   readonly found: Found;
   /** Options that the file names without a value. */
   readonly empty: readonly OptionName[];
+  readonly isEmpty: boolean;
 }
 
 /** @throws ConfigError naming each value that is refused, where it came from and what is allowed */
@@ -84,7 +87,7 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
   const fileFrom = configFile === undefined && env[FILE_VARIABLE] ? ` (${FILE_VARIABLE})` : "";
   const problems: string[] = [];
   const fromConfigFile: FileContent =
-    file === undefined ? { found: new Map(), empty: [] } : fromFile(file, fileFrom, problems);
+    file === undefined ? { found: new Map(), empty: [], isEmpty: false } : fromFile(file, fileFrom, problems);
   const layers: Found[] = [fromFlags(flags, problems), fromEnv(env, problems), fromConfigFile.found];
   const production = env["NODE_ENV"] === "production";
   const fileLimit = openFileLimit();
@@ -115,7 +118,13 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
     `${option} ${shown(option, config[option])} (${place(option, origins[option])})`;
   const broken = brokenRules(config, { production, name });
   if (broken.length > 0) throw new ConfigError(broken.join("\n"));
-  return { config, origins, file, warnings: [...empty.warnings, ...risks(config, fileLimit)] };
+  return {
+    config,
+    origins,
+    file,
+    fileIsEmpty: fromConfigFile.isEmpty,
+    warnings: [...empty.warnings, ...risks(config, fileLimit)],
+  };
 }
 
 /** @throws ConfigError if several are there: each could be the one that was meant */
@@ -208,8 +217,8 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
   const empty: OptionName[] = [];
   let content: unknown;
   try {
-    // YAML 1.2 reads JSON too. `null` (an empty file) sets nothing.
-    content = parseYaml(readFileSync(path, "utf8")) ?? {};
+    // YAML 1.2 reads JSON too.
+    content = parseYaml(readFileSync(path, "utf8"));
   } catch (error) {
     // Below its first line a syntax error shows lines of the file, which may hold secrets.
     const [reason = ""] = (error as Error).message.trim().split("\n", 1);
@@ -217,7 +226,9 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
       cause: error,
     });
   }
-  if (typeof content !== "object" || content === null || Array.isArray(content)) {
+  // An empty file sets nothing.
+  if (content === null) return { found, empty, isEmpty: true };
+  if (typeof content !== "object" || Array.isArray(content)) {
     throw new ConfigError(
       `config file ${path}${from} must hold names and values, as in "port: 8000", not ${quote(content)}`,
     );
@@ -233,7 +244,7 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
       found.set(key, { value: parsed, origin: { kind: "file", path } });
     }
   }
-  return { found, empty };
+  return { found, empty, isEmpty: false };
 }
 
 function isOption(key: string): key is OptionName {

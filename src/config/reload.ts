@@ -21,8 +21,9 @@ export interface ReadAgain {
   readonly unapplied: readonly OptionName[];
 }
 
-/** @throws ConfigError where the apps do not go together with what the node runs with */
+/** @throws ConfigError where the file is gone, or the apps do not go together with what the node runs with */
 export function readAgain(running: LoadedConfig, read: LoadedConfig, production: boolean): ReadAgain {
+  checkFile(running, read);
   const taken = Object.fromEntries(reloadedOptions.map((name) => [name, read.config[name]]));
   const config: Config = { ...running.config, ...taken };
   const broken = brokenRules(config, { production, name: (option) => option });
@@ -34,4 +35,18 @@ export function readAgain(running: LoadedConfig, read: LoadedConfig, production:
     return !isDeepStrictEqual(running.config[name], read.config[name]);
   });
   return { config, unapplied };
+}
+
+/** A file that is just being written, or was lost, would else take every key and every app with it. */
+function checkFile(running: LoadedConfig, read: LoadedConfig): void {
+  const { file } = running;
+  if (file === undefined) return;
+  if (read.file !== file) {
+    throw new ConfigError(
+      `config file ${file}, which was read at the start, is gone: put it back, or restart`,
+    );
+  }
+  if (read.fileIsEmpty && !running.fileIsEmpty) {
+    throw new ConfigError(`config file ${file} is empty: write {} if it is to set nothing`);
+  }
 }

@@ -115,7 +115,7 @@ export interface Broker {
   /** Called after a channel's last local subscriber left. */
   unsubscribe(key: ChannelKey): void;
   /**
-   * Reads a channel that keeps history. The epoch is checked against the server as it is now.
+   * Reads a channel that keeps history: what this node published before is in it. The epoch is checked against the server as it is now.
    * @throws StarlingError unavailable, outcome_unknown
    */
   history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage>;

@@ -13,10 +13,13 @@ export interface ServedFraming extends FramingInUse {
 export class Framings {
   readonly #served = new Map<Framing, ServedFraming>();
 
-  /** @throws Error where two framings have the same topics */
+  /** @throws Error where two protocols have one name, or two framings the same topics */
   constructor(protocols: readonly Protocol[], topics: Topics, stats: Stats) {
     const prefixes = new Set<string>();
+    const names = new Set<string>();
     for (const protocol of protocols) {
+      if (names.has(protocol.name)) throw new Error(`two protocols are called ${protocol.name}`);
+      names.add(protocol.name);
       for (const framing of protocol.framings) {
         const { name, topicPrefix } = framing;
         if (prefixes.has(topicPrefix)) {

@@ -49,7 +49,8 @@ export class Operations {
   publish(input: PublishInput): Promise<Position | undefined> {
     const app = this.#app(input.app);
     const { history } = app.rulesOf(input.channel);
-    if (history !== undefined && input.exclude !== undefined) return Promise.reject(holeError(input.channel));
+    if (history !== undefined && input.exclude !== undefined)
+      return Promise.reject(holeError(input.channel, `"exclude"`));
     app.publications++;
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {

@@ -146,8 +146,9 @@ class MemoryBroker implements Broker {
     // See subscribe.
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- a failure has to be a rejection
   async history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
+    // What was published before is delivered first, as #drain is an immediate of before.
+    if (this.#drain !== undefined) await new Promise((resolve) => setImmediate(resolve));
     this.#checkRunning();
     return this.#history.read(key, query);
   }

@@ -107,6 +107,13 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       expect(recorder.texts).toEqual(numbered(20));
     });
 
+    it("has in a page what the same node published before it was asked", async () => {
+      const answer = keep(broker, "x");
+      expect(await read(broker)).toMatchObject({ texts: ["x"], top: { offset: 1 } });
+      await answer;
+      await eventually(() => expect(recorder.texts).toEqual(["x"]));
+    });
+
     it("delivers never inside publish, with history as without", async () => {
       const answer = keep(broker, "x");
       expect(recorder.publications).toEqual([]);

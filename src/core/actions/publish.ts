@@ -51,17 +51,17 @@ export function publish(
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
   if (history !== undefined && publication.echo === false && connection.served.framing.positions) {
-    throw holeError(channel);
+    throw holeError(channel, `"echo": false`);
   }
   connection.app.publications++;
   edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
 }
 
 /** Excluding a receiver where positions count would leave a hole in its offsets. */
-export function holeError(channel: string): StarlingError {
+export function holeError(channel: string, asked: string): StarlingError {
   return new StarlingError(
     "bad_request",
-    `"echo": false and "exclude" are not allowed in channel ${quote(channel)}, which has history: excluded connections would miss an offset`,
+    `${asked} is not allowed in channel ${quote(channel)}, which has history: an excluded connection would miss an offset`,
   );
 }
 

@@ -258,6 +258,13 @@ class RedisBroker implements Broker {
   }
 
   history(key: ChannelKey, query: HistoryQuery): Promise<HistoryPage> {
+    // Commands of one connection are answered in their order: what was published here before is in the page.
+    const index = this.#options.shards + shardOf(key, this.#options.shards);
+    const batch = this.#gathering[index];
+    if (batch !== undefined) {
+      this.#gathering[index] = undefined;
+      this.#send([batch]);
+    }
     return this.#history.read(key, query);
   }
 

@@ -89,6 +89,7 @@ describe("apps", () => {
 
   it.each<[unknown, string]>([
     ["[{", "*** (2 bytes) is not allowed: a list with the settings of each app"],
+    ['[{"id":"a",}]', "as JSON in a flag or variable; it is no JSON from character 12 on"],
     [{ shop: {} }, '{"shop":{}} is not allowed: a list with'],
     [[1], "*** is not allowed: the settings of an app are an object with an id"],
     [[{}], "0.id none is not allowed: an id is 1 to 64 of A-Z a-z 0-9 _ -"],

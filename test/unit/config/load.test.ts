@@ -319,6 +319,9 @@ describe("rules between options", () => {
     );
     expect(refusal({ flags: { jwtSecret: "" } })).toContain('--jwt-secret: "" is not allowed');
     expect(loadConfig({ flags: { jwtSecret: "x".repeat(32) } }).warnings).toEqual([]);
+    const apps = [{ id: "shop", apiKeys: ["k"] }];
+    expect(loadConfig({ flags: { apps } }).warnings.join()).toMatch(/nobody can read \/metrics/);
+    expect(loadConfig({ flags: { apps, apiKeys: "m" } }).warnings).toEqual([]);
   });
 });
 
