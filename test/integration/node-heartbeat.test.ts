@@ -91,7 +91,8 @@ describe("a heartbeat", () => {
 
   it("fault 20: behind a backlog does not close a client that still reads", async () => {
     // Longer than it takes this process on a busy machine to read what the kernel holds, which no node knows of.
-    const [heartbeatIntervalMs, heartbeatTimeoutMs, messages] = [6500, 6000, 1100];
+    const [heartbeatIntervalMs, heartbeatTimeoutMs, messages] = [13_000, 12_000, 1100];
+    const readPerSecond = 22;
     // In a process of its own: how slowly this one reads must not slow it down.
     const node = await spawnNode({
       heartbeatIntervalMs,
@@ -105,14 +106,15 @@ describe("a heartbeat", () => {
     // Far more than the kernel takes for a socket: the rest waits in the node, and pings behind it.
     for (let i = 0; i < messages; i++) sender.send({ action: "send", channel: "a", content });
     // A ping has fallen due by then, and the time for its answer is over.
-    const slowUntil = performance.now() + heartbeatIntervalMs + heartbeatTimeoutMs + 1000;
+    const slowSince = performance.now();
+    const slowUntil = slowSince + heartbeatIntervalMs + heartbeatTimeoutMs + 1000;
     while (performance.now() < slowUntil) {
       reader.pause();
       // How slowly it reads: this is the fault, not a wait for something.
       await new Promise((resolve) => setTimeout(resolve, 1000));
       reader.resume();
-      // Enough that the kernel takes more from the node.
-      await reader.contents("a", reader.messages("a").length + 40);
+      // Enough that the kernel takes more from the node, however late this process has its turn.
+      await reader.contents("a", Math.floor(((performance.now() - slowSince) / 1000) * readPerSecond));
     }
     // The kernel holds some 10 MB of what is left, the node the rest.
     expect(reader.messages("a").length).toBeLessThan(messages - 200);
@@ -123,5 +125,5 @@ describe("a heartbeat", () => {
     const timeouts = await node.metric("starling_heartbeat_timeouts_total");
     expect(timeouts).toBe(sender.closedWith === undefined ? 0 : 1);
     await reader.do("ping");
-  });
+  }, 120_000);
 });

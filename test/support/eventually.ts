@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 
-export const DEADLINE_MS = 20_000;
+export const DEADLINE_MS = 45_000;
 const INTERVAL_MS = 10;
 
 /**
