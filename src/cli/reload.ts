@@ -1,6 +1,6 @@
 /** What SIGHUP does: apps and namespaces are read again. */
 
-import { loadConfig, ConfigError, type ConfigSources, type LoadedConfig } from "../config/load.js";
+import { loadConfig, type ConfigSources, type LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/options.js";
 import { readAgain } from "../config/reload.js";
 import type { Log } from "../core/log.js";
@@ -28,8 +28,9 @@ export function readConfigAgain(
     if (unapplied.length > 0) log.warn({ options: unapplied }, UNAPPLIED);
     return config;
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    for (const reason of error.message.split("\n")) log.error({ reason }, REFUSED);
+    // What nobody thought of is no reason to end a node that serves.
+    const { message } = error as Error;
+    for (const reason of message.split("\n")) log.error({ reason }, REFUSED);
     return undefined;
   }
 }

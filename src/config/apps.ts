@@ -94,6 +94,10 @@ const ALLOWED = "a list with the settings of each app, as JSON in a flag or vari
 const ENTRY_ALLOWED = "the settings of an app are an object with an id";
 const IS_MAIN = `the options at the top level are those of the app ${DEFAULT_APP}`;
 
+/** As metrics/labels.ts. */
+const OTHER_APPS = "other";
+const IS_OTHER = "metrics call all apps together so that are beyond the first hundred";
+
 type Problem = (path: readonly (string | number)[], message: string) => void;
 
 /** @returns undefined: refused, and told to `problem` */
@@ -107,6 +111,7 @@ function readEntry(given: unknown, index: number, problem: Problem): AppConfig |
     problem([name, ...path], message);
   };
   if (id === DEFAULT_APP) refuse(["id"], IS_MAIN);
+  if (id === OTHER_APPS) refuse(["id"], IS_OTHER);
   const unknown = Object.keys(given).filter((key) => !Object.hasOwn(appFields, key));
   for (const key of unknown) {
     const hint = didYouMean(key, fieldNames, `settings are ${fieldNames.join(", ")}`);

@@ -127,6 +127,12 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
   };
 }
 
+function holdsItself(content: unknown, above: readonly unknown[] = []): boolean {
+  if (typeof content !== "object" || content === null) return false;
+  if (above.includes(content)) return true;
+  return Object.values(content).some((part) => holdsItself(part, [...above, content]));
+}
+
 /** @throws ConfigError if several are there: each could be the one that was meant */
 function defaultFile(): string | undefined {
   const [file, ...others] = DEFAULT_FILES.filter((path) => existsSync(path));
@@ -225,6 +231,9 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
     throw new ConfigError(`config file ${path}${from} cannot be read: ${reason.replace(/:$/, "")}`, {
       cause: error,
     });
+  }
+  if (holdsItself(content)) {
+    throw new ConfigError(`config file ${path}${from} has an alias for something that contains it`);
   }
   // An empty file sets nothing.
   if (content === null) return { found, empty, isEmpty: true };

@@ -34,17 +34,44 @@ export interface AppCounts {
 
 /** Ids come from the configuration, which may have very many. */
 const APP_LABELS_MAX = 100;
+/** No app may be called so: config/apps.ts. */
+const OTHER_APPS = "other";
 
-/** The first hundred by their ids, the others together as `other`. */
-export function appCounts(
-  apps: Iterable<AppCounts>,
-  field: Exclude<keyof AppCounts, "id">,
-): [[string], number][] {
-  const counts: [[string], number][] = [];
-  let others: number | undefined;
-  for (const app of [...apps].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    if (counts.length < APP_LABELS_MAX) counts.push([[app.id], app[field]]);
-    else others = (others ?? 0) + app[field];
+/** What apps are called in labels: the first hundred by themselves, for as long as the process runs, the others together. */
+export class AppLabels {
+  readonly #shown = new Set<string>();
+  /** Of publications: what an app counted that is gone. A counter never falls. */
+  readonly #counted = new Map<string, number>();
+  #gone = 0;
+
+  gauges(apps: Iterable<AppCounts>): [[string], number][] {
+    return this.#byLabel(apps, ({ connections }) => connections, 0);
   }
-  return others === undefined ? counts : [...counts, [["other"], others]];
+
+  counters(apps: Iterable<AppCounts>): [[string], number][] {
+    const all = [...apps];
+    const ids = new Set(all.map(({ id }) => id));
+    for (const [id, count] of this.#counted) {
+      if (ids.has(id)) continue;
+      this.#counted.delete(id);
+      if (!this.#shown.has(id)) this.#gone += count;
+    }
+    for (const { id, publications } of all) this.#counted.set(id, publications);
+    return this.#byLabel(all, ({ publications }) => publications, this.#gone);
+  }
+
+  #byLabel(
+    apps: Iterable<AppCounts>,
+    read: (app: AppCounts) => number,
+    others: number,
+  ): [[string], number][] {
+    const counts: [[string], number][] = [];
+    let rest: number | undefined = others === 0 ? undefined : others;
+    for (const app of [...apps].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+      if (this.#shown.size < APP_LABELS_MAX) this.#shown.add(app.id);
+      if (this.#shown.has(app.id)) counts.push([[app.id], read(app)]);
+      else rest = (rest ?? 0) + read(app);
+    }
+    return rest === undefined ? counts : [...counts, [[OTHER_APPS], rest]];
+  }
 }

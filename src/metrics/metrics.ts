@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Registry } from "prom-client";
 import type { FramingStats, Stats } from "../core/stats.js";
 import { counter, gauge, histogram, info, labelledCounter, labelledGauge } from "./collectors.js";
 import { collectEventLoopLag } from "./event-loop.js";
-import { appCounts, disconnectCounts, rejectCounts, type AppCounts } from "./labels.js";
+import { AppLabels, disconnectCounts, rejectCounts, type AppCounts } from "./labels.js";
 
 /** What is not counted in Stats but can be asked for. */
 export interface Gauges {
@@ -167,10 +167,11 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
 }
 
 function collectApps(registry: Registry, apps: () => Iterable<AppCounts>): void {
+  const labels = new AppLabels();
   labelledGauge(
     registry,
     { name: "starling_app_connections", help: "Open connections, by app", labels: ["app"] },
-    () => appCounts(apps(), "connections"),
+    () => labels.gauges(apps()),
   );
   labelledCounter(
     registry,
@@ -179,7 +180,7 @@ function collectApps(registry: Registry, apps: () => Iterable<AppCounts>): void 
       help: "Publications by an app's clients and by the server API on this node",
       labels: ["app"],
     },
-    () => appCounts(apps(), "publications"),
+    () => labels.counters(apps()),
   );
 }
 

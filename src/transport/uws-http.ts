@@ -3,7 +3,7 @@
 import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
 import { StarlingError } from "../core/errors.js";
-import type { HttpHandler, HttpResponse } from "../core/transport.js";
+import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.js";
 import type { BodyBudget } from "./http-body.js";
 
 /** Of one request: what clients send beside their socket is small. */
@@ -15,6 +15,18 @@ export interface HttpServing {
   readonly keep: () => boolean;
   /** For all bodies that are being read. */
   readonly bodies: BodyBudget;
+}
+
+/**
+ * All requests of one read are parsed in one turn of the loop: half a megabyte holds 20,000 of them. So many are
+ * answered within their turn, of all sockets; who pipelined more is closed by its next one, as an answer is owed.
+ */
+const ANSWERS_A_TURN = 16;
+let answersLeft = ANSWERS_A_TURN;
+
+function mayAnswerNow(): boolean {
+  if (answersLeft === ANSWERS_A_TURN) setImmediate(() => (answersLeft = ANSWERS_A_TURN));
+  return answersLeft-- > 0;
 }
 
 export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bodies }: HttpServing): void {
@@ -35,17 +47,20 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
     answerLast(fault);
     return;
   }
-  handler({
+  const request: HttpRequest = {
     ...{ method, path, query },
     header: (name) => headers.get(name),
     hasBody: body !== undefined,
     readBody: (maxBytes) => body?.read(maxBytes) ?? Promise.resolve(new Uint8Array()),
-  })
+  };
+  // A handler that throws is one that rejects.
+  new Promise<HttpResponse>((resolve) => resolve(handler(request)))
     .then(
       (response) => {
         // Who sends a body that nobody wants may be of another opinion where it ends.
         if (body?.wasRead === false) answerLast(response);
-        else answer(response, !keep());
+        else if (mayAnswerNow()) answer(response, !keep());
+        else setImmediate(() => answer(response, !keep()));
       },
       () => answer(plain(500, "internal error"), true),
     )

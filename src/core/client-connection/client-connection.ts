@@ -283,7 +283,8 @@ export class ClientConnection
     const { protocol } = this;
     const peer = closing === undefined ? protocol.peerClosed(code) : undefined;
     const resumable = closing === undefined ? peer !== "goodbye" : CLOSE_REASONS[closing.reason].resumable;
-    registry.remove(this, protocol.keepsSessions && resumable);
+    const served = this.edge.apps.get(this.app.id) === this.app;
+    registry.remove(this, protocol.keepsSessions && resumable && served);
     stats.connections--;
     this.app.connections--;
     stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
