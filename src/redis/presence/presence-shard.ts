@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Log } from "../../core/log.js";
 import { throttle } from "../link/throttle.js";
+import type { FleetFormat } from "../link/fleet-format.js";
 import type { RedisLink } from "../link/link.js";
 import { loadScript, runScript } from "../link/scripts.js";
 
@@ -22,11 +23,12 @@ const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
 
 /** lua/presence-step.lua says what each means. */
-export type Sign = "+" | "*" | "~" | "-";
+type Sign = "+" | "*" | "~" | "-" | "?" | "=";
 
 export interface PresenceShardOptions {
   readonly shard: number;
   readonly link: RedisLink;
+  readonly format: FleetFormat;
   /** After this long unrefreshed a member is taken out. */
   readonly lifeMs: number;
   readonly graceMs: number;
@@ -53,6 +55,8 @@ export interface ChannelRead extends EventCount {
   readonly users: number;
   /** As encodeEntry made them. */
   readonly entries: readonly string[];
+  /** By entry: of those that show any. */
+  readonly infos: ReadonlyMap<string, string>;
 }
 
 type StepReply = [
@@ -62,7 +66,30 @@ type StepReply = [
   connections: number,
   users: number,
   entries: string[],
+  missing: string[],
+  infosId: string,
+  infos?: string[],
+  infosRest?: string,
 ];
+
+interface Item {
+  readonly entry: string;
+  readonly sign: Sign;
+  /** undefined: not told with it; empty: there is none. */
+  readonly info: string | undefined;
+}
+
+const NO_INFOS: ReadonlyMap<string, string> = new Map();
+
+/** What a step reads. */
+interface Range {
+  readonly prefix: string;
+  readonly limit: number;
+  /** Infos from behind this one on: no entries. */
+  readonly infosAfter: string;
+}
+
+const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "" };
 
 export class PresenceShard {
   readonly #options: PresenceShardOptions;
@@ -73,6 +100,10 @@ export class PresenceShard {
   readonly #queue = new Map<string, Sign>();
   /** Joins that wait for another try: Redis may have them. */
   readonly #tried = new Set<string>();
+  /** By entry: of this node's members that show info; empty until it is written that one shows none any more. */
+  readonly #infos = new Map<string, string>();
+  /** Of the record's infos; empty: not known. */
+  #infosId = "";
   #epoch = "";
   #flushing: Promise<void> | undefined;
   #following: Promise<void> | undefined;
@@ -97,24 +128,40 @@ export class PresenceShard {
     });
   }
 
-  join(entry: string): void {
+  join(entry: string, info: string | undefined): void {
+    if (info !== undefined) this.#infos.set(entry, info);
     // A leave that waits means that the record has the entry: it is told only if it lapsed there.
-    this.#put(entry, this.#queue.get(entry) === "-" ? "*" : "+");
+    const waits = this.#queue.get(entry) === "-";
+    // What it showed there is not known any more.
+    if (waits && info === undefined) this.#infos.set(entry, "");
+    this.#put(entry, waits ? "*" : "+");
+  }
+
+  /** The member shows other info from now on, or none. */
+  update(entry: string, info: string | undefined): void {
+    this.#infos.set(entry, info ?? "");
+    const sign = this.#queue.get(entry);
+    if (sign !== "+" && sign !== "~") this.#put(entry, "*");
   }
 
   leave(entry: string): void {
+    this.#infos.delete(entry);
     // Never sent: there is nothing to take back. So churn while Redis is away queues nothing.
     if (this.#queue.get(entry) === "+" && !this.#tried.has(entry)) this.#queue.delete(entry);
     else this.#put(entry, "-");
   }
 
   refresh(entry: string): void {
-    if (!this.#queue.has(entry)) this.#put(entry, "*");
+    if (!this.#queue.has(entry)) this.#put(entry, this.#infos.has(entry) ? "?" : "*");
   }
 
   /** After an outage, or if `lost` the loss of the record. */
   writeAgain(entry: string, lost: boolean): void {
-    if (this.#queue.get(entry) !== "+") this.#put(entry, lost ? "~" : "*");
+    const sign = this.#queue.get(entry);
+    if (sign === "+") return;
+    if (lost) this.#put(entry, "~");
+    // Its info waits to be written.
+    else if (sign !== "*" && sign !== "=") this.#put(entry, this.#infos.has(entry) ? "?" : "*");
   }
 
   #put(entry: string, sign: Sign): void {
@@ -154,21 +201,25 @@ export class PresenceShard {
   async #write(count: number): Promise<boolean> {
     let left = count;
     while (left > 0 && this.#queue.size > 0) {
-      const batch: [string, Sign][] = [];
+      const batch: Item[] = [];
       let characters = 0;
       for (const [entry, sign] of this.#queue) {
         if (batch.length >= Math.min(left, STEP_ITEMS_MAX) || characters >= STEP_CHARACTERS_MAX) break;
-        batch.push([entry, sign]);
-        characters += entry.length;
+        const info = sign === "?" || sign === "-" ? undefined : this.#infos.get(entry);
+        batch.push({ entry, sign, info });
+        characters += entry.length + (info?.length ?? 0);
         this.#queue.delete(entry);
       }
       left -= batch.length;
       try {
-        await this.#step(batch.map(([entry, sign]) => sign + entry));
-        if (this.#tried.size > 0) for (const [entry] of batch) this.#tried.delete(entry);
+        await this.#step(
+          batch.map(({ entry, sign, info }) => sign + entry + (info === undefined ? "" : `\n${info}`)),
+        );
+        if (this.#tried.size > 0) for (const { entry } of batch) this.#tried.delete(entry);
+        if (this.#infos.size > 0) this.#forgetCleared(batch);
       } catch (error) {
         // Written twice is as good as once.
-        for (const [entry, sign] of batch) {
+        for (const { entry, sign } of batch) {
           if (this.#queue.has(entry)) continue;
           this.#queue.set(entry, sign);
           if (sign === "+") this.#tried.add(entry);
@@ -180,12 +231,40 @@ export class PresenceShard {
     return true;
   }
 
+  #forgetCleared(batch: readonly Item[]): void {
+    for (const { entry, info } of batch) {
+      if (info === "" && this.#infos.get(entry) === "") this.#infos.delete(entry);
+    }
+  }
+
   /** @throws StarlingError unavailable, outcome_unknown */
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
-      const [epoch, told, waits, connections, users, entries] = await this.#step([], prefix, limit);
-      if (waits !== "more") return { epoch, told, connections, users, entries };
+      const reply = await this.#step([], { prefix, limit, infosAfter: "" });
+      const [epoch, told, waits, connections, users, entries] = reply;
+      if (waits === "more") continue;
+      const infos = await this.#readInfos(prefix, entries.at(-1), reply);
+      return { epoch, told, connections, users, entries, infos };
+    }
+  }
+
+  /** Those beyond one reply's share are read later: what changed since then is told behind the page, too. */
+  async #readInfos(
+    prefix: string,
+    last: string | undefined,
+    reply: StepReply,
+  ): Promise<ReadonlyMap<string, string>> {
+    let [, , , , , , , , held = [], rest = ""] = reply;
+    if (held.length === 0) return NO_INFOS;
+    const infos = new Map<string, string>();
+    for (;;) {
+      for (const each of held) {
+        const end = each.indexOf("\n", each.indexOf("\n", each.indexOf("\n") + 1) + 1);
+        infos.set(each.slice(0, end), each.slice(end + 1));
+      }
+      if (rest === "" || infos.has(last!)) return infos;
+      [, , , , , , , , held = [], rest = ""] = await this.#step([], { prefix, limit: 0, infosAfter: rest });
     }
   }
 
@@ -215,18 +294,35 @@ export class PresenceShard {
     }
   }
 
-  async #step(items: readonly string[], prefix = "", limit = 0): Promise<StepReply> {
-    const { link, lifeMs, graceMs, keysTtlMs } = this.#options;
+  async #step(items: readonly string[], read = NOTHING): Promise<StepReply> {
+    const { link, format, lifeMs, graceMs, keysTtlMs } = this.#options;
+    const showsInfo = this.#infos.size > 0;
     const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
+    const { prefix, limit, infosAfter } = read;
+    const info = [showsInfo ? "1" : "", format.oldest, infosAfter];
     const reply = (await link.run((redis) =>
-      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...items]),
+      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...info, ...items]),
     )) as StepReply;
     this.#steppedAtMs = performance.now();
     const known = this.#epoch;
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
+    if (showsInfo) this.#keepInfos(reply[6], reply[7]);
     this.#options.counted({ epoch: reply[0], told: reply[1] });
     return reply;
+  }
+
+  /** Writes the infos of this node's members again that the record does not have. */
+  #keepInfos(missing: readonly string[], id: string): void {
+    for (const entry of missing) {
+      if (this.#infos.has(entry) && !this.#queue.has(entry)) this.#put(entry, "*");
+    }
+    const known = this.#infosId;
+    this.#infosId = id;
+    if (known === "" || known === id) return;
+    for (const [entry, info] of this.#infos) {
+      if (info !== "" && (this.#queue.get(entry) ?? "?") === "?") this.#put(entry, "=");
+    }
   }
 
   startSweeping(): void {
