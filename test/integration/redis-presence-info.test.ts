@@ -182,6 +182,12 @@ describe("what a step costs", () => {
     const before = await replies();
     const infos = Object.values(await listed(b));
     expect((await replies()) - before).toBeGreaterThanOrEqual(2);
+    // Up to the last that is listed, be it one that shows nothing.
+    a.store.join(KEY, member("a.0", "user 0"));
+    a.store.join(KEY, member("a.600", "user 600"));
+    const all = await a.store.members(KEY, 1_000);
+    const at = all.members.findIndex(({ connection }) => connection === "a.600");
+    expect((await b.store.members(KEY, at + 1)).members).toEqual(all.members.slice(0, at + 1));
     expect(new Set(infos).size).toBe(1_000);
     expect(infos.every((info) => info!.length === 1_024)).toBe(true);
   });

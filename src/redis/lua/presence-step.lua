@@ -21,8 +21,9 @@
 -- ARGV[8] "key\n" of the channel to read, or ""   ARGV[9] members to read at most
 -- ARGV[10] PUBLISH, or SPUBLISH on a Cluster
 -- ARGV[11] "1" if members of the caller show info, else ""   ARGV[12] the format that all nodes read
--- ARGV[13] what to go on behind with infos that did not fit the reply before, or ""
--- ARGV[14..] items: a sign and "person\nconnection"; behind it "\ninfo", or "\n" where it shows none any more
+-- ARGV[13] what to go on behind with infos that did not fit the reply before, and ARGV[14] the member up to whose infos,
+--   or "" and ""
+-- ARGV[15..] items: a sign and "person\nconnection"; behind it "\ninfo", or "\n" where it shows none any more
 --   + joins   * is still there: joins unless the record was lost   - leaves
 --   ~ is there: told only where the record began longer than a grace ago
 --   ? is still there and shows what it did: told in the reply where it is not, as then its info is needed
@@ -35,7 +36,7 @@
 -- infos of the members, the last of them if more follow or ""}; what waits: "more" lapsed or are due than were taken,
 -- "some" are here or leaving, "none". Of a step that does not read, the first three, the seventh and eighth say something.
 local members, expiries, users, due, infos = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
-local FIRST_ITEM = 14
+local FIRST_ITEM = 15
 -- Infos that a reply has at most, and how many are read at a time.
 local INFO_BYTES, INFOS_AT_ONCE = 524288, 50
 local time = redis.call("TIME")
@@ -161,13 +162,13 @@ local function joined(entry, tells, says, info)
     if info or hasInfos() then
       show(entry, info)
     end
-    if shown ~= info then
+    if tells and shown ~= info then
       tellUpdate(entry, info)
     end
   elseif info or hasInfos() then
     show(entry, info)
     local from, to = rangeOf(person)
-    local both = info and redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 2) or {}
+    local both = tells and info and redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 2) or {}
     local other = both[1] == entry and both[2] or both[1]
     if other and infoOf(other) ~= info then
       tellUpdate(entry, info)
@@ -303,9 +304,9 @@ end
 
 local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
 local page, shown, rest = {}, {}, ""
-local infosFrom, infosTo = nil, to
+local infosFrom, infosTo
 if ARGV[13] ~= "" then
-  infosFrom = "(" .. ARGV[13]
+  infosFrom, infosTo = "(" .. ARGV[13], "(" .. ARGV[14] .. "\n\255"
 elseif tonumber(ARGV[9]) > 0 then
   page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9])
   if #page > 0 and hasInfos() then

@@ -85,11 +85,12 @@ const NO_INFOS: ReadonlyMap<string, string> = new Map();
 interface Range {
   readonly prefix: string;
   readonly limit: number;
-  /** Infos from behind this one on: no entries. */
+  /** Infos from behind this one on, up to this entry's: no entries. */
   readonly infosAfter: string;
+  readonly infosUpTo: string;
 }
 
-const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "" };
+const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "", infosUpTo: "" };
 
 export class PresenceShard {
   readonly #options: PresenceShardOptions;
@@ -241,10 +242,10 @@ export class PresenceShard {
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
-      const reply = await this.#step([], { prefix, limit, infosAfter: "" });
+      const reply = await this.#step([], { ...NOTHING, prefix, limit });
       const [epoch, told, waits, connections, users, entries] = reply;
       if (waits === "more") continue;
-      const infos = await this.#readInfos(prefix, entries.at(-1), reply);
+      const infos = await this.#readInfos(prefix, entries.at(-1) ?? "", reply);
       return { epoch, told, connections, users, entries, infos };
     }
   }
@@ -252,7 +253,7 @@ export class PresenceShard {
   /** Those beyond one reply's share are read later: what changed since then is told behind the page, too. */
   async #readInfos(
     prefix: string,
-    last: string | undefined,
+    infosUpTo: string,
     reply: StepReply,
   ): Promise<ReadonlyMap<string, string>> {
     let [, , , , , , , , held = [], rest = ""] = reply;
@@ -263,8 +264,9 @@ export class PresenceShard {
         const end = each.indexOf("\n", each.indexOf("\n", each.indexOf("\n") + 1) + 1);
         infos.set(each.slice(0, end), each.slice(end + 1));
       }
-      if (rest === "" || infos.has(last!)) return infos;
-      [, , , , , , , , held = [], rest = ""] = await this.#step([], { prefix, limit: 0, infosAfter: rest });
+      if (rest === "") return infos;
+      const range = { prefix, limit: 0, infosAfter: rest, infosUpTo };
+      [, , , , , , , , held = [], rest = ""] = await this.#step([], range);
     }
   }
 
@@ -298,8 +300,8 @@ export class PresenceShard {
     const { link, format, lifeMs, graceMs, keysTtlMs } = this.#options;
     const showsInfo = this.#infos.size > 0;
     const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
-    const { prefix, limit, infosAfter } = read;
-    const info = [showsInfo ? "1" : "", format.oldest, infosAfter];
+    const { prefix, limit, infosAfter, infosUpTo } = read;
+    const info = [showsInfo ? "1" : "", format.oldest, infosAfter, infosUpTo];
     const reply = (await link.run((redis) =>
       runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...info, ...items]),
     )) as StepReply;
