@@ -1,4 +1,4 @@
-/** A shard of presence as one node writes it: what waits to be written, and the steps that write it. */
+/** A shard of presence as one node writes and reads it: the steps, and when they are taken. */
 
 import { randomUUID } from "node:crypto";
 
@@ -7,6 +7,7 @@ import { throttle } from "../link/throttle.js";
 import type { FleetFormat } from "../link/fleet-format.js";
 import type { RedisLink } from "../link/link.js";
 import { loadScript, runScript } from "../link/scripts.js";
+import { PresenceQueue } from "./presence-queue.js";
 
 const STEP = loadScript("presence-step");
 
@@ -21,9 +22,6 @@ const SWEEP_MOST = 200;
 const VACANT_SWEEPS_PER_LIFE = 6;
 const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
-
-/** lua/presence-step.lua says what each means. */
-type Sign = "+" | "*" | "~" | "-" | "?" | "=";
 
 export interface PresenceShardOptions {
   readonly shard: number;
@@ -72,13 +70,6 @@ type StepReply = [
   infosRest?: string,
 ];
 
-interface Item {
-  readonly entry: string;
-  readonly sign: Sign;
-  /** undefined: not told with it; empty: there is none. */
-  readonly info: string | undefined;
-}
-
 const NO_INFOS: ReadonlyMap<string, string> = new Map();
 
 /** What a step reads. */
@@ -93,16 +84,12 @@ interface Range {
 const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "", infosUpTo: "" };
 
 export class PresenceShard {
+  /** What this node has yet to write. */
+  readonly queue = new PresenceQueue(() => this.#queueGrew());
   readonly #options: PresenceShardOptions;
   readonly #keys: readonly string[];
   readonly #events: string;
   readonly #report: (error: unknown) => void;
-  /** The last sign wins; one per entry, so bounded by the entries that were or are to be written. */
-  readonly #queue = new Map<string, Sign>();
-  /** Joins that wait for another try: Redis may have them. */
-  readonly #tried = new Set<string>();
-  /** By entry: of this node's members that show info; empty until it is written that one shows none any more. */
-  readonly #infos = new Map<string, string>();
   /** Of the record's infos; empty: not known. */
   #infosId = "";
   #epoch = "";
@@ -129,44 +116,7 @@ export class PresenceShard {
     });
   }
 
-  join(entry: string, info: string | undefined): void {
-    if (info !== undefined) this.#infos.set(entry, info);
-    // A leave that waits means that the record has the entry: it is told only if it lapsed there.
-    const waits = this.#queue.get(entry) === "-";
-    // What it showed there is not known any more.
-    if (waits && info === undefined) this.#infos.set(entry, "");
-    this.#put(entry, waits ? "*" : "+");
-  }
-
-  /** The member shows other info from now on, or none. */
-  update(entry: string, info: string | undefined): void {
-    this.#infos.set(entry, info ?? "");
-    const sign = this.#queue.get(entry);
-    if (sign !== "+" && sign !== "~") this.#put(entry, "*");
-  }
-
-  leave(entry: string): void {
-    this.#infos.delete(entry);
-    // Never sent: there is nothing to take back. So churn while Redis is away queues nothing.
-    if (this.#queue.get(entry) === "+" && !this.#tried.has(entry)) this.#queue.delete(entry);
-    else this.#put(entry, "-");
-  }
-
-  refresh(entry: string): void {
-    if (!this.#queue.has(entry)) this.#put(entry, this.#infos.has(entry) ? "?" : "*");
-  }
-
-  /** After an outage, or if `lost` the loss of the record. */
-  writeAgain(entry: string, lost: boolean): void {
-    const sign = this.#queue.get(entry);
-    if (sign === "+") return;
-    if (lost) this.#put(entry, "~");
-    // Its info waits to be written.
-    else if (sign !== "*" && sign !== "=") this.#put(entry, this.#infos.has(entry) ? "?" : "*");
-  }
-
-  #put(entry: string, sign: Sign): void {
-    this.#queue.set(entry, sign);
+  #queueGrew(): void {
     if (this.#vacant) {
       this.#vacant = false;
       this.startSweeping();
@@ -189,10 +139,10 @@ export class PresenceShard {
     }
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
-    if (this.#queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
-    this.#flushing = this.#write(this.#queue.size).then((written) => {
+    if (this.queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
+    this.#flushing = this.#write(this.queue.size).then((written) => {
       this.#flushing = undefined;
-      if (this.#queue.size === 0 || this.#options.link.down !== undefined) return;
+      if (this.queue.size === 0 || this.#options.link.down !== undefined) return;
       this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
     });
     return this.#flushing;
@@ -201,41 +151,19 @@ export class PresenceShard {
   /** Batches go one after the other: the order of an entry's signs is that of its connection. */
   async #write(count: number): Promise<boolean> {
     let left = count;
-    while (left > 0 && this.#queue.size > 0) {
-      const batch: Item[] = [];
-      let characters = 0;
-      for (const [entry, sign] of this.#queue) {
-        if (batch.length >= Math.min(left, STEP_ITEMS_MAX) || characters >= STEP_CHARACTERS_MAX) break;
-        const info = sign === "?" || sign === "-" ? undefined : this.#infos.get(entry);
-        batch.push({ entry, sign, info });
-        characters += entry.length + (info?.length ?? 0);
-        this.#queue.delete(entry);
-      }
-      left -= batch.length;
+    while (left > 0 && this.queue.size > 0) {
+      const batch = this.queue.take(Math.min(left, STEP_ITEMS_MAX), STEP_CHARACTERS_MAX);
+      left -= batch.items.length;
       try {
-        await this.#step(
-          batch.map(({ entry, sign, info }) => sign + entry + (info === undefined ? "" : `\n${info}`)),
-        );
-        if (this.#tried.size > 0) for (const { entry } of batch) this.#tried.delete(entry);
-        if (this.#infos.size > 0) this.#forgetCleared(batch);
+        await this.#step(batch.texts);
+        this.queue.written(batch);
       } catch (error) {
-        // Written twice is as good as once.
-        for (const { entry, sign } of batch) {
-          if (this.#queue.has(entry)) continue;
-          this.#queue.set(entry, sign);
-          if (sign === "+") this.#tried.add(entry);
-        }
+        this.queue.putBack(batch);
         this.#report(error);
         return false;
       }
     }
     return true;
-  }
-
-  #forgetCleared(batch: readonly Item[]): void {
-    for (const { entry, info } of batch) {
-      if (info === "" && this.#infos.get(entry) === "") this.#infos.delete(entry);
-    }
   }
 
   /** @throws StarlingError unavailable, outcome_unknown */
@@ -298,10 +226,10 @@ export class PresenceShard {
 
   async #step(items: readonly string[], read = NOTHING): Promise<StepReply> {
     const { link, format, lifeMs, graceMs, keysTtlMs } = this.#options;
-    const showsInfo = this.#infos.size > 0;
+    const { hasInfos } = this.queue;
     const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
     const { prefix, limit, infosAfter, infosUpTo } = read;
-    const info = [showsInfo ? "1" : "", format.oldest, infosAfter, infosUpTo];
+    const info = [hasInfos ? "1" : "", format.oldest, infosAfter, infosUpTo];
     const reply = (await link.run((redis) =>
       runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...info, ...items]),
     )) as StepReply;
@@ -309,22 +237,17 @@ export class PresenceShard {
     const known = this.#epoch;
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
-    if (showsInfo) this.#keepInfos(reply[6], reply[7]);
+    if (hasInfos) this.#keepInfos(reply[6], reply[7]);
     this.#options.counted({ epoch: reply[0], told: reply[1] });
     return reply;
   }
 
   /** Writes the infos of this node's members again that the record does not have. */
   #keepInfos(missing: readonly string[], id: string): void {
-    for (const entry of missing) {
-      if (this.#infos.has(entry) && !this.#queue.has(entry)) this.#put(entry, "*");
-    }
+    this.queue.writeMissing(missing);
     const known = this.#infosId;
     this.#infosId = id;
-    if (known === "" || known === id) return;
-    for (const [entry, info] of this.#infos) {
-      if (info !== "" && (this.#queue.get(entry) ?? "?") === "?") this.#put(entry, "=");
-    }
+    if (known !== "" && known !== id) this.queue.writeInfosAgain();
   }
 
   startSweeping(): void {
@@ -345,7 +268,7 @@ export class PresenceShard {
       while (more && link.down === undefined && !this.#closed) {
         const waits = (await this.#step([]))[2];
         more = waits === "more";
-        this.#vacant = waits === "none" && this.#queue.size === 0 && this.#flushing === undefined;
+        this.#vacant = waits === "none" && this.queue.size === 0 && this.#flushing === undefined;
       }
     } catch (error) {
       this.#report(error);

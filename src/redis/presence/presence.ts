@@ -167,7 +167,7 @@ class RedisPresence implements PresenceStore {
     const { connection, user, info } = member;
     const former = this.#own.get(key)?.get(connection);
     if (former?.user === user) {
-      if (former.info !== info) former.shard.update(former.entry, (former.info = info));
+      if (former.info !== info) former.shard.queue.update(former.entry, (former.info = info));
       return;
     }
     // It is somebody else from now on.
@@ -180,7 +180,7 @@ class RedisPresence implements PresenceStore {
     inChannel.set(connection, own);
     share.add(own);
     this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
-    shard.join(own.entry, info);
+    shard.queue.join(own.entry, info);
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
@@ -190,7 +190,7 @@ class RedisPresence implements PresenceStore {
     inChannel.delete(connection);
     if (inChannel.size === 0) this.#own.delete(key);
     own.share.delete(own);
-    own.shard.leave(own.entry);
+    own.shard.queue.leave(own.entry);
   }
 
   async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
@@ -321,7 +321,7 @@ class RedisPresence implements PresenceStore {
     // Once it is up again all are written.
     if (this.#link.down !== undefined) return;
     for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {
-      own.shard.refresh(own.entry);
+      own.shard.queue.refresh(own.entry);
     }
   }
 
@@ -348,7 +348,7 @@ class RedisPresence implements PresenceStore {
   #writeAgain(lost: boolean, shards: readonly PresenceShard[]): void {
     for (const inChannel of this.#own.values()) {
       for (const { entry, shard } of inChannel.values()) {
-        if (shards.includes(shard)) shard.writeAgain(entry, lost);
+        if (shards.includes(shard)) shard.queue.writeAgain(entry, lost);
       }
     }
   }
@@ -368,7 +368,7 @@ class RedisPresence implements PresenceStore {
     clearInterval(this.#refreshTimer);
     clearTimeout(this.#missedTimer);
     for (const inChannel of this.#own.values()) {
-      for (const { entry, shard } of inChannel.values()) shard.leave(entry);
+      for (const { entry, shard } of inChannel.values()) shard.queue.leave(entry);
     }
     this.#own.clear();
     for (const share of this.#shares) share.clear();
