@@ -7,17 +7,20 @@ export class PatternIdentity implements Identity {
   readonly expiresAt: number | undefined;
   readonly channels: PatternList;
   readonly publish: PatternList;
+  readonly info: string | undefined;
 
   constructor(
     userId: string | null,
     expiresAt: number | undefined,
     channels: PatternList,
     publish: PatternList,
+    info?: string,
   ) {
     this.userId = userId;
     this.expiresAt = expiresAt;
     this.channels = channels;
     this.publish = publish;
+    this.info = info;
   }
 
   maySubscribe(channel: string): boolean {
@@ -29,7 +32,7 @@ export class PatternIdentity implements Identity {
   }
 }
 
-/** The identity with other rights: the user and the expiry stay; a list that is given replaces the former one. */
+/** The identity with other rights: the user, the expiry and the info stay; a list that is given replaces the former one. */
 export const permitPatterns: Authorizer["permit"] = (identity, rights) => {
   const channels = rights.channels && new PatternList(rights.channels);
   const publish = rights.publish && new PatternList(rights.publish);
@@ -39,11 +42,13 @@ export const permitPatterns: Authorizer["permit"] = (identity, rights) => {
       identity.expiresAt,
       channels ?? identity.channels,
       publish ?? identity.publish,
+      identity.info,
     );
   }
   return {
     userId: identity.userId,
     expiresAt: identity.expiresAt,
+    info: identity.info,
     maySubscribe: (channel) => (channels ? channels.matches(channel) : identity.maySubscribe(channel)),
     mayPublish: (channel) => (publish ? publish.matches(channel) : identity.mayPublish(channel)),
   };

@@ -3,6 +3,7 @@ import type { Authorizer } from "../core/authorizer.js";
 import { checkChannelName, isServerChannel } from "../core/channel-name.js";
 import { StarlingError, quote } from "../core/errors.js";
 import { TOKEN_CHARACTERS_MAX } from "../core/limits.js";
+import { MemberInfoError, encodeMemberInfo } from "../core/member-info.js";
 import { userIdProblem } from "../core/user-id.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { createJwtKey, type JwtKeyOptions } from "./jwt-key.js";
@@ -31,7 +32,7 @@ const SECONDS_MAX = 1e11;
  * Tokens are JWTs, signed with exactly the one algorithm given: the header of a
  * token never chooses how it is checked. Claims: `sub` is the user; `channels`
  * and `publish` list patterns of what may be subscribed and sent to, and an
- * absent list allows nothing.
+ * absent list allows nothing; `info` is what others see of the user.
  * @throws Error where an option is wrong
  */
 export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
@@ -85,6 +86,7 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
         claims.exp,
         readPatterns("channels", claims["channels"]),
         readPatterns("publish", claims["publish"]),
+        readInfo(claims["info"]),
       );
     },
     permit: permitPatterns,
@@ -182,6 +184,15 @@ function readSubject(sub: unknown): string {
   const problem = userIdProblem(sub);
   if (problem !== undefined) throw invalid(`"sub" claim ${problem}`);
   return sub;
+}
+
+function readInfo(value: unknown): string | undefined {
+  try {
+    return encodeMemberInfo(value);
+  } catch (error) {
+    if (error instanceof MemberInfoError) throw invalid(`"info" claim ${error.message}`);
+    throw error;
+  }
 }
 
 function readPatterns(claim: "channels" | "publish", value: unknown): PatternList {

@@ -229,6 +229,8 @@ export class Client<Channels extends object = Record<string, unknown>> {
         return subscriptions.tell(channel, "onJoin", changeOf(channel, frame));
       case "leave":
         return subscriptions.tell(channel, "onLeave", changeOf(channel, frame));
+      case "update":
+        return subscriptions.tell(channel, "onUpdate", changeOf(channel, frame));
       case "presence":
         return subscriptions.tell(channel, "onPresence", presenceOf(channel, frame));
       case "error":

@@ -18,6 +18,7 @@ export type {
   Handler,
   HistoryOptions,
   HistoryPage,
+  Member,
   Message,
   Presence,
   PresenceChange,

@@ -1,11 +1,10 @@
 /** What the server says of a channel, as the application gets it. The frames are its word: checked first. */
 
-import type { Sender } from "../protocols/starling/words.js";
 import { fromBase64 } from "./codec-json.js";
 import { StarlingError, messageOf } from "./error.js";
 import { stringOf, type Frame } from "./frames.js";
 import { positionOf } from "./position.js";
-import type { HistoryPage, Message, Presence, PresenceChange, PresenceStats } from "./types.js";
+import type { HistoryPage, Member, Message, Presence, PresenceChange, PresenceStats } from "./types.js";
 
 function listOf(value: unknown): Frame[] {
   const items: unknown[] = Array.isArray(value) ? value : [];
@@ -38,15 +37,20 @@ export function statsOf(channel: string, { connections, users }: Frame): Presenc
 }
 
 export function presenceOf(channel: string, frame: Frame): Presence {
-  return { ...statsOf(channel, frame), members: listOf(frame["members"]).map(senderOf) };
+  return { ...statsOf(channel, frame), members: listOf(frame["members"]).map(memberOf) };
 }
 
 export function changeOf(channel: string, frame: Frame): PresenceChange {
-  return { channel, ...senderOf(frame) };
+  return { channel, ...memberOf(frame) };
 }
 
-/** An anonymous member may be said to have no user, or null. */
-function senderOf(frame: Frame): Sender & { user?: string } {
+/** An anonymous member may be said to have no user, or null; one that shows nothing no info, or null. */
+function memberOf(frame: Frame): Member {
   const user = stringOf(frame["user"]);
-  return { connection: String(frame["connection"]), ...(user === undefined ? {} : { user }) };
+  const info = frame["info"] ?? undefined;
+  return {
+    connection: String(frame["connection"]),
+    ...(user === undefined ? {} : { user }),
+    ...(info === undefined ? {} : { info }),
+  };
 }

@@ -1,12 +1,11 @@
-import type { Sender } from "../protocols/starling/words.js";
 import type { Client } from "./client.js";
 import type { StarlingError } from "./error.js";
-import type { Presence, PresenceChange } from "./types.js";
+import type { Member, Presence, PresenceChange } from "./types.js";
 
 /** Who is in one channel now. */
 export interface Roster {
-  /** Each user once, by a connection, and each anonymous connection; the first 1,000. */
-  readonly members: readonly Sender[];
+  /** Each user once, by a connection and what it shows, and each anonymous connection; the first 1,000. */
+  readonly members: readonly Member[];
   /** How many there are in all; undefined where the server does not tell, or has not yet. */
   readonly count: number | undefined;
   /** Asks anew, in a channel whose rules have no `joinLeave`. */
@@ -16,8 +15,8 @@ export interface Roster {
 }
 
 interface Change {
+  readonly kind: "join" | "leave" | "update";
   readonly member: PresenceChange;
-  readonly here: boolean;
 }
 
 /** What one question names; beyond it members are only counted. */
@@ -25,7 +24,7 @@ const LISTED_MAX = 1_000;
 const RETRY_MS = 1_000;
 
 /**
- * Keeps a list of who is in a channel, from the server's answer and the joins and leaves that follow, where
+ * Keeps a list of who is in a channel, from the server's answer and the joins, leaves and updates that follow, where
  * the channel's rules have `presence` and `joinLeave`. `changed` is called whenever it may be another.
  *
  *     const roster = watchPresence(client, "chat:7", () => show(roster.members));
@@ -37,7 +36,7 @@ export function watchPresence<Channels extends object>(
   channel: keyof Channels & string,
   changed: () => void,
 ): Roster {
-  const members = new Map<string, Sender>();
+  const members = new Map<string, Member>();
   /** Members beside those, or undefined: it is not known who is there. */
   let unlisted: number | undefined;
   /** What changed since the question that is on its way: some of it may come behind the answer. */
@@ -45,23 +44,23 @@ export function watchPresence<Channels extends object>(
   let questions = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
 
-  function apply({ member: { connection, user }, here }: Change): void {
-    const member = user === undefined ? { connection } : { connection, user };
+  function apply({ kind, member: { channel: _, ...member } }: Change): void {
     const key = keyOf(member);
     if (members.has(key)) {
-      if (!here) members.delete(key);
-    } else if (unlisted !== undefined) {
+      if (kind === "leave") members.delete(key);
+      else if (kind === "update") members.set(key, member);
+    } else if (unlisted !== undefined && kind !== "update") {
       // Who was not listed is one of the others.
-      if (!here) unlisted = Math.max(0, unlisted - 1);
+      if (kind === "leave") unlisted = Math.max(0, unlisted - 1);
       else if (members.size < LISTED_MAX) members.set(key, member);
       else unlisted++;
     }
   }
 
-  function change(member: PresenceChange, here: boolean): void {
-    meanwhile?.push({ member, here });
+  function change(kind: Change["kind"], member: PresenceChange): void {
+    meanwhile?.push({ kind, member });
     if (unlisted === undefined) return;
-    apply({ member, here });
+    apply({ kind, member });
     changed();
   }
 
@@ -98,8 +97,9 @@ export function watchPresence<Channels extends object>(
 
   const subscription = client.subscribe(channel, () => undefined, {
     onSubscribed: () => void ask(),
-    onJoin: (member) => change(member, true),
-    onLeave: (member) => change(member, false),
+    onJoin: (member) => change("join", member),
+    onLeave: (member) => change("leave", member),
+    onUpdate: (member) => change("update", member),
     onPresence: (presence) => {
       // Of what it replaces nothing is to come back with an answer that is on its way.
       if (meanwhile !== undefined) meanwhile.length = 0;
@@ -126,6 +126,6 @@ export function watchPresence<Channels extends object>(
 }
 
 /** A user is one member, whatever the number of connections; without a user each connection is one. */
-function keyOf({ connection, user }: Sender): string {
+function keyOf({ connection, user }: Member): string {
   return user === undefined ? `-${connection}` : `=${user}`;
 }

@@ -127,12 +127,18 @@ export interface Gap {
   readonly epoch?: string;
 }
 
-/** A user's first connection came to a channel, or its last one left. */
-export interface PresenceChange {
-  readonly channel: string;
+/** Who is in a channel. */
+export interface Member {
   readonly connection: string;
   /** Absent: anonymous. */
   readonly user?: string;
+  /** What it shows of itself, as its token has it: any JSON value; absent: nothing. */
+  readonly info?: unknown;
+}
+
+/** A user's first connection came to a channel, its last one left, or what is shown of the user is another. */
+export interface PresenceChange extends Member {
+  readonly channel: string;
 }
 
 export interface PresenceStats {
@@ -144,7 +150,7 @@ export interface PresenceStats {
 
 export interface Presence extends PresenceStats {
   /** Up to the server's limit; the counts are of all. */
-  readonly members: readonly Sender[];
+  readonly members: readonly Member[];
 }
 
 export interface SubscribeOptions {
@@ -157,7 +163,10 @@ export interface SubscribeOptions {
   readonly onGap?: (gap: Gap) => void;
   /** Where the channel's rules tell who comes and goes. */
   readonly onJoin?: (change: PresenceChange) => void;
+  /** Without info. */
   readonly onLeave?: (change: PresenceChange) => void;
+  /** What the user, or without one the connection, shows from now on: `info`, or nothing. */
+  readonly onUpdate?: (change: PresenceChange) => void;
   /** Joins and leaves may have been lost: this is who is there now. */
   readonly onPresence?: (presence: Presence) => void;
 }

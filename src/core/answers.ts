@@ -1,6 +1,5 @@
 /** How large an answer may be, and what it costs: of history, of missed publications, of members. */
 
-import type { Sender } from "./publication.js";
 import type { BusPublication } from "./broker.js";
 import type { PresenceMember } from "./presence.js";
 
@@ -16,20 +15,30 @@ export function costOf(publications: readonly BusPublication[]): { items: number
   return { items: publications.length, bytes };
 }
 
-/** What a member takes of an answer besides its names. */
+/** What a member takes of an answer besides its names and its info. */
 const MEMBER_BYTES = 32;
 /** Of a character of a user's name, at most. */
 const CHARACTER_BYTES = 3;
+/** What info takes besides itself. */
+const INFO_BYTES = 9;
 
-/** As many as fit. */
-export function sendersWithin(members: readonly PresenceMember[], maxBytes: number): Sender[] {
-  const senders: Sender[] = [];
+/** Whom an answer names. */
+export interface MembersWithin {
+  readonly members: readonly PresenceMember[];
+  /** Of their infos. */
+  readonly infoBytes: number;
+}
+
+/** As many as fit, each with its info. */
+export function membersWithin(members: readonly PresenceMember[], maxBytes: number): MembersWithin {
   let bytes = 0;
-  for (const member of members) {
-    const { connection, user } = member;
-    bytes += MEMBER_BYTES + connection.length + (user?.length ?? 0) * CHARACTER_BYTES;
-    if (bytes > maxBytes && senders.length > 0) break;
-    senders.push(user === null ? { connection } : { connection, user });
+  let infoBytes = 0;
+  for (let count = 0; count < members.length; count++) {
+    const { connection, user, info } = members[count]!;
+    const shown = info === undefined ? 0 : Buffer.byteLength(info) + INFO_BYTES;
+    bytes += MEMBER_BYTES + connection.length + (user?.length ?? 0) * CHARACTER_BYTES + shown;
+    if (bytes > maxBytes && count > 0) return { members: members.slice(0, count), infoBytes };
+    infoBytes += shown;
   }
-  return senders;
+  return { members, infoBytes };
 }

@@ -6,7 +6,7 @@ export interface Identity {
   readonly userId: string | null;
   /** Unix seconds, as the token says; undefined: does not expire. */
   readonly expiresAt: number | undefined;
-  /** JSON of what it shows of itself where it is a member: at most MEMBER_INFO_BYTES_MAX, one line. */
+  /** JSON of what it shows of itself where it is a member, as encodeMemberInfo makes it. */
   readonly info?: string | undefined;
   maySubscribe(channel: string): boolean;
   mayPublish(channel: string): boolean;

@@ -15,7 +15,7 @@ import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import { READ_LIMIT_MAX } from "./limits.js";
 import type { Log } from "./log.js";
-import { costOf, sendersWithin } from "./answers.js";
+import { costOf, membersWithin } from "./answers.js";
 import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import { Users } from "./users.js";
@@ -175,7 +175,17 @@ export class Hub {
     this.#stats.subscriptions++;
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
+    this.showMember(connection, channel);
+  }
+
+  /** A member shows what it is and has by now, where that may be something else than before. */
+  showMember(connection: Connection, channel: LocalChannel): void {
     if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection, channel));
+  }
+
+  /** As showMember, in all channels of the connection. */
+  showEverywhere(connection: Connection): void {
+    for (const channel of smallSet.items(connection.channels)) this.showMember(connection, channel);
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -305,7 +315,7 @@ export class Hub {
     return this.users.includes(connection, channel) ? connection : undefined;
   }
 
-  /** Tells a channel's members here who came or went. */
+  /** Tells a channel's members here who came, went or shows other info. */
   presenceEvent({ key, kind, member }: PresenceEvent): void {
     const channel = this.channels.get(key);
     if (channel?.rules.joinLeave !== true) return;
@@ -345,8 +355,8 @@ export class Hub {
   }
 
   #snapshotOf({ members, connections, users }: PresencePage): PresenceSnapshot {
-    const told = sendersWithin(members, this.#options.pageBytes);
-    return { kind: "presence", members: told, connections, users };
+    const told = membersWithin(members, this.#options.pageBytes);
+    return { kind: "presence", members: told.members, connections, users };
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */

@@ -1,6 +1,5 @@
 /** What the server itself has to say. Protocols put notices into frames, or leave them out. */
 
-import type { Sender } from "./publication.js";
 import type { Position } from "./publication.js";
 import type { Closing } from "./closing.js";
 import type { StarlingError } from "./errors.js";
@@ -19,13 +18,15 @@ export type ChannelNotice =
   | { readonly kind: "gap"; readonly position: Position | undefined }
   /** A user came with a first connection, or left with the last. */
   | { readonly kind: "join" | "leave"; readonly member: PresenceMember }
+  /** What is known of a user from now on: what this connection shows. */
+  | { readonly kind: "update"; readonly member: PresenceMember }
   | PresenceSnapshot;
 
 /** Who is there, after joins and leaves may have been lost. */
 export interface PresenceSnapshot {
   readonly kind: "presence";
   /** At most as many as one answer holds. */
-  readonly members: readonly Sender[];
+  readonly members: readonly PresenceMember[];
   readonly connections: number;
   readonly users: number;
 }

@@ -4,6 +4,10 @@
  *
  * A user joins a channel with the first of its connections there and leaves with the last, after a
  * grace in which it may come back unnoticed. An anonymous connection is a member of its own.
+ *
+ * Each connection may show info. An update is told whenever one shows another than before, and whenever it would
+ * else be unknown what a user shows: what was told of a user last is what one of its connections shows, or the last
+ * one showed that is in its grace.
  */
 
 import type { ChannelKey } from "./broker.js";
@@ -12,14 +16,17 @@ export interface PresenceMember {
   readonly connection: string;
   /** null: anonymous. */
   readonly user: string | null;
-  /** JSON of what it shows of itself: at most MEMBER_INFO_BYTES_MAX, one line. */
+  /** JSON of what it shows of itself, as encodeMemberInfo makes it. */
   readonly info?: string | undefined;
 }
 
 export interface PresenceEvent {
   readonly key: ChannelKey;
-  readonly kind: "join" | "leave";
-  /** The connection that was the user's first, or last. */
+  readonly kind: "join" | "leave" | "update";
+  /**
+   * The connection that was the user's first, or last, or the one whose info is told. Of a leave no info is told,
+   * nor of a join where a node of the fleet would not understand it.
+   */
   readonly member: PresenceMember;
 }
 
@@ -48,6 +55,7 @@ export interface PresencePage extends PresenceCounts {
 /** Joins and leaves are queued and written in batches. No member outlives its time-to-live unrefreshed. */
 export interface PresenceStore {
   start(handlers: PresenceHandlers): Promise<void>;
+  /** Of a member that is there already: from now on it shows this info. */
   join(key: ChannelKey, member: PresenceMember): void;
   leave(key: ChannelKey, member: PresenceMember): void;
   /**

@@ -1,7 +1,7 @@
 /** Routes for what a channel keeps beside its subscribers: history and presence, where its rules say so. */
 
-import type { PresenceMember } from "../core/presence.js";
 import { encodeHistoryBody } from "../protocols/starling/json-codec.js";
+import { memberOf } from "../protocols/starling/notices.js";
 import { textAt } from "../encoding/text-cache.js";
 import { jsonTextResponse } from "./message.js";
 import type { NodeOperations } from "./operations.js";
@@ -77,8 +77,4 @@ export function channelStateRoutes({ operations }: { readonly operations: NodeOp
       },
     }),
   ];
-}
-
-function memberOf({ connection, user }: PresenceMember): { connection: string; user?: string } {
-  return user === null ? { connection } : { connection, user };
 }

@@ -9,6 +9,7 @@ import {
   CLOSE_MESSAGE_BYTES_MAX,
   EPOCH_CHARACTERS_MAX,
   EVENT_CHARACTERS_MAX,
+  MEMBER_INFO_BYTES_MAX,
   MESSAGE_ID_CHARACTERS_MAX,
   READ_LIMIT_DEFAULT,
   READ_LIMIT_MAX,
@@ -232,6 +233,12 @@ export const presence = presenceStats.extend({
     z.strictObject({
       connection: z.string(),
       user: z.string().optional().meta({ description: "Absent: anonymous." }),
+      info: z
+        .unknown()
+        .optional()
+        .meta({
+          description: `Any JSON value: what it shows of itself, as the claim \`info\` of its token says; at most ${MEMBER_INFO_BYTES_MAX} bytes as compact JSON. Absent: nothing.`,
+        }),
     }),
   ),
 });

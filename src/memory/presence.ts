@@ -11,6 +11,8 @@ import type {
   PresencePage,
   PresenceStore,
 } from "../core/presence.js";
+import * as smallSet from "../core/small-set.js";
+import type { SmallSet } from "../core/small-set.js";
 import type { Stats } from "../core/stats.js";
 
 export interface MemoryPresenceOptions {
@@ -25,8 +27,8 @@ export interface MemoryPresenceOptions {
 interface Channel {
   /** By connection. */
   readonly members: Map<string, PresenceMember>;
-  /** How many connections each person has; an anonymous connection is a person of its own. */
-  readonly persons: Map<string, number>;
+  /** The connections of each person; an anonymous connection is a person of its own. */
+  readonly persons: Map<string, SmallSet<PresenceMember>>;
   /** Persons without a connection of whom no leave was told yet. */
   readonly leaving: Map<string, Leaving>;
 }
@@ -39,6 +41,12 @@ interface Leaving {
 
 export function createMemoryPresence(options: MemoryPresenceOptions): PresenceStore {
   return new MemoryPresence(options);
+}
+
+/** Of a set that is not empty. */
+function firstOf(members: SmallSet<PresenceMember>): PresenceMember {
+  for (const member of smallSet.items(members)) return member;
+  throw new Error("a person without a connection is no person");
 }
 
 function personOf({ connection, user }: PresenceMember): string {
@@ -64,23 +72,36 @@ class MemoryPresence implements PresenceStore {
 
   join(key: ChannelKey, member: PresenceMember): void {
     if (this.#stopped) return;
-    const former = this.#channels.get(key)?.members.get(member.connection);
-    if (former?.user === member.user) return;
+    let channel = this.#channels.get(key);
+    const former = channel?.members.get(member.connection);
+    if (channel !== undefined && former?.user === member.user) {
+      if (former.info === member.info) return;
+      const name = personOf(member);
+      channel.members.set(member.connection, member);
+      channel.persons.set(name, smallSet.add(smallSet.remove(channel.persons.get(name), former), member));
+      this.#tell({ key, kind: "update", member });
+      return;
+    }
     // It is somebody else from now on.
     if (former !== undefined) this.leave(key, former);
-    let channel = this.#channels.get(key);
     if (channel === undefined) {
       channel = { members: new Map(), persons: new Map(), leaving: new Map() };
       this.#channels.set(key, channel);
     }
     const name = personOf(member);
-    const connections = channel.persons.get(name) ?? 0;
+    const others = channel.persons.get(name);
     const leaving = channel.leaving.get(name);
     channel.members.set(member.connection, member);
-    channel.persons.set(name, connections + 1);
+    channel.persons.set(name, smallSet.add(others, member));
     channel.leaving.delete(name);
     clearTimeout(leaving?.timer);
-    if (connections === 0 && leaving === undefined) this.#tell({ key, kind: "join", member });
+    if (leaving !== undefined) {
+      if (leaving.last.info !== member.info) this.#tell({ key, kind: "update", member });
+    } else if (others === undefined) {
+      this.#tell({ key, kind: "join", member });
+    } else if (member.info !== undefined && firstOf(others).info !== member.info) {
+      this.#tell({ key, kind: "update", member });
+    }
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
@@ -89,16 +110,19 @@ class MemoryPresence implements PresenceStore {
     if (channel === undefined || member === undefined) return;
     channel.members.delete(connection);
     const name = personOf(member);
-    const connections = channel.persons.get(name)! - 1;
-    if (connections > 0) {
-      channel.persons.set(name, connections);
+    const others = smallSet.remove(channel.persons.get(name), member);
+    if (others !== undefined) {
+      channel.persons.set(name, others);
+      const next = firstOf(others);
+      // What the user showed last may have been this one's.
+      if (next.info !== member.info) this.#tell({ key, kind: "update", member: next });
       return;
     }
     channel.persons.delete(name);
     const timer = setTimeout(() => {
       channel.leaving.delete(name);
       if (channel.persons.size + channel.leaving.size === 0) this.#channels.delete(key);
-      this.#tell({ key, kind: "leave", member });
+      this.#tell({ key, kind: "leave", member: { connection, user: member.user } });
     }, this.#options.graceMs);
     channel.leaving.set(name, { last: member, timer });
   }

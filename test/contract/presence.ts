@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { PresenceEvent, PresenceMember, PresenceStore } from "../../src/core/presence.js";
 import { Stats } from "../../src/core/stats.js";
 import { eventually } from "../support/eventually.js";
+import { presenceInfoContract } from "./presence-info.js";
 
 export interface PresenceSetup {
   create(options: { graceMs: number; maxMembers?: number; stats: Stats }): PresenceStore;
@@ -45,6 +46,7 @@ const HOSTILE_NAMES = [
 ];
 
 export function presenceContract(name: string, setup: PresenceSetup): void {
+  presenceInfoContract(name, setup);
   describe(`presence on ${name}`, () => {
     let store: PresenceStore;
     let stats: Stats;

@@ -97,7 +97,7 @@ export const CHAT_RULES: Config["namespaces"][string] = {
 export const JWT_SECRET = "a secret of the tests, 32 bytes long";
 
 export function token(
-  claims: { sub: string; channels?: string[]; publish?: string[]; nbf?: number },
+  claims: { sub: string; channels?: string[]; publish?: string[]; nbf?: number; info?: unknown },
   { lifetimeSeconds = 60, secret = JWT_SECRET } = {},
 ): Promise<string> {
   return new SignJWT({ channels: ["*"], publish: ["*"], ...claims })

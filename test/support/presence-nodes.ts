@@ -16,14 +16,12 @@ export { eventually } from "./eventually.js";
 
 export const KEY = "main/chat:lobby";
 
-export const member = (connection: string, user: string | null = null): PresenceMember => ({
-  connection,
-  user,
-});
+export const member = (connection: string, user: string | null = null, info?: string): PresenceMember =>
+  info === undefined ? { connection, user } : { connection, user, info };
 
 export interface PresenceNode extends Pick<RedisNode, "link" | "stats" | "lines"> {
   readonly store: PresenceStore;
-  /** `join a.1`, in the order they were told. */
+  /** `join a.1`, and the info where there is any, in the order they were told. */
   readonly told: string[];
   /** How often it was said that events may have been missed. */
   missed: number;
@@ -54,7 +52,8 @@ export async function startPresenceNode(
   });
   const node: PresenceNode = { link, stats, lines, store, told: [], missed: 0 };
   await store.start({
-    event: ({ kind, member: { connection } }) => void node.told.push(`${kind} ${connection}`),
+    event: ({ kind, member: { connection, info } }) =>
+      void node.told.push(`${kind} ${connection}${info === undefined ? "" : ` ${info}`}`),
     missed: () => void node.missed++,
   });
   onTestFinished(() => store.stop());
@@ -98,9 +97,9 @@ export async function hearEvents(server: RedisServer, prefix: string): Promise<s
   const ear = server.client();
   await ear.psubscribe(`${prefix}presence:*`);
   ear.on("pmessage", (_pattern: string, _channel: string, text: string) => {
-    const lines = text.split("\n").slice(1);
-    for (let at = 0; at < lines.length; at += 3) {
-      const kind = lines[at]!.startsWith("+") ? "join" : "leave";
+    const [header = "", ...lines] = text.split("\n");
+    for (let at = 0; at < lines.length; at += header.startsWith("3") ? 4 : 3) {
+      const kind = { "+": "join", "-": "leave", "=": "update" }[lines[at]!.charAt(0)];
       heard.push(`${kind} ${lines[at + 2]! || lines[at + 1]!.slice(1)}`);
     }
   });

@@ -35,7 +35,7 @@ export async function authenticate(edge: EdgeContext, connection: Connection, to
   setIdentity(edge, connection, identity);
 }
 
-/** Gives a connection an identity and takes away the subscriptions that it does not cover. */
+/** Gives a connection an identity, takes away the subscriptions that it does not cover, and shows it in the others. */
 export function setIdentity(edge: EdgeContext, connection: Connection, identity: Identity): void {
   const formerEnd = endOf(connection.app.authorizer, connection.identity);
   if (formerEnd !== undefined) edge.expiry.cancel(formerEnd, connection);
@@ -48,4 +48,5 @@ export function setIdentity(edge: EdgeContext, connection: Connection, identity:
       revoke(edge, connection, name, "the identity may no longer subscribe to this channel");
     }
   }
+  edge.hub.showEverywhere(connection);
 }

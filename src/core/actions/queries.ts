@@ -1,6 +1,6 @@
 /** What clients may ask of a channel without subscribing: its history, and who is there. */
 
-import { costOf, pageBytes, sendersWithin } from "../answers.js";
+import { costOf, membersWithin, pageBytes } from "../answers.js";
 import type { HistoryPage } from "../broker.js";
 import { checkChannelName } from "../channel-name.js";
 import type { ChannelRules } from "../channel-rules.js";
@@ -8,8 +8,8 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import { READ_LIMIT_DEFAULT, READ_LIMIT_MAX } from "../limits.js";
-import type { PresenceCounts } from "../presence.js";
-import type { Position, Sender } from "../publication.js";
+import type { PresenceCounts, PresencePage } from "../presence.js";
+import type { Position } from "../publication.js";
 import { checkMaySubscribe, notEnabled } from "./checks.js";
 
 function checkedLimit(limit = READ_LIMIT_DEFAULT): number {
@@ -77,12 +77,13 @@ export async function readPresence(
   connection: Connection,
   channel: string,
   limit: number | undefined,
-  tell: (outcome: PresenceCounts & { readonly members: readonly Sender[] }) => void,
+  tell: (outcome: PresencePage) => void,
 ): Promise<void> {
   if (!askedRules(connection, channel).presence) throw notEnabled(channel, "presence");
   const key = connection.app.keyOf(channel);
-  await edge.presence.members(key, checkedLimit(limit), ({ members, connections, users }) => {
-    connection.charge({ items: members.length, bytes: 0 });
-    tell({ members: sendersWithin(members, pageBytes(edge.options)), connections, users });
+  await edge.presence.members(key, checkedLimit(limit), (page) => {
+    const { members, infoBytes } = membersWithin(page.members, pageBytes(edge.options));
+    connection.charge({ items: page.members.length, bytes: infoBytes });
+    tell({ members, connections: page.connections, users: page.users });
   });
 }

@@ -12,7 +12,7 @@ import { suggest } from "../../core/suggest.js";
 import { connect, refresh } from "./connect.js";
 import { codecOf } from "./framing.js";
 import { ACTIONS, type Command } from "./messages.js";
-import { recoveryFields } from "./notices.js";
+import { memberOf, recoveryFields } from "./notices.js";
 import { channelOf, identityOf, reply, send } from "./replies.js";
 
 /**
@@ -111,9 +111,10 @@ async function history(connection: ProtocolConnection, command: Command): Promis
 
 function presence(connection: ProtocolConnection, command: Command): Promise<void> {
   const channel = namedChannel(connection, command);
-  return readPresence(connection.edge, connection, channel, command.limit, (outcome) =>
-    reply(connection, command.id, { channel, ...outcome }),
-  );
+  return readPresence(connection.edge, connection, channel, command.limit, (page) => {
+    const { members, connections, users } = page;
+    reply(connection, command.id, { channel, members: members.map(memberOf), connections, users });
+  });
 }
 
 async function presenceStats(connection: ProtocolConnection, command: Command): Promise<void> {

@@ -145,19 +145,23 @@ export interface GapMessage extends Partial<RecoveryFields> {
   readonly recovered: boolean;
 }
 
-/** A user came to a channel with a first connection, or left it with the last. */
-export interface JoinLeaveMessage {
-  readonly type: "join" | "leave";
+/** Who is in a channel. */
+export interface Member extends Sender {
+  /** Any JSON value but null; absent: it shows nothing of itself. */
+  readonly info?: unknown;
+}
+
+/** A user came to a channel with a first connection, left it with the last, or shows other info. */
+export interface MemberMessage extends Member {
+  readonly type: "join" | "leave" | "update";
   readonly channel: string;
-  readonly connection: string;
-  readonly user?: string;
 }
 
 /** Who is in a channel, after joins and leaves may have been lost. */
 export interface PresenceMessage {
   readonly type: "presence";
   readonly channel: string;
-  readonly members: readonly Sender[];
+  readonly members: readonly Member[];
   readonly connections: number;
   readonly users: number;
 }
@@ -183,7 +187,7 @@ export type ServerMessage =
   | UnsubscribedMessage
   | SubscribedMessage
   | GapMessage
-  | JoinLeaveMessage
+  | MemberMessage
   | PresenceMessage
   | ClosingMessage
   | PongMessage;

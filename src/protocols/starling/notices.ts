@@ -3,11 +3,12 @@
 import type { JoinOutcome } from "../../core/channel-feed.js";
 import { ERROR_CODES, type StarlingError } from "../../core/errors.js";
 import type { ChannelNotice, DroppedFrames, Notice, PresenceSnapshot } from "../../core/notices.js";
+import type { PresenceMember } from "../../core/presence.js";
 import { closeCodeOf, mayReconnect } from "./close-codes.js";
 import type {
   CommandId,
   ErrorMessage,
-  JoinLeaveMessage,
+  Member,
   PresenceMessage,
   ServerMessage,
   RecoveryFields,
@@ -18,11 +19,9 @@ export function channelMessage(channel: string, notice: ChannelNotice): ServerMe
     case "gap":
       return { type: "gap", channel, recovered: false, ...notice.position };
     case "join":
-    case "leave": {
-      const { connection, user } = notice.member;
-      const message: JoinLeaveMessage = { type: notice.kind, channel, connection };
-      return user === null ? message : { ...message, user };
-    }
+    case "leave":
+    case "update":
+      return { type: notice.kind, channel, ...memberOf(notice.member) };
     case "presence":
       return presenceMessage(channel, notice);
   }
@@ -82,7 +81,12 @@ function presenceMessage(
   channel: string,
   { members, connections, users }: PresenceSnapshot,
 ): PresenceMessage {
-  return { type: "presence", channel, members, connections, users };
+  return { type: "presence", channel, members: members.map(memberOf), connections, users };
+}
+
+export function memberOf({ connection, user, info }: PresenceMember): Member {
+  if (info === undefined) return user === null ? { connection } : { connection, user };
+  return { connection, ...(user === null ? {} : { user }), info: JSON.parse(info) as unknown };
 }
 
 /** What a subscriber is told of where it stands. */

@@ -28,7 +28,7 @@ export function createKeys(prefix: string, cluster = false) {
 
     /** What a shard's presence is kept in, as lua/presence-step.lua describes it: one slot. */
     presence: (shard: number) =>
-      ["members", "expiries", "users", "due", "epoch"].map((name) => presencePrefix(shard) + name),
+      ["members", "expiries", "users", "due", "epoch", "infos"].map((name) => presencePrefix(shard) + name),
     /** Channel: joins and leaves, in the slot of the shard's presence. */
     presenceEvents: (shard: number) => `${presencePrefix(shard)}events`,
 

@@ -11,28 +11,44 @@
 -- KEYS[4] due: sorted set, those of them whose last connection went, by the ms at which that is told
 -- KEYS[5] epoch: string, "replid id.ms told": it began at that ms; `told` counts the events that were told since;
 --   another "replid id.ms" means that the record was lost
+-- KEYS[6] infos: sorted set, all scores 0, "person\nconnection\ninfo" of those members that show info, and "\nid":
+--   another id means that the infos were lost. A sorted set, so that those of a channel are one range, and that rights
+--   of before it was there are enough. Nodes of before take members out and leave their infos.
 -- ARGV[1] channel of the events   ARGV[2] life of a member, ms   ARGV[3] grace, ms
 -- ARGV[4] ttl of the keys, ms: for when no node lives
 -- ARGV[5] epoch that the caller knows, or ""   ARGV[6] id of the epoch if a new one begins
 -- ARGV[7] how many lapsed and due ones to take at most
 -- ARGV[8] "key\n" of the channel to read, or ""   ARGV[9] members to read at most
 -- ARGV[10] PUBLISH, or SPUBLISH on a Cluster
--- ARGV[11..] items: a sign and "person\nconnection"
+-- ARGV[11] "1" if members of the caller show info, else ""   ARGV[12] the format that all nodes read
+-- ARGV[13] what to go on behind with infos that did not fit the reply before, and ARGV[14] the member up to whose infos,
+--   or "" and ""
+-- ARGV[15..] items: a sign and "person\nconnection"; behind it "\ninfo", or "\n" where it shows none any more
 --   + joins   * is still there: joins unless the record was lost   - leaves
 --   ~ is there: told only where the record began longer than a grace ago
+--   ? is still there and shows what it did: told in the reply where it is not, as then its info is needed
+--   = as ?, and its info, which was lost, is put again, of which nobody is told
 --   ! leaves if its expiry is still the one that stands before the entry, with a space
--- Events go out as one message: "2 epoch number" with the number of the first, then per event three
--- lines: sign and key, person, connection.
--- Returns {epoch, told, what waits, connections, users, members}; what waits: "more" lapsed or are due than
--- were taken, "some" are here or leaving, "none"
-local members, expiries, users, due = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Events go out as one message: "2 epoch number" with the number of the first, then per event three lines: sign and
+-- key, person, connection. Where one tells info, and all nodes read format 3, it is "3 epoch number", with a fourth line
+-- for each event, info or nothing, and with a sign more: = shows other info than was told before.
+-- Returns {epoch, told, what waits, connections, users, members, those of ? and = that are not there, id of the infos or "",
+-- infos of the members, the last of them if more follow or ""}; what waits: "more" lapsed or are due than were taken,
+-- "some" are here or leaving, "none". Of a step that does not read, the first three, the seventh and eighth say something.
+local members, expiries, users, due, infos = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
+local FIRST_ITEM = 15
+-- Infos that a reply has at most, and how many are read at a time.
+local INFO_BYTES, INFOS_AT_ONCE = 524288, 50
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local events = {}
+-- By event. They go out where any is told, be it as none any more.
+local eventInfos, tellsInfo = {}, false
+local readsInfo = tonumber(ARGV[12]) >= 3
 
 -- After a restart or failover the tail may be missing, and eviction takes single keys.
-local info = redis.pcall("INFO", "replication")
-local replid = type(info) == "string" and string.match(info, "master_replid:(%w+)") or "-"
+local server = redis.pcall("INFO", "replication")
+local replid = type(server) == "string" and string.match(server, "master_replid:(%w+)") or "-"
 local epoch, told = string.match(redis.call("GET", KEYS[5]) or "", "^(%S+ %S+) (%d+)$")
 local held = redis.call("ZCARD", members)
 local leaving = redis.call("ZCARD", due)
@@ -41,7 +57,7 @@ local whole = epoch
   and held == redis.call("ZCARD", expiries) + leaving
   and (held > 0) == (redis.call("ZCARD", users) > 0)
 if not whole then
-  redis.call("UNLINK", members, expiries, users, due)
+  redis.call("UNLINK", members, expiries, users, due, infos)
   epoch, told, leaving = replid .. " " .. ARGV[6] .. "." .. string.format("%.0f", now), 0, 0
   redis.call("SET", KEYS[5], epoch .. " 0")
 end
@@ -53,24 +69,109 @@ local function personOf(entry)
   return string.match(entry, "^([^\n]*\n[^\n]*)\n([^\n]*)$")
 end
 
-local function joined(entry, tell)
+local function rangeOf(prefix)
+  return "[" .. prefix .. "\n", "(" .. prefix .. "\n\255"
+end
+
+-- Asked once, and not in a step in which nobody comes or goes: where nobody shows info that is all that it costs.
+local infosHeld
+local function hasInfos()
+  infosHeld = infosHeld or redis.call("ZCARD", infos)
+  return infosHeld > 0
+end
+
+-- Returns the info of an entry, and the member of infos that has it; nil: it shows none.
+local function infoOf(entry)
+  if not hasInfos() then
+    return nil
+  end
+  local from, to = rangeOf(entry)
+  local held = redis.call("ZRANGEBYLEX", infos, from, to, "LIMIT", 0, 1)[1]
+  return held and string.sub(held, #entry + 2), held
+end
+
+-- Returns whether that is something else than before.
+local function show(entry, info)
+  local former, heldAs = infoOf(entry)
+  if former == info then
+    return false
+  end
+  if heldAs then
+    infosHeld = infosHeld - redis.call("ZREM", infos, heldAs)
+  end
+  if info then
+    if not hasInfos() then
+      infosHeld = redis.call("ZADD", infos, 0, "\n" .. ARGV[6])
+    end
+    infosHeld = infosHeld + redis.call("ZADD", infos, 0, entry .. "\n" .. info)
+  end
+  return true
+end
+
+local function remove(entry)
+  redis.call("ZREM", members, entry)
+  if hasInfos() then
+    show(entry, nil)
+  end
+end
+
+local function tell(sign, entry, info)
+  events[#events + 1] = sign .. entry
+  if readsInfo and (info or sign == "=") then
+    eventInfos[#events] = info
+    tellsInfo = true
+  end
+end
+
+local function tellUpdate(entry, info)
+  if readsInfo then
+    tell("=", entry, info)
+  end
+end
+
+-- says: the caller told what it shows, which may be nothing.
+local function joined(entry, tells, says, info)
   if redis.call("ZADD", expiries, now + ARGV[2], entry) == 0 then
+    if says and show(entry, info) then
+      tellUpdate(entry, info)
+    end
     return
   end
-  local person, connection = personOf(entry)
+  local person = personOf(entry)
   redis.call("ZADD", members, "NX", 0, entry)
   if redis.call("ZADD", users, "NX", 0, person) == 1 then
-    if tell then
-      events[#events + 1] = "+" .. person .. "\n" .. connection
+    if info or hasInfos() then
+      show(entry, info)
     end
-  elseif leaving > 0 and redis.call("ZREM", due, person) == 1 then
+    if tells then
+      tell("+", entry, info)
+    end
+    return
+  end
+  if leaving > 0 and redis.call("ZREM", due, person) == 1 then
     leaving = leaving - 1
     -- Back: the connection that stood for the person goes.
-    local both = redis.call("ZRANGEBYLEX", members, "[" .. person .. "\n", "(" .. person .. "\n\255", "LIMIT", 0, 2)
-    for _, other in ipairs(both) do
+    local from, to = rangeOf(person)
+    local shown = infoOf(entry)
+    for _, other in ipairs(redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 2)) do
       if other ~= entry then
-        redis.call("ZREM", members, other)
+        shown = infoOf(other)
+        remove(other)
       end
+    end
+    if info or hasInfos() then
+      show(entry, info)
+    end
+    if tells and shown ~= info then
+      tellUpdate(entry, info)
+    end
+  elseif info or hasInfos() then
+    show(entry, info)
+    local from, to = rangeOf(person)
+    local both = tells and info and redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 2) or {}
+    local other = both[1] == entry and both[2] or both[1]
+    if other and infoOf(other) ~= info then
+      tellUpdate(entry, info)
     end
   end
 end
@@ -78,15 +179,34 @@ end
 -- Its expiry is off already.
 local function gone(entry)
   local person = personOf(entry)
-  if not person or redis.call("ZLEXCOUNT", members, "[" .. person .. "\n", "(" .. person .. "\n\255") > 1 then
-    redis.call("ZREM", members, entry)
+  local from, to = rangeOf(person or "")
+  if not person or redis.call("ZLEXCOUNT", members, from, to) > 1 then
+    local shown = infoOf(entry)
+    remove(entry)
+    if person and (shown or hasInfos()) then
+      -- What was told of the person last may have been this one's.
+      local other = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 1)[1]
+      local info = infoOf(other)
+      if info ~= shown then
+        tellUpdate(other, info)
+      end
+    end
     return
   end
   leaving = leaving + redis.call("ZADD", due, now + ARGV[3], person)
 end
 
-for at = 11, #ARGV do
+local missing = {}
+for at = FIRST_ITEM, #ARGV do
   local sign, entry = string.sub(ARGV[at], 1, 1), string.sub(ARGV[at], 2)
+  local says, info = false, nil
+  if ARGV[11] ~= "" then
+    local named, shown = string.match(entry, "^([^\n]*\n[^\n]*\n[^\n]*)\n(.*)$")
+    if named then
+      says, entry = true, named
+      info = shown ~= "" and shown or nil
+    end
+  end
   if sign == "-" then
     if redis.call("ZREM", expiries, entry) == 1 then
       gone(entry)
@@ -102,8 +222,15 @@ for at = 11, #ARGV do
       redis.call("ZREM", expiries, of)
       gone(of)
     end
+  elseif sign == "?" or sign == "=" then
+    if redis.call("ZADD", expiries, now + ARGV[2], entry) == 1 then
+      redis.call("ZREM", expiries, entry)
+      missing[#missing + 1] = entry
+    elseif sign == "=" then
+      show(entry, info)
+    end
   else
-    joined(entry, sign == "+" or (sign == "*" and not lost) or late)
+    joined(entry, sign == "+" or (sign == "*" and not lost) or late, says, info)
   end
 end
 
@@ -115,21 +242,47 @@ for _, entry in ipairs(lapsed) do
 end
 local left = redis.call("ZRANGEBYSCORE", due, "-inf", now, "LIMIT", 0, ARGV[7])
 for _, person in ipairs(left) do
-  local last = redis.call("ZRANGEBYLEX", members, "[" .. person .. "\n", "(" .. person .. "\n\255", "LIMIT", 0, 1)[1]
+  local from, to = rangeOf(person)
+  local last = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, 1)[1]
   redis.call("ZREM", due, person)
   redis.call("ZREM", users, person)
-  redis.call("ZREM", members, last)
-  events[#events + 1] = "-" .. last
+  remove(last)
+  tell("-", last)
 end
 if #events > 0 then
   local first = string.format("%.0f", told + 1)
   told = string.format("%.0f", told + #events)
   redis.call("SET", KEYS[5], epoch .. " " .. told)
-  redis.call(ARGV[10], ARGV[1], "2 " .. epoch .. " " .. first .. "\n" .. table.concat(events, "\n"))
+  local version = "2 "
+  if tellsInfo then
+    version = "3 "
+    for at, event in ipairs(events) do
+      events[at] = event .. "\n" .. (eventInfos[at] or "")
+    end
+  end
+  redis.call(ARGV[10], ARGV[1], version .. epoch .. " " .. first .. "\n" .. table.concat(events, "\n"))
 end
-if #ARGV >= 11 or #lapsed > 0 or #events > 0 or redis.call("PTTL", KEYS[5]) < ARGV[4] * 0.75 then
-  for _, key in ipairs(KEYS) do
-    redis.call("PEXPIRE", key, ARGV[4])
+
+-- Infos that nodes of before left behind, as far as it shows in numbers: of so many, some of those in a row that begins
+-- somewhere, as time has it.
+if infosHeld and infosHeld - 1 > redis.call("ZCARD", members) then
+  local start = now % infosHeld
+  for _, held in ipairs(redis.call("ZRANGE", infos, start, start + INFOS_AT_ONCE - 1)) do
+    local entry = string.match(held, "^([^\n]*\n[^\n]*\n[^\n]*)\n")
+    if entry and not redis.call("ZSCORE", members, entry) then
+      infosHeld = infosHeld - redis.call("ZREM", infos, held)
+    end
+  end
+end
+if infosHeld == 1 then
+  redis.call("UNLINK", infos)
+end
+if #ARGV >= FIRST_ITEM or #lapsed > 0 or #events > 0 or redis.call("PTTL", KEYS[5]) < ARGV[4] * 0.75 then
+  for at = 1, 5 do
+    redis.call("PEXPIRE", KEYS[at], ARGV[4])
+  end
+  if ARGV[11] ~= "" or (infosHeld or 0) > 1 then
+    redis.call("PEXPIRE", infos, ARGV[4])
   end
 end
 
@@ -137,17 +290,44 @@ local most = tonumber(ARGV[7])
 local waits = "some"
 if #lapsed >= most or #left >= most then
   waits = "more"
-elseif #ARGV < 11 and held == 0 then
+elseif #ARGV < FIRST_ITEM and held == 0 then
   waits = "none"
 end
 told = tonumber(told)
-if ARGV[8] == "" then
-  return { epoch, told, waits, 0, 0, {} }
+local id = ""
+if ARGV[11] ~= "" then
+  id = string.sub(redis.call("ZRANGEBYLEX", infos, "[\n", "(\n\255", "LIMIT", 0, 1)[1] or "", 2)
 end
+if ARGV[8] == "" then
+  return { epoch, told, waits, 0, 0, {}, missing, id }
+end
+
 local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
-local page = {}
-if tonumber(ARGV[9]) > 0 then
+local page, shown, rest = {}, {}, ""
+local infosFrom, infosTo
+if ARGV[13] ~= "" then
+  infosFrom, infosTo = "(" .. ARGV[13], "(" .. ARGV[14] .. "\n\255"
+elseif tonumber(ARGV[9]) > 0 then
   page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9])
+  if #page > 0 and hasInfos() then
+    infosFrom, infosTo = from, "(" .. page[#page] .. "\n\255"
+  end
+end
+local bytes = 0
+while infosFrom do
+  local some = redis.call("ZRANGEBYLEX", infos, infosFrom, infosTo, "LIMIT", 0, INFOS_AT_ONCE)
+  for _, each in ipairs(some) do
+    shown[#shown + 1] = each
+    bytes = bytes + #each
+  end
+  infosFrom = nil
+  if #some == INFOS_AT_ONCE then
+    if bytes < INFO_BYTES then
+      infosFrom = "(" .. some[#some]
+    else
+      rest = some[#some]
+    end
+  end
 end
 return {
   epoch,
@@ -156,4 +336,8 @@ return {
   redis.call("ZLEXCOUNT", members, from, to),
   redis.call("ZLEXCOUNT", users, from, to),
   page,
+  missing,
+  id,
+  shown,
+  rest,
 }

@@ -3,19 +3,29 @@
  * lua/presence-step.lua takes them apart and puts them together.
  */
 
+import { isUtf8 } from "node:buffer";
+
 import type { ChannelKey } from "../../core/broker.js";
 import type { PresenceEvent, PresenceMember } from "../../core/presence.js";
 import { checkChannelName } from "../../core/channel-name.js";
+import { checkMemberInfo } from "../../core/member-info.js";
+import { PeerError } from "../../encoding/peer-error.js";
 import { BUS_MESSAGE_BYTES_MAX } from "../bus/packing.js";
 
-const HEADER = /^2 (\S+ \S+) ([1-9]\d{0,15})$/;
-const LINES_PER_EVENT = 3;
+const HEADER = /^([23]) (\S+ \S+) ([1-9]\d{0,15})$/;
+const LINES_PER_ENTRY = 3;
+/** Whose events have info, and a kind more: before, nodes read none of it. */
+const VERSION_WITH_INFO = "3";
+const KINDS: Readonly<Record<string, PresenceEvent["kind"]>> = { "+": "join", "-": "leave", "=": "update" };
 
 export interface PresenceEvents {
   readonly epoch: string;
   /** Of the first of them, from 1: the others follow. */
   readonly number: number;
-  readonly events: readonly PresenceEvent[];
+  /** undefined: one that cannot be read. */
+  readonly events: readonly (PresenceEvent | undefined)[];
+  /** What is wrong with the first of those. */
+  readonly problem?: PresenceEventsError;
 }
 
 /** As JSON escapes: no control characters, no lone surrogates, which would not survive UTF-8. */
@@ -41,7 +51,7 @@ export function encodeEntry(key: ChannelKey, { connection, user }: PresenceMembe
 /** @throws Error if it is none of encodeEntry */
 export function decodeEntry(entry: string): { key: ChannelKey; member: PresenceMember } {
   const lines = entry.split("\n");
-  if (lines.length !== LINES_PER_EVENT) throw new Error(`an entry has 3 lines, not ${lines.length}`);
+  if (lines.length !== LINES_PER_ENTRY) throw new Error(`an entry has 3 lines, not ${lines.length}`);
   return decodeLines(lines[0]!, lines[1]!, lines[2]!);
 }
 
@@ -58,30 +68,63 @@ function decodeLines(
   return { key, member: { connection, user: who } };
 }
 
+/** What a script published cannot be read. */
+export class PresenceEventsError extends PeerError {
+  constructor(message: string) {
+    super(message);
+    this.name = "PresenceEventsError";
+  }
+}
+
 /**
- * Reads what a script published: all of it or nothing.
- * @throws Error saying what is wrong with it
+ * Reads what a script published. One event that cannot be read takes no other with it.
+ * @throws PresenceEventsError saying what is wrong with it, where no event can be read
  */
 export function decodeEvents(bytes: Buffer): PresenceEvents {
   if (bytes.length > BUS_MESSAGE_BYTES_MAX) {
-    throw new Error(`${bytes.length} bytes, at most ${BUS_MESSAGE_BYTES_MAX} are read`);
+    throw new PresenceEventsError(`${bytes.length} bytes, at most ${BUS_MESSAGE_BYTES_MAX} are read`);
   }
   const [header = "", ...lines] = bytes.toString("utf8").split("\n");
-  const [, epoch, number] = HEADER.exec(header) ?? [];
-  if (epoch === undefined) throw new Error("events of an unknown version");
-  if (lines.length === 0 || lines.length % LINES_PER_EVENT !== 0) {
-    throw new Error(`${lines.length} lines are not three for each event`);
+  const [, version, epoch, number] = HEADER.exec(header) ?? [];
+  if (epoch === undefined) throw new PresenceEventsError("events of an unknown version");
+  const withInfo = version === VERSION_WITH_INFO;
+  const linesPerEvent = withInfo ? LINES_PER_ENTRY + 1 : LINES_PER_ENTRY;
+  if (lines.length === 0 || lines.length % linesPerEvent !== 0) {
+    throw new PresenceEventsError(`${lines.length} lines are not ${linesPerEvent} for each event`);
   }
-  const events: PresenceEvent[] = [];
-  for (let at = 0; at < lines.length; at += LINES_PER_EVENT) {
-    const sign = lines[at]!.charAt(0);
-    if (sign !== "+" && sign !== "-") throw new Error("an event that neither joins nor leaves");
-    const { key, member } = decodeLines(lines[at]!.slice(1), lines[at + 1]!, lines[at + 2]!);
-    const slash = key.indexOf("/");
-    if (slash < 1) throw new Error("an event of no channel");
-    checkChannelName(key.slice(slash + 1));
-    if (member.connection === "") throw new Error("an event of no connection");
-    events.push({ key, kind: sign === "+" ? "join" : "leave", member });
+  // Replaced by U+FFFD it would be another info.
+  if (withInfo && !isUtf8(bytes)) throw new PresenceEventsError("events that are no UTF-8");
+  const events: (PresenceEvent | undefined)[] = [];
+  let problem: PresenceEventsError | undefined;
+  let read = 0;
+  for (let at = 0; at < lines.length; at += linesPerEvent) {
+    try {
+      events.push(decodeEvent(lines, at, withInfo));
+      read++;
+    } catch (error) {
+      events.push(undefined);
+      problem ??= new PresenceEventsError(`event ${events.length}: ${String(error)}`);
+    }
   }
-  return { epoch, number: Number(number), events };
+  const told = { epoch, number: Number(number), events };
+  if (problem === undefined) return told;
+  if (read === 0) throw problem;
+  return { ...told, problem };
+}
+
+/** @throws Error saying what is wrong with it */
+function decodeEvent(lines: readonly string[], at: number, withInfo: boolean): PresenceEvent {
+  const sign = lines[at]!.charAt(0);
+  const kind = Object.hasOwn(KINDS, sign) ? KINDS[sign] : undefined;
+  if (kind === undefined || (kind === "update" && !withInfo)) throw new Error("an event of an unknown kind");
+  const { key, member } = decodeLines(lines[at]!.slice(1), lines[at + 1]!, lines[at + 2]!);
+  const slash = key.indexOf("/");
+  if (slash < 1) throw new Error("an event of no channel");
+  checkChannelName(key.slice(slash + 1));
+  if (member.connection === "") throw new Error("an event of no connection");
+  const info = withInfo ? lines[at + LINES_PER_ENTRY]! : "";
+  if (info === "") return { key, kind, member };
+  if (kind === "leave") throw new Error("a leave with info");
+  checkMemberInfo(info);
+  return { key, kind, member: { ...member, info } };
 }

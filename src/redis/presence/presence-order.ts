@@ -53,11 +53,12 @@ export class PresenceOrder {
     const told = number + events.length - 1;
     if (received?.epoch !== epoch || told > received.told) this.#received = { epoch, told };
     events.forEach((event, at) => {
+      if (event === undefined) return;
       const hold = this.#holds.get(event.key);
       if (hold === undefined) this.#options.event(event);
       else hold.events.push({ epoch, number: number + at, event });
     });
-    if (!follows) this.#options.missed();
+    if (!follows || events.includes(undefined)) this.#options.missed();
     this.#wake();
   }
 

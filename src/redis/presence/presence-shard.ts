@@ -1,11 +1,13 @@
-/** A shard of presence as one node writes it: what waits to be written, and the steps that write it. */
+/** A shard of presence as one node writes and reads it: the steps, and when they are taken. */
 
 import { randomUUID } from "node:crypto";
 
 import type { Log } from "../../core/log.js";
 import { throttle } from "../link/throttle.js";
+import type { FleetFormat } from "../link/fleet-format.js";
 import type { RedisLink } from "../link/link.js";
 import { loadScript, runScript } from "../link/scripts.js";
+import { PresenceQueue } from "./presence-queue.js";
 
 const STEP = loadScript("presence-step");
 
@@ -21,12 +23,10 @@ const VACANT_SWEEPS_PER_LIFE = 6;
 const RETRY_MS = 500;
 const LOG_INTERVAL_MS = 5_000;
 
-/** lua/presence-step.lua says what each means. */
-export type Sign = "+" | "*" | "~" | "-";
-
 export interface PresenceShardOptions {
   readonly shard: number;
   readonly link: RedisLink;
+  readonly format: FleetFormat;
   /** After this long unrefreshed a member is taken out. */
   readonly lifeMs: number;
   readonly graceMs: number;
@@ -53,6 +53,8 @@ export interface ChannelRead extends EventCount {
   readonly users: number;
   /** As encodeEntry made them. */
   readonly entries: readonly string[];
+  /** By entry: of those that show any. */
+  readonly infos: ReadonlyMap<string, string>;
 }
 
 type StepReply = [
@@ -62,17 +64,34 @@ type StepReply = [
   connections: number,
   users: number,
   entries: string[],
+  missing: string[],
+  infosId: string,
+  infos?: string[],
+  infosRest?: string,
 ];
 
+const NO_INFOS: ReadonlyMap<string, string> = new Map();
+
+/** What a step reads. */
+interface Range {
+  readonly prefix: string;
+  readonly limit: number;
+  /** Infos from behind this one on, up to this entry's: no entries. */
+  readonly infosAfter: string;
+  readonly infosUpTo: string;
+}
+
+const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "", infosUpTo: "" };
+
 export class PresenceShard {
+  /** What this node has yet to write. */
+  readonly queue = new PresenceQueue(() => this.#queueGrew());
   readonly #options: PresenceShardOptions;
   readonly #keys: readonly string[];
   readonly #events: string;
   readonly #report: (error: unknown) => void;
-  /** The last sign wins; one per entry, so bounded by the entries that were or are to be written. */
-  readonly #queue = new Map<string, Sign>();
-  /** Joins that wait for another try: Redis may have them. */
-  readonly #tried = new Set<string>();
+  /** Of the record's infos; empty: not known. */
+  #infosId = "";
   #epoch = "";
   #flushing: Promise<void> | undefined;
   #following: Promise<void> | undefined;
@@ -97,28 +116,7 @@ export class PresenceShard {
     });
   }
 
-  join(entry: string): void {
-    // A leave that waits means that the record has the entry: it is told only if it lapsed there.
-    this.#put(entry, this.#queue.get(entry) === "-" ? "*" : "+");
-  }
-
-  leave(entry: string): void {
-    // Never sent: there is nothing to take back. So churn while Redis is away queues nothing.
-    if (this.#queue.get(entry) === "+" && !this.#tried.has(entry)) this.#queue.delete(entry);
-    else this.#put(entry, "-");
-  }
-
-  refresh(entry: string): void {
-    if (!this.#queue.has(entry)) this.#put(entry, "*");
-  }
-
-  /** After an outage, or if `lost` the loss of the record. */
-  writeAgain(entry: string, lost: boolean): void {
-    if (this.#queue.get(entry) !== "+") this.#put(entry, lost ? "~" : "*");
-  }
-
-  #put(entry: string, sign: Sign): void {
-    this.#queue.set(entry, sign);
+  #queueGrew(): void {
     if (this.#vacant) {
       this.#vacant = false;
       this.startSweeping();
@@ -141,10 +139,10 @@ export class PresenceShard {
     }
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
-    if (this.#queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
-    this.#flushing = this.#write(this.#queue.size).then((written) => {
+    if (this.queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
+    this.#flushing = this.#write(this.queue.size).then((written) => {
       this.#flushing = undefined;
-      if (this.#queue.size === 0 || this.#options.link.down !== undefined) return;
+      if (this.queue.size === 0 || this.#options.link.down !== undefined) return;
       this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
     });
     return this.#flushing;
@@ -153,26 +151,14 @@ export class PresenceShard {
   /** Batches go one after the other: the order of an entry's signs is that of its connection. */
   async #write(count: number): Promise<boolean> {
     let left = count;
-    while (left > 0 && this.#queue.size > 0) {
-      const batch: [string, Sign][] = [];
-      let characters = 0;
-      for (const [entry, sign] of this.#queue) {
-        if (batch.length >= Math.min(left, STEP_ITEMS_MAX) || characters >= STEP_CHARACTERS_MAX) break;
-        batch.push([entry, sign]);
-        characters += entry.length;
-        this.#queue.delete(entry);
-      }
-      left -= batch.length;
+    while (left > 0 && this.queue.size > 0) {
+      const batch = this.queue.take(Math.min(left, STEP_ITEMS_MAX), STEP_CHARACTERS_MAX);
+      left -= batch.items.length;
       try {
-        await this.#step(batch.map(([entry, sign]) => sign + entry));
-        if (this.#tried.size > 0) for (const [entry] of batch) this.#tried.delete(entry);
+        await this.#step(batch.texts);
+        this.queue.written(batch);
       } catch (error) {
-        // Written twice is as good as once.
-        for (const [entry, sign] of batch) {
-          if (this.#queue.has(entry)) continue;
-          this.#queue.set(entry, sign);
-          if (sign === "+") this.#tried.add(entry);
-        }
+        this.queue.putBack(batch);
         this.#report(error);
         return false;
       }
@@ -184,8 +170,31 @@ export class PresenceShard {
   async read(prefix: string, limit: number): Promise<ChannelRead> {
     // Ghosts beyond one step's share are taken out first.
     for (;;) {
-      const [epoch, told, waits, connections, users, entries] = await this.#step([], prefix, limit);
-      if (waits !== "more") return { epoch, told, connections, users, entries };
+      const reply = await this.#step([], { ...NOTHING, prefix, limit });
+      const [epoch, told, waits, connections, users, entries] = reply;
+      if (waits === "more") continue;
+      const infos = await this.#readInfos(prefix, entries.at(-1) ?? "", reply);
+      return { epoch, told, connections, users, entries, infos };
+    }
+  }
+
+  /** Those beyond one reply's share are read later: what changed since then is told behind the page, too. */
+  async #readInfos(
+    prefix: string,
+    infosUpTo: string,
+    reply: StepReply,
+  ): Promise<ReadonlyMap<string, string>> {
+    let [, , , , , , , , held = [], rest = ""] = reply;
+    if (held.length === 0) return NO_INFOS;
+    const infos = new Map<string, string>();
+    for (;;) {
+      for (const each of held) {
+        const end = each.indexOf("\n", each.indexOf("\n", each.indexOf("\n") + 1) + 1);
+        infos.set(each.slice(0, end), each.slice(end + 1));
+      }
+      if (rest === "") return infos;
+      const range = { prefix, limit: 0, infosAfter: rest, infosUpTo };
+      [, , , , , , , , held = [], rest = ""] = await this.#step([], range);
     }
   }
 
@@ -215,18 +224,30 @@ export class PresenceShard {
     }
   }
 
-  async #step(items: readonly string[], prefix = "", limit = 0): Promise<StepReply> {
-    const { link, lifeMs, graceMs, keysTtlMs } = this.#options;
+  async #step(items: readonly string[], read = NOTHING): Promise<StepReply> {
+    const { link, format, lifeMs, graceMs, keysTtlMs } = this.#options;
+    const { hasInfos } = this.queue;
     const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
+    const { prefix, limit, infosAfter, infosUpTo } = read;
+    const info = [hasInfos ? "1" : "", format.oldest, infosAfter, infosUpTo];
     const reply = (await link.run((redis) =>
-      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...items]),
+      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...info, ...items]),
     )) as StepReply;
     this.#steppedAtMs = performance.now();
     const known = this.#epoch;
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
+    if (hasInfos) this.#keepInfos(reply[6], reply[7]);
     this.#options.counted({ epoch: reply[0], told: reply[1] });
     return reply;
+  }
+
+  /** Writes the infos of this node's members again that the record does not have. */
+  #keepInfos(missing: readonly string[], id: string): void {
+    this.queue.writeMissing(missing);
+    const known = this.#infosId;
+    this.#infosId = id;
+    if (known !== "" && known !== id) this.queue.writeInfosAgain();
   }
 
   startSweeping(): void {
@@ -247,7 +268,7 @@ export class PresenceShard {
       while (more && link.down === undefined && !this.#closed) {
         const waits = (await this.#step([]))[2];
         more = waits === "more";
-        this.#vacant = waits === "none" && this.#queue.size === 0 && this.#flushing === undefined;
+        this.#vacant = waits === "none" && this.queue.size === 0 && this.#flushing === undefined;
       }
     } catch (error) {
       this.#report(error);

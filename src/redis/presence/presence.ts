@@ -8,6 +8,7 @@ import type { ChannelKey } from "../../core/broker.js";
 import { nodeOfConnection } from "../../core/identifiers.js";
 import type { Log } from "../../core/log.js";
 import { READ_LIMIT_MAX } from "../../core/limits.js";
+import { checkMemberInfo } from "../../core/member-info.js";
 import type {
   PresenceCounts,
   PresenceHandlers,
@@ -65,6 +66,7 @@ interface OwnMember {
   readonly entry: string;
   readonly shard: PresenceShard;
   readonly user: string | null;
+  info: string | undefined;
   /** The share that it is refreshed with. */
   readonly share: Set<OwnMember>;
 }
@@ -118,6 +120,7 @@ class RedisPresence implements PresenceStore {
         new PresenceShard({
           shard,
           link,
+          format: options.format,
           lifeMs,
           graceMs,
           keysTtlMs: ttlMs * 2,
@@ -161,20 +164,23 @@ class RedisPresence implements PresenceStore {
 
   join(key: ChannelKey, member: PresenceMember): void {
     if (this.#stopping !== undefined) return;
-    const { connection, user } = member;
+    const { connection, user, info } = member;
     const former = this.#own.get(key)?.get(connection);
-    if (former?.user === user) return;
+    if (former?.user === user) {
+      if (former.info !== info) former.shard.queue.update(former.entry, (former.info = info));
+      return;
+    }
     // It is somebody else from now on.
     if (former !== undefined) this.leave(key, member);
     const shard = this.#shardOf(key);
     const share = this.#shares[this.#joins++ % this.#shares.length]!;
-    const own: OwnMember = { entry: encodeEntry(key, member), shard, user, share };
+    const own: OwnMember = { entry: encodeEntry(key, member), shard, user, info, share };
     let inChannel = this.#own.get(key);
     if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, OwnMember>()));
     inChannel.set(connection, own);
     share.add(own);
     this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
-    shard.join(own.entry);
+    shard.queue.join(own.entry, info);
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
@@ -184,7 +190,7 @@ class RedisPresence implements PresenceStore {
     inChannel.delete(connection);
     if (inChannel.size === 0) this.#own.delete(key);
     own.share.delete(own);
-    own.shard.leave(own.entry);
+    own.shard.queue.leave(own.entry);
   }
 
   async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
@@ -247,16 +253,29 @@ class RedisPresence implements PresenceStore {
     return page!;
   }
 
-  #pageOf({ connections, users, entries }: ChannelRead): PresencePage {
+  #pageOf({ connections, users, entries, infos }: ChannelRead): PresencePage {
     const members: PresenceMember[] = [];
     for (const entry of entries) {
       try {
-        members.push(decodeEntry(entry).member);
+        const { member } = decodeEntry(entry);
+        const info = infos.get(entry);
+        members.push(info === undefined ? member : this.#showing(member, info));
       } catch (error) {
         this.#skipped(error);
       }
     }
     return { members, connections, users };
+  }
+
+  /** What cannot be read is left out, and the member stays. */
+  #showing(member: PresenceMember, info: string): PresenceMember {
+    try {
+      checkMemberInfo(info);
+      return { ...member, info };
+    } catch (error) {
+      this.#skipped(error);
+      return member;
+    }
   }
 
   #shardOf(key: ChannelKey): PresenceShard {
@@ -267,13 +286,16 @@ class RedisPresence implements PresenceStore {
     let told;
     try {
       told = decodeEvents(bytes);
-      for (const { key } of told.events) {
-        if (shardOf(key, this.#shards.length) !== shard) throw new Error("an event of another shard");
+      for (const event of told.events) {
+        if (event !== undefined && shardOf(event.key, this.#shards.length) !== shard) {
+          throw new Error("an event of another shard");
+        }
       }
     } catch (error) {
       this.#skipped(error);
       return;
     }
+    if (told.problem !== undefined) this.#skipped(told.problem);
     this.#orders[shard]!.receive(told);
   }
 
@@ -299,7 +321,7 @@ class RedisPresence implements PresenceStore {
     // Once it is up again all are written.
     if (this.#link.down !== undefined) return;
     for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {
-      own.shard.refresh(own.entry);
+      own.shard.queue.refresh(own.entry);
     }
   }
 
@@ -326,7 +348,7 @@ class RedisPresence implements PresenceStore {
   #writeAgain(lost: boolean, shards: readonly PresenceShard[]): void {
     for (const inChannel of this.#own.values()) {
       for (const { entry, shard } of inChannel.values()) {
-        if (shards.includes(shard)) shard.writeAgain(entry, lost);
+        if (shards.includes(shard)) shard.queue.writeAgain(entry, lost);
       }
     }
   }
@@ -346,7 +368,7 @@ class RedisPresence implements PresenceStore {
     clearInterval(this.#refreshTimer);
     clearTimeout(this.#missedTimer);
     for (const inChannel of this.#own.values()) {
-      for (const { entry, shard } of inChannel.values()) shard.leave(entry);
+      for (const { entry, shard } of inChannel.values()) shard.queue.leave(entry);
     }
     this.#own.clear();
     for (const share of this.#shares) share.clear();

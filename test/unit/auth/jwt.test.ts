@@ -88,6 +88,43 @@ describe("JWT authorizer", () => {
     expect(before.maySubscribe("a")).toBe(true);
   });
 
+  it("gives as info what the claim says, as compact JSON, and keeps it when rights are replaced", async () => {
+    const authorizer = hs256();
+    for (const [claim, info] of [
+      ['{ "name" : "Ann\\n", "at": [1, 2.50] }', '{"name":"Ann\\n","at":[1,2.5]}'],
+      ['{"__proto__":{"a":1},"a":1,"a":2}', '{"__proto__":{"a":1},"a":2}'],
+      ['"\\ud800 \u2028"', '"\\ud800 \u2028"'],
+      ["[12345678901234567890, 1e400]", "[12345678901234567000,null]"],
+      ["0", "0"],
+      ["false", "false"],
+      ['""', '""'],
+      ["null", undefined],
+      [JSON.stringify("x".repeat(1_022)), JSON.stringify("x".repeat(1_022))],
+    ] as const) {
+      const token = forge({ alg: "HS256" }, `{"sub":"42","exp":${hour},"info":${claim}}`, SECRET);
+      const identity = await authorizer.authenticate(present(token));
+      expect(identity.info).toBe(info);
+      expect(authorizer.permit(identity, { channels: ["b*"] }).info).toBe(info);
+    }
+    expect(
+      (await authorizer.authenticate(present(await sign({ sub: "42", exp: hour })))).info,
+    ).toBeUndefined();
+  });
+
+  it.each([
+    [JSON.stringify("x".repeat(1_023)), "has 1025 bytes as compact JSON, at most 1024 are allowed"],
+    [JSON.stringify("\u00fc".repeat(512)), "has 1026 bytes as compact JSON, at most 1024 are allowed"],
+    ["[".repeat(65) + "]".repeat(65), "nest deeper than 64 levels"],
+    ["[".repeat(2_900) + "]".repeat(2_900), "has 5800 bytes as compact JSON, at most 1024 are allowed"],
+  ])("refuses info that is too much: %.30s", async (claim, message) => {
+    const error = await refused(
+      forge({ alg: "HS256" }, `{"sub":"42","exp":${hour},"info":${claim}}`, SECRET),
+    );
+    expect(error.code).toBe("token_invalid");
+    expect(error.message).toMatch(/^"info" claim /);
+    expect(error.message).toContain(message);
+  });
+
   it("accepts RS256 and ES256 by PEM and by JWK", async () => {
     const claims = { sub: "42", exp: hour };
     for (const [algorithm, pem, pair] of [

@@ -107,6 +107,19 @@ describe("presence", () => {
     expect(setup.server.last.commands[1]).toMatchObject({ action: "presence", limit: 3 });
   });
 
+  it.each([undefined, msgpack])("tells what each shows, whatever JSON says", async (codec) => {
+    const infos = [{ name: "Ann" }, [1, null], "text", 0, false, "", null, undefined];
+    const members = infos.map((info, at) => ({
+      connection: `c${at}`,
+      ...(info === undefined ? {} : { info }),
+    }));
+    const answer = { channel: "chat:1", members, connections: 8, users: 8 };
+    const setup = await answering("presence", answer, codec === undefined ? {} : { codec });
+    const presence = await setup.client.presence("chat:1");
+    expect(presence.members.map(({ info }) => info)).toEqual([...infos.slice(0, -2), undefined, undefined]);
+    expect(Object.keys(presence.members.at(-1)!)).toEqual(["connection"]);
+  });
+
   it("tells how many are there", async () => {
     const setup = await answering("presence_stats", { channel: "chat:1", connections: 9, users: 7 });
     const stats = { channel: "chat:1", connections: 9, users: 7 };
@@ -119,10 +132,11 @@ describe("presence", () => {
     expect(await rejection(setup.client.presence("room"))).toMatchObject({ code: "not_enabled" });
   });
 
-  it("hands joins, leaves and snapshots to the channel's subscribers who ask for them, and to no others", async () => {
+  it("hands joins, leaves, updates and snapshots to the channel's subscribers who ask for them, and to no others", async () => {
     const setup = await answering("ping", {});
     const joins: PresenceChange[] = [];
     const leaves: PresenceChange[] = [];
+    const updates: PresenceChange[] = [];
     const snapshots: Presence[] = [];
     const nothing = () => undefined;
     setup.client.subscribe("chat:2", nothing, { onJoin: () => expect.unreachable() });
@@ -130,12 +144,15 @@ describe("presence", () => {
     await setup.client.subscribe("chat:1", nothing, {
       onJoin: (change) => void joins.push(change),
       onLeave: (change) => void leaves.push(change),
+      onUpdate: (change) => void updates.push(change),
       onPresence: (presence) => void snapshots.push(presence),
     }).ready;
     const { last } = setup.server;
     last.send({ type: "join", channel: "chat:1", connection: "c1", user: "42" });
     last.send({ type: "join", channel: "chat:3", connection: "c1", user: "42" });
     last.send({ type: "leave", channel: "chat:1", connection: "c2" });
+    last.send({ type: "update", channel: "chat:1", connection: "c1", user: "42", info: { a: 1 } });
+    last.send({ type: "update", channel: "chat:1", connection: "c1", user: "42" });
     const snapshot = {
       channel: "chat:1",
       members: [{ connection: "c1", user: "42" }],
@@ -146,6 +163,10 @@ describe("presence", () => {
     await setup.client.ping();
     expect(joins).toEqual([{ channel: "chat:1", connection: "c1", user: "42" }]);
     expect(leaves).toEqual([{ channel: "chat:1", connection: "c2" }]);
+    expect(updates).toEqual([
+      { channel: "chat:1", connection: "c1", user: "42", info: { a: 1 } },
+      { channel: "chat:1", connection: "c1", user: "42" },
+    ]);
     expect(snapshots).toEqual([snapshot]);
     expect(setup.errors).toEqual([]);
   });

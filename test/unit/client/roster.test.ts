@@ -81,6 +81,50 @@ describe("a roster", () => {
     expect(names(roster)).toEqual(["c8"]);
   });
 
+  it("shows what members show, and what they show from then on", async () => {
+    const setup = await watching((connection) => {
+      connection.send({ type: "update", channel: ROOM, ...member("c1", "ann"), info: { name: "Ann 2" } });
+      return page([
+        { ...member("c1", "ann"), info: { name: "Ann" } },
+        { ...member("c2", "ann"), info: { name: "other" } },
+        { ...member("c3"), info: [1] },
+      ]);
+    });
+    let changes = 0;
+    const roster = watchPresence(setup.client, ROOM, () => changes++);
+    await until(() => roster.count !== undefined);
+    expect(roster.members).toEqual([
+      { connection: "c1", user: "ann", info: { name: "Ann 2" } },
+      { connection: "c3", info: [1] },
+    ]);
+    const { last } = setup.server;
+    last.send({ type: "join", channel: ROOM, ...member("c4", "bob"), info: 0 });
+    last.send({ type: "update", channel: ROOM, ...member("c2", "ann"), info: { name: "Ann 3" } });
+    last.send({ type: "update", channel: ROOM, ...member("c3") });
+    last.send({ type: "update", channel: ROOM, ...member("c9", "nobody"), info: 9 });
+    await setup.client.ping();
+    expect(roster.members).toEqual([
+      { connection: "c2", user: "ann", info: { name: "Ann 3" } },
+      { connection: "c3" },
+      { connection: "c4", user: "bob", info: 0 },
+    ]);
+    expect(changes).toBe(5);
+    last.send({ type: "presence", ...page([{ ...member("c3"), info: false }]) });
+    leave(last, "c3");
+    join(last, "c3");
+    await setup.client.ping();
+    expect(roster.members).toEqual([{ connection: "c3" }]);
+  });
+
+  it("counts those of whom it lists but some alike when they show something else", async () => {
+    const setup = await watching(() => page([member("c1", "ann")], 1_500));
+    const roster = watchPresence(setup.client, ROOM, () => undefined);
+    await until(() => roster.count === 1_500);
+    setup.server.last.send({ type: "update", channel: ROOM, ...member("c77", "unlisted"), info: 1 });
+    await setup.client.ping();
+    expect([roster.count, names(roster)]).toEqual([1_500, ["ann"]]);
+  });
+
   it("asks again on each connection, and shows what was known until then", async () => {
     const setup = await watching((_, question) => page([member(`c${question}`)]));
     const roster = watchPresence(setup.client, ROOM, () => undefined);

@@ -106,6 +106,33 @@ describe("a client that does not read has at most twice maxBufferedBytes waiting
     expect(socket.of("reply")[0]).toMatchObject({ connections: 1000, users: 1000 });
   });
 
+  it("whoever is in a channel and shows much: as many as fit are told, which the counts tell", async () => {
+    await start(["a"]);
+    const members = Array.from({ length: 1000 }, (_, i) => ({
+      connection: `c${i}`,
+      user: `user ${i}`,
+      info: JSON.stringify("x".repeat(1022)),
+    }));
+    const page = { members, connections: 1000, users: 1000 };
+    test.edge.presence.members = (_key, _limit, tell) => {
+      tell?.(page);
+      return Promise.resolve(page);
+    };
+    const socket = test.connect();
+    const most = stall(socket);
+    socket.type({ action: "presence", id: 1, channel: "a", limit: 1000 });
+    await turn();
+    const reply = socket.of("reply")[0]!;
+    expect((reply["members"] as { info: string }[]).map(({ info }) => info.length)).toEqual([1022, 1022]);
+    expect(reply).toMatchObject({ connections: 1000, users: 1000 });
+    for (let id = 2; id <= 100 && socket.open; id++) {
+      socket.type({ action: "presence", id, channel: "a", limit: 1000 });
+      await turn();
+    }
+    expect(socket.closedWith).toMatchObject({ code: 4001 });
+    expect(most()).toBeLessThanOrEqual(2 * MAX);
+  });
+
   it("however much it missed in many channels, and it gets all of that once it reads", async () => {
     const channels = Array.from({ length: 20 }, (_, i) => `c${i}`);
     const tops = await start(channels);

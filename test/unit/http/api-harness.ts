@@ -33,7 +33,7 @@ export function fakeOperations(overrides: Partial<NodeOperations> = {}) {
     presence: (...args) => {
       calls.push(["presence", ...args]);
       const members = [
-        { connection: "c1", user: "42" },
+        { connection: "c1", user: "42", info: '{"name":"<Ann>","__proto__":1}' },
         { connection: "c2", user: null },
       ];
       return Promise.resolve({ members, connections: 3, users: 2 });

@@ -106,6 +106,13 @@ describe("the order of reads and events", () => {
     expect(missed).toBe(1);
   });
 
+  it("an event that could not be read is told as missed, and its neighbours are told", () => {
+    order.receive({ epoch: "E", number: 1, events: [event("a"), undefined, event("c")] });
+    came(4, "d");
+    expect(told).toEqual(["a", "c", "d"]);
+    expect(missed).toBe(1);
+  });
+
   it("reads that overlap are told one after the other, each at its place", async () => {
     const [first, second] = [read("first"), read("second")];
     came(1, "a", "b", "c", "d");
