@@ -18,7 +18,7 @@ import { eventually } from "../support/eventually.js";
 import { CHAT_RULES, cleanUp, startTestNode, type InProcessNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import { FakeCore } from "../support/fake-connection.js";
-import { RULE, refusals, setUser, withUser } from "../support/redis-acl.js";
+import { RULE, neededWhere, refusals, setUser, withUser } from "../support/redis-acl.js";
 import { createRedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
@@ -28,8 +28,8 @@ const ELSEWHERE = [
   ...["client|setname", "asking", "cluster|slots", "cluster|info", "select", "spublish", "ssubscribe"],
   ...["unsubscribe", "sunsubscribe"],
 ];
-const ONLY_HISTORY = ["hmget", "mget", "xadd", "xrange", "xrevrange"];
-const ONLY_PRESENCE = ["zcard", "zlexcount", "zrangebylex", "zrangebyscore"];
+const ONLY_HISTORY = neededWhere("keeps history");
+const ONLY_PRESENCE = neededWhere("has presence");
 /** Needs every command of the rule that one server is given. */
 const NEITHER = { namespaces: {} };
 const EVERYTHING = { namespaces: { chat: CHAT_RULES } };
