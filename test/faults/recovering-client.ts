@@ -14,6 +14,7 @@ import {
   type RecordingClient,
   type RecordingClientOptions,
 } from "./recording-client.js";
+import type { PassingPublication, PassingSight } from "./passing-checker.js";
 import type { RosterRecord } from "./roster-checker.js";
 
 interface Frame {
@@ -48,6 +49,8 @@ const ANSWER_MS = 20_000;
 
 export class RecoveringClient implements RecordingClient {
   readonly #options: RecordingClientOptions;
+  /** Channels without history. */
+  readonly #passing: ReadonlySet<string>;
   #socket: WebSocket | undefined;
   #urlIndex: number;
   #connection: string | undefined;
@@ -67,6 +70,7 @@ export class RecoveringClient implements RecordingClient {
 
   constructor(options: RecordingClientOptions) {
     this.#options = options;
+    this.#passing = new Set(options.passing);
     this.#urlIndex = options.random.below(options.urls.length);
     const { name, channels, identity } = options;
     options.record({ kind: "client", client: name, channels, user: identity?.user });
@@ -82,7 +86,8 @@ export class RecoveringClient implements RecordingClient {
   }
 
   get ready(): boolean {
-    return this.#connection !== undefined && this.#held.size === this.#options.channels.length;
+    const { channels } = this.#options;
+    return this.#connection !== undefined && this.#held.size === channels.length + this.#passing.size;
   }
 
   get connected(): boolean {
@@ -113,6 +118,16 @@ export class RecoveringClient implements RecordingClient {
       };
       this.#unsettled.set(id, unsettled);
       this.#send(unsettled);
+    });
+  }
+
+  publishPassing(id: string, channel: string): Promise<PassingPublication["outcome"]> {
+    return new Promise((resolve) => {
+      this.#ask({ action: "send", channel, content: { id } }, (answer) => {
+        if (answer?.type === "reply") return resolve("acked");
+        const never = answer !== undefined && !MAYBE_PUBLISHED.has(String(answer["code"]));
+        resolve(never ? "refused" : "maybe");
+      });
     });
   }
 
@@ -162,8 +177,7 @@ export class RecoveringClient implements RecordingClient {
 
   #closed(code: number): void {
     this.#connection = undefined;
-    for (const channel of this.#held) this.#rosterIs(channel, "unknown");
-    this.#held.clear();
+    for (const channel of this.#held) this.#notHeld(channel);
     // A Redis that lost its newest writes may have given the session twice: recovery goes by positions.
     if (code === SUPERSEDED && !this.#ended) {
       this.superseded++;
@@ -172,6 +186,26 @@ export class RecoveringClient implements RecordingClient {
     for (const answer of [...this.#answers.values()]) answer(undefined);
     this.#answers.clear();
     if (!this.#ended) this.#later(this.#options.random.between(...RECONNECT_MS), () => this.#open());
+  }
+
+  #holds(channel: string): void {
+    this.#held.add(channel);
+    if (this.#passing.has(channel)) this.#sees({ kind: "passing-held" }, channel);
+    else this.#askWhoIsThere(channel);
+  }
+
+  #notHeld(channel: string): void {
+    this.#held.delete(channel);
+    if (this.#passing.has(channel)) this.#sees({ kind: "passing-lost" }, channel);
+    else this.#rosterIs(channel, "unknown");
+  }
+
+  #sees(
+    what: { kind: "passing-held" | "passing-lost" | "passing-gap" } | { kind: "passing-message"; id: string },
+    channel: string,
+  ): void {
+    const sight: PassingSight = { client: this.name, channel, atMs: Date.now(), ...what };
+    this.#options.record(sight);
   }
 
   #later(ms: number, run: () => void): void {
@@ -210,6 +244,9 @@ export class RecoveringClient implements RecordingClient {
         return;
       case "message": {
         const { channel } = at;
+        if (this.#passing.has(channel)) {
+          return this.#sees({ kind: "passing-message", id: idOf(frame["content"]) }, channel);
+        }
         const position = positionOf(frame);
         record({ kind: "message", ...at, id: idOf(frame["content"]), position });
         const stood = this.#at.get(channel);
@@ -220,6 +257,7 @@ export class RecoveringClient implements RecordingClient {
       case "subscribed":
         return this.#positioned(at.channel, frame);
       case "gap": {
+        if (this.#passing.has(at.channel)) return this.#sees({ kind: "passing-gap" }, at.channel);
         const position = positionOf(frame);
         const missed = countOf(frame["missed"]);
         record({ kind: "gap", ...at, recovered: frame["recovered"] === true, position, missed });
@@ -235,8 +273,7 @@ export class RecoveringClient implements RecordingClient {
       case "presence":
         return this.#rosterIs(at.channel, "snapshot", frame["members"] as Member[]);
       case "unsubscribed":
-        this.#held.delete(at.channel);
-        this.#rosterIs(at.channel, "unknown");
+        this.#notHeld(at.channel);
         this.#later(this.#options.random.between(...RETRY_MS), () => this.#subscribe(at.channel));
         return;
       default:
@@ -251,7 +288,7 @@ export class RecoveringClient implements RecordingClient {
       this.#connection = connection;
       this.#session = String(frame["session"]);
       this.#resume = String(frame["resume"]);
-      for (const channel of this.channels) this.#subscribe(channel);
+      for (const channel of [...this.channels, ...this.#passing]) this.#subscribe(channel);
       this.#repeat();
     };
     const resume = this.#resume;
@@ -271,12 +308,9 @@ export class RecoveringClient implements RecordingClient {
       this.#resume = String(answer["resume"]);
       const restored = new Set(listOf(answer["channels"]));
       const recovering = new Set(listOf(answer["recovering"]));
-      for (const channel of this.channels) {
+      for (const channel of [...this.channels, ...this.#passing]) {
         if (!restored.has(channel)) this.#subscribe(channel);
-        else if (!recovering.has(channel)) {
-          this.#held.add(channel);
-          this.#askWhoIsThere(channel);
-        }
+        else if (!recovering.has(channel)) this.#holds(channel);
       }
       this.#repeat();
     });
@@ -295,6 +329,7 @@ export class RecoveringClient implements RecordingClient {
   }
 
   #positioned(channel: string, frame: Frame): void {
+    if (this.#passing.has(channel)) return this.#holds(channel);
     const position = positionOf(frame);
     const missed = countOf(frame["missed"]);
     const recovered = typeof frame["recovered"] === "boolean" ? frame["recovered"] : undefined;
@@ -307,9 +342,8 @@ export class RecoveringClient implements RecordingClient {
       missed,
       recovered,
     });
-    this.#held.add(channel);
     if (position !== undefined) this.#stand(channel, position, missed);
-    this.#askWhoIsThere(channel);
+    this.#holds(channel);
   }
 
   #askWhoIsThere(channel: string): void {
