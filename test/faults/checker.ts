@@ -73,6 +73,8 @@ export interface GapRecord {
 /** How a client stood when the run was over. */
 export interface EndRecord {
   readonly kind: "end";
+  /** What it shows of itself as a member, as JSON; absent: nothing. */
+  readonly info?: string | undefined;
   readonly client: string;
   readonly connected: boolean;
   readonly connection?: string | undefined;
@@ -621,12 +623,14 @@ export class Checker {
       if (end?.connected !== true || end.connection === undefined) return undefined;
       return user === undefined ? `-${end.connection}` : `=${user}`;
     };
-    const present = new Map<string, Set<string>>();
-    for (const [client, { channels }] of this.#clients) {
+    const present = new Map<string, Map<string, Set<string | null>>>();
+    for (const [client, { channels, end }] of this.#clients) {
       const person = personOf(client);
       if (person === undefined) continue;
       for (const channel of channels.keys()) {
-        present.set(channel, (present.get(channel) ?? new Set()).add(person));
+        const persons = present.get(channel) ?? new Map<string, Set<string | null>>();
+        present.set(channel, persons);
+        persons.set(person, (persons.get(person) ?? new Set()).add(end?.info ?? null));
       }
     }
     this.#rosters.judge(personOf, present, this.#faults, (failure, detail, count) =>

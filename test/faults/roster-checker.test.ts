@@ -85,6 +85,52 @@ describe("the checker accepts a roster", () => {
   });
 });
 
+describe("the checker judges what members show", () => {
+  const showing = (client: string, info: string | undefined): Evidence => ({
+    ...{ kind: "end", client, connected: true, connection: `of-${client}`, info },
+  });
+  const ALL = ["=ann", "=bob", "-of-c3"];
+  const infos = (what: RosterRecord["what"], shown: Record<string, string | null>): Evidence => ({
+    ...{ kind: "roster", client: "c1", channel: CHANNEL, atMs: tick(), what },
+    persons: Object.keys(shown),
+    infos: Object.values(shown),
+  });
+  const shown = (...evidence: Evidence[]): Verdict =>
+    run(showing("c1", '{"a":1}'), showing("c2", "2"), showing("c3", undefined), ...evidence);
+
+  it("and accepts what each showed in the end, by a snapshot, a join or an update", () => {
+    const right = { "=ann": '{"a":1}', "=bob": "2", "-of-c3": null };
+    expectFailures(shown(infos("snapshot", right)), {});
+    expectFailures(
+      shown(
+        infos("snapshot", { "=ann": "old", "-of-c3": "old" }),
+        infos("update", { "=ann": '{"a":1}', "-of-c3": null, "=nobody": "1" }),
+        infos("join", { "=bob": "2" }),
+      ),
+      {},
+    );
+    expectFailures(shown(told("snapshot", ...ALL)), {});
+  });
+
+  it("and takes any of those that the clients of one user showed", () => {
+    const other = whole("c4", "ann");
+    for (const info of ['{"a":1}', "4"]) {
+      const snapshot = infos("snapshot", { "=ann": info, "=bob": "2", "-of-c3": null });
+      expectFailures(shown(...other, showing("c4", "4"), snapshot), {});
+    }
+  });
+
+  it("and finds one that is another, is missing, or is there though nothing was shown", () => {
+    for (const wrong of [{ "=ann": '{"a":2}' }, { "=ann": null }, { "-of-c3": "3" }]) {
+      const right = { "=ann": '{"a":1}', "=bob": "2", "-of-c3": null };
+      const verdict = shown(infos("snapshot", { ...right, ...wrong }));
+      expectFailures(verdict, { rosterInfos: 1 });
+    }
+    const stale = shown(infos("snapshot", { "=ann": '{"a":1}', "=bob": "1", "-of-c3": null }));
+    expect(stale.details.join()).toContain("c1 in chat:a has =bob show 1, not 2");
+  });
+});
+
 describe("the checker finds", () => {
   const all = ["=ann", "=bob", "-of-c3"];
 

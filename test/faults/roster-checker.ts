@@ -14,15 +14,21 @@ export interface RosterRecord {
   readonly channel: string;
   readonly atMs: number;
   /** unknown: what it had is worth nothing until the next snapshot, as after a reconnect. */
-  readonly what: "unknown" | "snapshot" | "join" | "leave";
+  readonly what: "unknown" | "snapshot" | "join" | "leave" | "update";
   readonly persons: readonly string[];
+  /** What each shows, as JSON; null: nothing. Absent: not judged. A person of several connections counts by the first. */
+  readonly infos?: readonly (string | null)[];
 }
+
+/** By person: what its clients showed when the run was over, as JSON; null: nothing. */
+export type Present = ReadonlyMap<string, ReadonlySet<string | null>>;
 
 export const ROSTER_FAILURES = {
   rosterAbsent: "members that a client's roster lacks in the end",
   rosterGhosts: "members of a client's roster that are gone",
   doubledJoins: "joins of somebody whom the roster had",
   strayLeaves: "leaves of somebody whom the roster never had",
+  rosterInfos: "members of a client's roster that show something else than they did",
 } as const;
 
 export type RosterFailure = keyof typeof ROSTER_FAILURES;
@@ -44,7 +50,8 @@ interface Roster {
   readonly client: string;
   readonly channel: string;
   sinceMs: number;
-  persons: Set<string> | undefined;
+  /** With what each shows, undefined where that was not told. */
+  persons: Map<string, string | null | undefined> | undefined;
 }
 
 /** These take nothing from the bus of the nodes that live. */
@@ -60,7 +67,7 @@ export class RosterChecker {
     return this.#rosters.size;
   }
 
-  add({ client, channel, atMs, what, persons }: RosterRecord): void {
+  add({ client, channel, atMs, what, persons, infos }: RosterRecord): void {
     const id = `${client} ${channel}`;
     let roster = this.#rosters.get(id);
     if (roster === undefined) {
@@ -68,17 +75,24 @@ export class RosterChecker {
     }
     if (what === "unknown") roster.persons = undefined;
     if (what === "snapshot") {
-      roster.persons = new Set(persons);
+      roster.persons = new Map();
+      for (const [at, person] of persons.entries()) {
+        if (!roster.persons.has(person)) roster.persons.set(person, infos?.[at]);
+      }
       roster.sinceMs = atMs;
     }
-    if (roster.persons === undefined || (what !== "join" && what !== "leave")) return;
-    for (const person of persons) {
+    if (roster.persons === undefined || what === "unknown" || what === "snapshot") return;
+    for (const [at, person] of persons.entries()) {
+      if (what === "update") {
+        if (roster.persons.has(person)) roster.persons.set(person, infos?.[at]);
+        continue;
+      }
       if (roster.persons.has(person) === (what === "join")) {
         const failure = what === "join" ? "doubledJoins" : "strayLeaves";
         const detail = `${client} was told a ${what} of ${person} in ${channel}`;
         this.#surprises.push({ failure, sinceMs: roster.sinceMs, atMs, detail });
       }
-      if (what === "join") roster.persons.add(person);
+      if (what === "join") roster.persons.set(person, infos?.[at]);
       else roster.persons.delete(person);
     }
   }
@@ -86,7 +100,7 @@ export class RosterChecker {
   /** @param present who was connected in the end, by channel, and whose rosters count: undefined for a client that was not */
   judge(
     personOf: (client: string) => string | undefined,
-    present: ReadonlyMap<string, ReadonlySet<string>>,
+    present: ReadonlyMap<string, Present>,
     faults: readonly RosterFault[],
     fail: (failure: RosterFailure, detail: string, count?: number) => void,
   ): void {
@@ -97,10 +111,13 @@ export class RosterChecker {
     }
     for (const { client, channel, persons } of this.#rosters.values()) {
       if (personOf(client) === undefined) continue;
-      const expected = present.get(channel) ?? new Set<string>();
-      const had = persons ?? new Set<string>();
-      const absent = [...expected].filter((person) => !had.has(person));
-      const ghosts = [...had].filter((person) => !expected.has(person));
+      const expected: Present = present.get(channel) ?? new Map();
+      const had = persons ?? new Map<string, undefined>();
+      const absent = [...expected.keys()].filter((person) => !had.has(person));
+      const ghosts = [...had.keys()].filter((person) => !expected.has(person));
+      const others = [...had].filter(([person, info]) => {
+        return info !== undefined && expected.get(person)?.has(info) === false;
+      });
       const whose =
         persons === undefined ? `${client} knows nobody in ${channel} and` : `${client} in ${channel}`;
       if (absent.length > 0) {
@@ -108,6 +125,12 @@ export class RosterChecker {
       }
       if (ghosts.length > 0)
         fail("rosterGhosts", `${whose} has ${ghosts.slice(0, 3).join(", ")}`, ghosts.length);
+      if (others.length > 0) {
+        const [person, info] = others[0]!;
+        const shown = [...expected.get(person)!].map((each) => String(each).slice(0, 60)).join(" or ");
+        const detail = `${whose} has ${person} show ${String(info).slice(0, 60)}, not ${shown}`;
+        fail("rosterInfos", detail, others.length);
+      }
     }
   }
 }
