@@ -7,7 +7,7 @@ import { createRandom } from "./random.js";
 import type { Recorded, RecordingClient, RecordingClientOptions } from "./recording-client.js";
 import { RecoveringClient } from "./recovering-client.js";
 import { loadSdk } from "./sdk-client.js";
-import { tokenOf } from "./token.js";
+import { infoOf, tokenOf } from "./token.js";
 
 export interface ClientsOptions {
   /** In every id that this process makes. */
@@ -80,8 +80,11 @@ async function start(options: ClientsOptions): Promise<void> {
   const { name, urls, channels, channelsPerClient, passingChannels, secret, infoBytes } = options;
   for (let number = 0; number < options.clients; number++) {
     const user = `${name}-${number}`;
+    const info = infoBytes === 0 ? undefined : infoOf(user, infoBytes);
     const identity =
-      secret === undefined ? undefined : { user, token: await tokenOf(user, secret, infoBytes) };
+      secret === undefined
+        ? undefined
+        : { user, token: await tokenOf(user, secret, info), info: info && JSON.stringify(info) };
     setTimeout(
       () =>
         clients.push(

@@ -7,6 +7,13 @@ import type { Random } from "./random.js";
 
 export type Recorded = Evidence | ClaimRecord | PassingSight;
 
+export interface Identity {
+  readonly user: string;
+  readonly token: string;
+  /** What the token has it show of itself, as JSON; undefined: what others show is not looked at. */
+  readonly info?: string | undefined;
+}
+
 export interface RecordingClientOptions {
   readonly name: string;
   readonly urls: readonly string[];
@@ -14,7 +21,7 @@ export interface RecordingClientOptions {
   /** More channels, without history. */
   readonly passing?: readonly string[] | undefined;
   /** Who it is, with a token that says so; anonymous where the nodes ask for none. */
-  readonly identity?: { readonly user: string; readonly token: string } | undefined;
+  readonly identity?: Identity | undefined;
   /** Whether it keeps rosters of its channels and records them. */
   readonly rosters?: boolean | undefined;
   readonly random: Random;
@@ -59,6 +66,19 @@ export const MAYBE_PUBLISHED: ReadonlySet<string> = new Set([
   "timeout",
   "closed",
 ]);
+
+/** For a roster's record: what members show, as JSON, where the run is about that. */
+export function infosOf(
+  members: readonly object[],
+  identity: Identity | undefined,
+): { readonly infos?: readonly (string | null)[] } {
+  if (identity?.info === undefined) return {};
+  const infos = members.map((member) => {
+    const { info } = member as { readonly info?: unknown };
+    return info === undefined ? null : JSON.stringify(info);
+  });
+  return { infos };
+}
 
 export function idOf(content: unknown): string {
   return String((content as { id?: unknown } | null)?.id);

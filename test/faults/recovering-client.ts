@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import type { Position, PublicationRecord } from "./checker.js";
 import {
   idOf,
+  infosOf,
   MAYBE_PUBLISHED,
   PUBLISH_ATTEMPTS_MAX,
   REPEAT_WITHIN_MS,
@@ -25,6 +26,7 @@ interface Frame {
 interface Member {
   readonly connection: string;
   readonly user?: string;
+  readonly info?: unknown;
 }
 
 type Answer = (frame: Frame | undefined) => void;
@@ -155,6 +157,7 @@ export class RecoveringClient implements RecordingClient {
       client: this.name,
       connected: this.ready,
       connection: this.#connection,
+      info: this.#options.identity?.info,
     });
     this.#ended = true;
     for (const timer of this.#timers) clearTimeout(timer);
@@ -269,6 +272,7 @@ export class RecoveringClient implements RecordingClient {
       }
       case "join":
       case "leave":
+      case "update":
         return this.#rosterIs(at.channel, frame.type, [frame as unknown as Member]);
       case "presence":
         return this.#rosterIs(at.channel, "snapshot", frame["members"] as Member[]);
@@ -364,7 +368,16 @@ export class RecoveringClient implements RecordingClient {
   #rosterIs(channel: string, what: RosterRecord["what"], members: readonly Member[] = []): void {
     if (this.#options.rosters !== true || this.#ended) return;
     const persons = members.map(personOf);
-    this.#options.record({ kind: "roster", client: this.name, channel, atMs: Date.now(), what, persons });
+    const infos = infosOf(members, this.#options.identity);
+    this.#options.record({
+      kind: "roster",
+      client: this.name,
+      channel,
+      atMs: Date.now(),
+      what,
+      persons,
+      ...infos,
+    });
   }
 
   /** What was missed comes in frames of its own: until then it is not here. */

@@ -19,6 +19,7 @@ import type { Position, PublicationRecord } from "./checker.js";
 import type { PassingPublication } from "./passing-checker.js";
 import {
   idOf,
+  infosOf,
   MAYBE_PUBLISHED,
   PUBLISH_ATTEMPTS_MAX,
   REPEAT_WITHIN_MS,
@@ -218,6 +219,7 @@ class SdkClient implements RecordingClient {
         channel,
         atMs: Date.now(),
         what: count === undefined ? "unknown" : "snapshot",
+        ...infosOf(members, this.#options.identity),
         persons: members.map(({ connection, user }) => (user === undefined ? `-${connection}` : `=${user}`)),
       });
     }
@@ -226,6 +228,7 @@ class SdkClient implements RecordingClient {
       client: this.name,
       connected: this.ready,
       connection: this.#client.connection?.connection,
+      info: this.#options.identity?.info,
     });
     this.#ended = true;
     this.#client.close();
