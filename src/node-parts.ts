@@ -18,6 +18,7 @@ import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
 import { createRedisBroker } from "./redis/bus/broker.js";
 import { LearnedFormat } from "./redis/link/fleet-format.js";
+import type { RedisUse } from "./redis/link/needed-commands.js";
 import type { RedisOptions } from "./redis/link/redis-options.js";
 import { createRedisControl } from "./redis/control/control.js";
 import { createRedisLink } from "./redis/link/link.js";
@@ -35,6 +36,11 @@ export interface Shared {
   readonly control: ControlBus;
   readonly registry: ConnectionRegistry;
   readonly presence: PresenceStore;
+  /**
+   * Before the apps of a configuration are taken over.
+   * @throws Error naming what they need that this node's user of Redis may not do
+   */
+  readonly prepareFor?: (config: Config) => Promise<void>;
 }
 
 /** In this process where there is no Redis, else in it. */
@@ -127,7 +133,20 @@ function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
     stats,
     log,
   });
-  return { broker, control, registry, presence };
+  return {
+    ...{ broker, control, registry, presence },
+    prepareFor: (again) => link.useMore(useOf(again)),
+  };
+}
+
+/** By the namespaces of all its apps. */
+function useOf({ namespaces, apps, ingestChannel }: Config): RedisUse {
+  const rules = [namespaces, ...apps.map((app) => app.namespaces)].flatMap((of) => Object.values(of));
+  return {
+    history: rules.some(({ history }) => history !== undefined),
+    presence: rules.some(({ presence }) => presence),
+    ingestChannel,
+  };
 }
 
 export function redisOptions(config: Config, url: string): RedisOptions {
@@ -135,6 +154,7 @@ export function redisOptions(config: Config, url: string): RedisOptions {
     url,
     prefix: config.redisPrefix,
     commandTimeoutMs: config.redisCommandTimeoutMs,
+    use: useOf(config),
     sentinelPassword: config.redisSentinelPassword,
     tls: {
       ca: readOptional(config, "redisTlsCaFile"),

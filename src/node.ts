@@ -38,9 +38,10 @@ export interface StarlingNode {
   /** This node's alone, in the Prometheus text format. */
   metrics(): Promise<string>;
   /**
-   * Takes over what this configuration says of apps, `main` among them, and nothing else of it. It holds at once;
-   * resolves once the connections of apps that are gone are closed.
-   * @throws Error where a key cannot be read or is none: nothing was changed
+   * Takes over what this configuration says of apps, `main` among them, and nothing else of it. Resolves once it holds
+   * and the connections of apps that are gone are closed. One that was called later holds later.
+   * @throws Error where a key cannot be read or is none, or Redis refuses its user what the apps newly need: nothing
+   * was changed
    */
   reload(config: Config): Promise<ReloadedApps>;
 }
@@ -121,9 +122,11 @@ export async function startNode(
   let idleSockets = (): number => 0;
   const site = createSite({ files: config.demo ? demoFiles() : {} });
   const sockets = socketLimits(config.maxConnections, openFileLimit());
+  const { prepareFor, ...shared } = sharedParts(config, stats, log);
+  let prepared = Promise.resolve();
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
-    ...sharedParts(config, stats, log),
+    ...shared,
     protocols,
     apps,
     topics: { publish: (topic, frame, binary) => topics?.publish(topic, frame, binary) },
@@ -246,6 +249,9 @@ export async function startNode(
       stop,
       metrics: () => metrics.text(),
       async reload(again) {
+        // One after the other: the last one is what holds in the end.
+        prepared = prepared.catch(() => undefined).then(() => prepareFor?.(again));
+        await prepared;
         const { settings, apiKeys, changes, newlyOpen, accept } = loader.load(again);
         api.useKeys(apiKeys);
         const closed = reloadApps(edge, settings);

@@ -446,7 +446,7 @@ export function describeHistoryContract(name: string, { create, shared }: Histor
       expect(otherRecorder.texts).toEqual(recorder.texts);
     });
 
-    it("fault 12: two nodes publish one channel: unique, contiguous, one order", async () => {
+    it("two nodes publish one channel: unique, contiguous, one order", async () => {
       const [other, otherRecorder] = await start();
       const jobs: Promise<Position | string>[] = [];
       for (let i = 0; i < 2_500; i++) {

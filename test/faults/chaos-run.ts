@@ -1,20 +1,17 @@
 /** One run: a fleet, clients in processes of their own, faults by a seed, and the checker's verdict. */
 
-import { once } from "node:events";
-import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { WebSocket } from "ws";
-import { Checker, type Evidence, type Position, type Verdict } from "./checker.js";
-import { startClients, sumOf, until, type Clients, type StatusNumber } from "./clients.js";
+import type { Verdict } from "./checker.js";
+import { until } from "./clients.js";
+import { readHashes, readPresence } from "./fleet-state.js";
 import { startFleet, type Fleet, type FleetNode } from "./fleet.js";
-import { publishByApi } from "./publisher.js";
-import { RegistryChecker, type RegistryRecord, type RegistryVerdict } from "./registry-checker.js";
+import { judgeFiles } from "./judge.js";
+import { Load } from "./load.js";
 import { createRandom } from "./random.js";
-import { tokenOf } from "./token.js";
+import type { RegistryVerdict } from "./registry-checker.js";
 import { FAULTS, type Fault, type FaultName } from "./repertoire.js";
 
 export interface ChaosOptions {
@@ -42,6 +39,8 @@ export interface ChaosOptions {
   readonly dist?: string | undefined;
   /** false: every client is the kit's own, which knows nothing but the protocol. */
   readonly withSdk: boolean;
+  /** Of the JSON that each client shows of itself to its channels; 0, the default: nothing. */
+  readonly infoBytes?: number | undefined;
   /** What broken-node.ts is to switch off, which the checker must notice. */
   readonly sabotage?: string | undefined;
   readonly nodeArgs?: readonly string[];
@@ -65,15 +64,11 @@ const DIST = join(import.meta.dirname, "../../dist");
 const NAMESPACE = "chat";
 const SECRET = "a secret of the tests, 32 bytes long";
 const READY_MS = 60_000;
-/** Publications whose answer was lost are repeated for 20 s. */
-const SETTLE_MS = 40_000;
-/** A member of a killed node is gone once its time-to-live is over, by default a minute, and a reaper passed. */
-const PRESENCE_MS = 90_000;
-/** Where the nodes keep who is connected to each. */
-const HASHES = "ws:connections:";
-/** A dead node's hash is gone once its lease is over, by default 10 s, and a reaper passed. */
-const REAPED_MS = 30_000;
 const STATUS_LINE_MS = 10_000;
+/** Little, so that slow readers are found. */
+const BUFFERED_BYTES = 262_144;
+/** An answer is at most a quarter of it: enough for 1,000 members with 1 kB. */
+const BUFFERED_BYTES_WITH_INFO = 5_000_000;
 const FLOOD = { publications: 120, fillerBytes: 60_000 } as const;
 /** What a node counts that says what it went through; printed at the end. */
 const METRICS =
@@ -101,132 +96,73 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     sabotage: options.sabotage,
     args: [
       `--namespaces=${JSON.stringify({ [NAMESPACE]: rules })}`,
-      "--max-buffered-bytes=262144",
+      `--max-buffered-bytes=${options.infoBytes === undefined ? BUFFERED_BYTES : BUFFERED_BYTES_WITH_INFO}`,
       `--jwt-secret=${SECRET}`,
       ...(options.nodeArgs ?? []),
     ],
     onCrash: trouble,
   });
   const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-chaos-")));
-  const processes: Clients[] = [];
+  let load: Load | undefined;
   try {
-    const run = new Run(options, fleet, processes, directory, trouble);
-    const faults = await run.go();
-    const { verdict, registry } = await judgeFiles([...processes.map(({ file }) => file), run.file], {
-      historySize,
-      historyTtlMs,
+    const channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
+    load = new Load({
+      ...options,
+      ...{ directory, channels, trouble, secret: SECRET, readyMs: READY_MS },
+      urls: fleet.nodes.map(({ wsUrl }) => wsUrl),
+      apis: () => fleet.nodes.filter(({ running }) => running),
+      dist: options.withSdk ? (options.dist ?? DIST) : undefined,
+      catchUpMs: options.catchUpSeconds * 1_000,
     });
+    const faults = await new Run(options, fleet, load, channels, trouble).go();
+    const { verdict, registry } = await judgeFiles(load.files, { historySize, historyTtlMs });
     print(`registry: ${registry.connections} connections in the hashes, ${registry.claims} sessions resumed`);
     for (const detail of registry.details) print(`registry: ${detail}`);
     return { verdict, registry, troubles, faults, ok: verdict.ok && registry.ok && troubles.length === 0 };
   } finally {
-    await Promise.all(processes.map((process) => process.stop()));
+    await load?.stop();
     await fleet.stop();
     if (options.keep === undefined) await rm(directory, { recursive: true, force: true });
     else print(`evidence in ${directory} (seed ${seed})`);
   }
 }
 
-/** Files of evidence, a line each; of one client all in one file. */
-export async function judgeFiles(
-  files: readonly string[],
-  options: { historySize: number; historyTtlMs: number },
-): Promise<{ verdict: Verdict; registry: RegistryVerdict }> {
-  const checker = new Checker(options);
-  const registry = new RegistryChecker();
-  for (const file of files) {
-    for await (const line of createInterface({ input: createReadStream(file) })) {
-      const evidence = JSON.parse(line) as Evidence | RegistryRecord;
-      switch (evidence.kind) {
-        case "claim":
-        case "hash":
-        case "living":
-          registry.add(evidence);
-          break;
-        default:
-          checker.add(evidence);
-          if (evidence.kind === "end" || evidence.kind === "fault") registry.add(evidence);
-      }
-    }
-  }
-  return { verdict: checker.verdict(), registry: registry.verdict() };
-}
-
 class Run {
-  readonly file: string;
-  readonly #evidence;
-  readonly #random;
-  readonly #channels: readonly string[];
   readonly #look;
   readonly #startedAtMs = Date.now();
   readonly #faultCounts: Record<string, number> = {};
   /** What a fault is being done to. */
   readonly #busy = new Set<unknown>();
   readonly #faults = new Set<Promise<void>>();
-  readonly #publishing = new Set<Promise<void>>();
-  #published = 0;
-  #count = 0;
 
   constructor(
     readonly options: ChaosOptions,
     readonly fleet: Fleet,
-    readonly processes: Clients[],
-    directory: string,
+    readonly load: Load,
+    readonly channels: readonly string[],
     readonly trouble: (what: string) => void,
   ) {
-    this.file = join(directory, "run.jsonl");
-    this.#evidence = createWriteStream(this.file);
-    this.#random = createRandom(options.seed);
-    this.#channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
     this.#look = fleet.redis.client();
-    processes.push(
-      ...startClients(
-        {
-          ...options,
-          urls: fleet.nodes.map(({ wsUrl }) => wsUrl),
-          channels: this.#channels,
-          dist: options.withSdk ? (options.dist ?? DIST) : undefined,
-          secret: SECRET,
-        },
-        directory,
-        trouble,
-      ),
-    );
   }
 
   async go(): Promise<Record<string, number>> {
     const { print, seconds, signal } = this.options;
-    const ready = await until(() => this.#sum("ready") === this.options.clients, READY_MS, signal);
-    if (!ready) {
-      this.trouble(`only ${this.#sum("ready")} of ${this.options.clients} clients could subscribe`);
-      return this.#faultCounts;
-    }
+    if (!(await this.load.isReady("could subscribe", signal))) return this.#faultCounts;
     print(`${this.options.clients} clients are subscribed; faults for ${seconds} s`);
-    const publishing = setInterval(() => this.#publish(), 2_000 / this.options.rate);
+    this.load.start();
     const status = setInterval(() => print(this.#statusLine()), STATUS_LINE_MS);
     try {
       await this.#doFaults();
       await Promise.all(this.#faults);
     } finally {
-      clearInterval(publishing);
+      this.load.stopPublishing();
       clearInterval(status);
     }
-    for (const process of this.processes) process.send({ kind: "quiet" });
     await this.#settle();
-    await this.#listHashes();
-    await this.#listPresence();
-    await Promise.all(this.processes.map((process) => process.finish()));
+    await this.#readState();
+    await this.load.finish();
     await this.#printMetrics();
-    await new Promise((resolve) => this.#evidence.end(resolve));
     return this.#faultCounts;
-  }
-
-  #record(evidence: Evidence | RegistryRecord): void {
-    this.#evidence.write(`${JSON.stringify(evidence)}\n`);
-  }
-
-  #sum(field: StatusNumber): number {
-    return sumOf(this.processes, field);
   }
 
   #seconds(): string {
@@ -234,24 +170,12 @@ class Run {
   }
 
   #statusLine(): string {
-    const published = this.#published + this.#sum("published");
+    const { load } = this;
     return (
-      `${this.#seconds()}  ${this.#sum("ready")} clients ready, ${published} published, ` +
-      `${this.#sum("received")} received, ${this.#sum("connects")} connects, ` +
-      `${this.#sum("superseded")} superseded`
+      `${this.#seconds()}  ${load.sum("ready")} clients ready, ${load.published} published, ` +
+      `${load.sum("received")} received, ${load.sum("connects")} connects, ` +
+      `${load.sum("superseded")} superseded`
     );
-  }
-
-  #publish(channel = this.#random.pick(this.#channels), filler = ""): void {
-    const running = this.fleet.nodes.filter(({ running }) => running);
-    if (running.length === 0) return;
-    const node = running[this.#count % running.length]!;
-    const publishing = publishByApi(node, `api:${this.#count++}`, channel, filler).then((publication) => {
-      if (publication.outcome === "acked") this.#published++;
-      this.#record(publication);
-      this.#publishing.delete(publishing);
-    });
-    this.#publishing.add(publishing);
   }
 
   async #doFaults(): Promise<void> {
@@ -290,11 +214,9 @@ class Run {
     const context = {
       fleet: this.fleet,
       look: this.#look,
-      random: this.#random,
+      random: this.load.random,
       scale: this.options.scale,
-      dropClients: (share: number) => {
-        for (const process of this.processes) process.send({ kind: "drop", share });
-      },
+      dropClients: (share: number) => this.load.dropClients(share),
       floodSlowReader: (ms: number) => this.#flood(ms),
     };
     try {
@@ -303,112 +225,47 @@ class Run {
       this.trouble(`${name}${where} could not be done: ${String(error)}`);
     }
     const { losesData } = fault;
-    this.#record({ kind: "fault", name: `${name}${where}`, startMs, endMs: Date.now(), losesData });
+    this.load.record({ kind: "fault", name: `${name}${where}`, startMs, endMs: Date.now(), losesData });
   }
 
   async #flood(ms: number): Promise<void> {
-    const channel = this.#random.pick(this.#channels);
-    this.#random.pick(this.processes).send({ kind: "pause", ms, channel });
+    const { load } = this;
+    const channel = load.random.pick(this.channels);
+    load.random.pick(load.processes).send({ kind: "pause", ms, channel });
     const filler = "x".repeat(FLOOD.fillerBytes);
     for (let sent = 0; sent < FLOOD.publications; sent++) {
-      this.#publish(channel, filler);
+      load.publish(channel, filler);
       await delay(ms / 2 / FLOOD.publications);
     }
     await delay(ms / 2);
   }
 
-  /** No fault any more: all comes to rest, and every channel gets a last publication. */
+  /** No fault any more. */
   async #settle(): Promise<void> {
     const { print } = this.options;
     print(`${this.#seconds()}  faults are over: settling`);
     const isReady = async (): Promise<boolean> =>
       (await Promise.all(this.fleet.nodes.map((node) => node.ready()))).every(Boolean);
     if (!(await until(isReady, READY_MS))) this.trouble("a node did not become ready again");
-    await Promise.all(this.#publishing);
-    if (!(await until(() => this.#sum("unsettled") === 0, SETTLE_MS))) {
-      this.trouble(`${this.#sum("unsettled")} publications were never settled`);
-    }
-    if (!(await until(() => this.#sum("ready") === this.options.clients, READY_MS))) {
-      this.trouble(`only ${this.#sum("ready")} of ${this.options.clients} clients came back`);
-    }
-    const tops: Record<string, Position> = {};
-    for (const channel of this.#channels) {
-      const top = await this.#publishLast(channel);
-      if (top === undefined) this.trouble(`nothing could be published to ${channel} in the end`);
-      else tops[channel] = top;
-    }
-    for (const process of this.processes) process.send({ kind: "tops", tops });
-    // What is still missing is for the checker to find.
-    await delay(1_000);
-    const caughtUp = await until(() => this.#sum("behind") === 0, this.options.catchUpSeconds * 1_000);
+    const caughtUp = await this.load.settle();
     print(
       caughtUp
         ? `${this.#seconds()}  every client is at the top of its channels`
-        : `${this.#seconds()}  ${this.#sum("behind")} clients are not at the top of their channels`,
+        : `${this.#seconds()}  ${this.load.sum("behind")} clients are not at the top of their channels`,
     );
   }
 
-  async #publishLast(channel: string): Promise<Position | undefined> {
-    for (let attempt = 0; attempt < 20; attempt++) {
-      const node = this.fleet.nodes[attempt % this.fleet.nodes.length]!;
-      const publication = await publishByApi(node, `last:${this.#count++}`, channel);
-      this.#record(publication);
-      if (publication.outcome === "acked") return publication.position;
-      await delay(250);
-    }
-    return undefined;
-  }
-
-  /** What the registry has, once the dead are reaped or the time in which they must be is over. */
-  async #listHashes(): Promise<void> {
-    const nodes = this.fleet.nodes.map(({ id }) => id);
-    let hashes: { node: string; connections: string[] }[] = [];
-    const read = async (key: string): Promise<{ node: string; connections: string[] }> => ({
-      node: key.slice(HASHES.length),
-      connections: await this.#look.hkeys(key),
-    });
-    const complete = await until(async () => {
-      hashes = await Promise.all((await this.#look.keys(`${HASHES}*`)).map(read));
-      const count = hashes.reduce((sum, { connections }) => sum + connections.length, 0);
-      return count === this.options.clients && hashes.every(({ node }) => nodes.includes(node));
-    }, REAPED_MS);
-    this.options.print(
-      `${this.#seconds()}  the registry ${complete ? "agrees" : "does not agree"} in number`,
-    );
-    this.#record({ kind: "living", nodes });
-    for (const hash of hashes) this.#record({ kind: "hash", ...hash });
-  }
-
-  /** Until every node says what is so, or the time in which it must is over; the last answer is judged. */
-  async #listPresence(): Promise<void> {
-    const { print } = this.options;
-    const expected = this.options.clients * Math.min(this.options.channelsPerClient, this.#channels.length);
-    const asking = await Promise.all(this.fleet.nodes.map((node) => PresenceAsker.open(node)));
-    try {
-      let lists: (readonly string[] | undefined)[][] = [];
-      const complete = await until(async () => {
-        lists = await Promise.all(
-          asking.map((asker) => Promise.all(this.#channels.map((channel) => asker.members(channel)))),
-        );
-        const counts = lists.map((list) => list.reduce((sum, members) => sum + (members?.length ?? 0), 0));
-        return lists.flat().includes(undefined) || counts.every((count) => count === expected);
-      }, PRESENCE_MS);
-      if (lists.flat().includes(undefined)) return this.trouble("a node does not tell who is present");
-      print(`${this.#seconds()}  presence ${complete ? "agrees in number" : "does not agree in number"}`);
-      for (const [index, list] of lists.entries()) {
-        for (const [at, connections] of list.entries()) {
-          const { name } = this.fleet.nodes[index]!;
-          this.#record({
-            kind: "presence",
-            node: name,
-            channel: this.#channels[at]!,
-            connections: connections!,
-          });
-        }
-      }
-    } finally {
-      for (const asker of asking) asker.close();
-    }
+  async #readState(): Promise<void> {
+    const { clients, channelsPerClient, print } = this.options;
+    const { nodes } = this.fleet;
+    const registry = await readHashes(nodes, this.#look, clients);
+    print(`${this.#seconds()}  the registry ${registry.agrees ? "agrees" : "does not agree"} in number`);
+    for (const record of registry.records) this.load.record(record);
+    const members = clients * Math.min(channelsPerClient, this.channels.length);
+    const presence = await readPresence(nodes, this.channels, SECRET, members);
+    if (presence === undefined) return this.trouble("a node does not tell who is present");
+    print(`${this.#seconds()}  presence ${presence.agrees ? "agrees" : "does not agree"} in number`);
+    for (const record of presence.records) this.load.record(record);
   }
 
   async #printMetrics(): Promise<void> {
@@ -421,49 +278,5 @@ class Run {
       const faults = metrics.find(([series]) => series === "starling_session_faults_total")?.[1] ?? 0;
       if (faults > 0) this.trouble(`${node.name} ended ${faults} sessions by a fault of its own`);
     }
-  }
-}
-
-/** A connection that only asks who is where. */
-class PresenceAsker {
-  readonly #waiting = new Map<number, (connections: readonly string[] | undefined) => void>();
-  #nextId = 1;
-
-  private constructor(readonly socket: WebSocket) {
-    socket.on("error", () => undefined); // "close" follows
-    socket.on("close", () => this.#answerAll());
-    socket.on("message", (data: Buffer) => {
-      const frame = JSON.parse(data.toString()) as { id?: number; members?: { connection: string }[] };
-      const answer = this.#waiting.get(frame.id ?? 0);
-      this.#waiting.delete(frame.id ?? 0);
-      answer?.(frame.members?.map(({ connection }) => connection));
-    });
-  }
-
-  static async open(node: FleetNode): Promise<PresenceAsker> {
-    const token = await tokenOf("asker", SECRET);
-    const socket = new WebSocket(`${node.wsUrl}/?token=${token}`, ["starling.v1.json"]);
-    const asker = new PresenceAsker(socket);
-    await once(socket, "open");
-    return asker;
-  }
-
-  /** @returns undefined where the node does not say */
-  members(channel: string): Promise<readonly string[] | undefined> {
-    if (this.socket.readyState !== WebSocket.OPEN) return Promise.resolve(undefined);
-    const id = this.#nextId++;
-    return new Promise((resolve) => {
-      this.#waiting.set(id, resolve);
-      this.socket.send(JSON.stringify({ action: "presence", id, channel }));
-    });
-  }
-
-  close(): void {
-    this.socket.terminate();
-  }
-
-  #answerAll(): void {
-    for (const answer of this.#waiting.values()) answer(undefined);
-    this.#waiting.clear();
   }
 }

@@ -4,8 +4,10 @@ import { mkdir, readdir } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { judgeFiles, runChaos } from "./chaos-run.js";
+import { runChaos } from "./chaos-run.js";
 import { describeVerdict } from "./checker.js";
+import { judgeFiles } from "./judge.js";
+import { describePassing } from "./passing-checker.js";
 import { FAULT_NAMES, FAULTS, type FaultName } from "./repertoire.js";
 
 const HELP = `Usage: npx tsx test/faults/chaos.ts [options]     (after npm run build)
@@ -17,6 +19,7 @@ clients saw. Ends by itself, with 0 where everything held.
   --nodes N           (default 3)
   --clients N         (default 300), in --processes N processes (default 3)
   --channels N        (default 50), of which each client takes --per-client N (default 5)
+  --info-bytes N      each client shows so many bytes of JSON to its channels, by its token (at most 1024; default 0)
   --rate N            publications a second, half by clients, half by the server API (default 60)
   --seed N            repeats a run's schedule of faults (default: random, printed)
   --faults a,b        only these (default: all)
@@ -44,7 +47,7 @@ function parse() {
       options: {
         ...{ minutes: text, seconds: text, nodes: text, clients: text, channels: text, rate: text },
         ...{ processes: text, "per-client": text, seed: text, faults: text, pace: text, scale: text },
-        ...{ "history-size": text, break: text, dist: text, keep: text, judge: text },
+        ...{ "history-size": text, "info-bytes": text, break: text, dist: text, keep: text, judge: text },
         "no-sdk": { type: "boolean", default: false },
         "no-data-loss": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
@@ -87,13 +90,14 @@ async function main(): Promise<number> {
   const history = { historySize: number("history-size", 2_000), historyTtlMs: 600_000 };
   if (values.judge !== undefined) {
     const names = (await readdir(values.judge)).filter((name) => name.endsWith(".jsonl")).sort();
-    const { verdict, registry } = await judgeFiles(
+    const { verdict, registry, passing } = await judgeFiles(
       names.map((name) => join(values.judge!, name)),
       history,
     );
     for (const line of describeVerdict(verdict)) print(line);
     for (const detail of registry.details) print(`registry: ${detail}`);
-    return verdict.ok && registry.ok ? 0 : 1;
+    if (passing !== undefined) for (const line of describePassing(passing)) print(line);
+    return verdict.ok && registry.ok && passing?.ok !== false ? 0 : 1;
   }
   const seed = number("seed", Math.floor(Math.random() * 1_000_000));
   const seconds =
@@ -117,6 +121,7 @@ async function main(): Promise<number> {
     channelsPerClient: counted("per-client", 5),
     rate: counted("rate", 60),
     processes: counted("processes", 3),
+    infoBytes: values["info-bytes"] === undefined ? undefined : counted("info-bytes", 0),
     paceSeconds: number("pace", 4, { whole: false }),
     scale: number("scale", 1, { whole: false }),
     dist: values.dist === undefined ? undefined : resolve(values.dist),

@@ -1,13 +1,13 @@
 /** A process full of recovering clients for clients.ts, which forks it and talks to it over IPC. */
 
 import { createWriteStream } from "node:fs";
-import type { Evidence, Position } from "./checker.js";
-import type { ClaimRecord } from "./registry-checker.js";
+import type { Position } from "./checker.js";
+import { PassingPublisher } from "./passing-publisher.js";
 import { createRandom } from "./random.js";
-import type { RecordingClient, RecordingClientOptions } from "./recording-client.js";
+import type { Recorded, RecordingClient, RecordingClientOptions } from "./recording-client.js";
 import { RecoveringClient } from "./recovering-client.js";
 import { loadSdk } from "./sdk-client.js";
-import { tokenOf } from "./token.js";
+import { infoOf, tokenOf } from "./token.js";
 
 export interface ClientsOptions {
   /** In every id that this process makes. */
@@ -18,11 +18,15 @@ export interface ClientsOptions {
   readonly dist: string | undefined;
   readonly channels: readonly string[];
   readonly channelsPerClient: number;
+  /** Without history, of which each client takes as many. */
+  readonly passingChannels: readonly string[];
   /** Publications a second of all its clients. */
   readonly rate: number;
   readonly seed: number;
   /** What the nodes check tokens with: each client is a user of its own, and keeps rosters. */
   readonly secret: string | undefined;
+  /** Of the JSON that each shows of itself; 0: it shows nothing. */
+  readonly infoBytes: number;
   /** Where the evidence goes, a line each. */
   readonly file: string;
 }
@@ -69,14 +73,18 @@ async function start(options: ClientsOptions): Promise<void> {
   const create = (number: number, own: RecordingClientOptions): RecordingClient =>
     sdk === undefined || number % 2 === 0 ? new RecoveringClient(own) : sdk(own);
   const file = createWriteStream(options.file);
-  const record = (evidence: Evidence | ClaimRecord): void => {
-    if (evidence.kind === "message") received++;
+  const record = (evidence: Recorded): void => {
+    if (evidence.kind === "message" || evidence.kind === "passing-message") received++;
     file.write(`${JSON.stringify(evidence)}\n`);
   };
-  const { name, urls, channels, channelsPerClient, secret } = options;
+  const { name, urls, channels, channelsPerClient, passingChannels, secret, infoBytes } = options;
   for (let number = 0; number < options.clients; number++) {
     const user = `${name}-${number}`;
-    const identity = secret === undefined ? undefined : { user, token: await tokenOf(user, secret) };
+    const info = infoBytes === 0 ? undefined : infoOf(user, infoBytes);
+    const identity =
+      secret === undefined
+        ? undefined
+        : { user, token: await tokenOf(user, secret, info), info: info && JSON.stringify(info) };
     setTimeout(
       () =>
         clients.push(
@@ -86,6 +94,7 @@ async function start(options: ClientsOptions): Promise<void> {
             rosters: secret !== undefined,
             urls,
             channels: random.sample(channels, channelsPerClient),
+            passing: random.sample(passingChannels, channelsPerClient),
             random,
             record,
             trouble: (what) => troubles.push(what),
@@ -95,16 +104,27 @@ async function start(options: ClientsOptions): Promise<void> {
     );
   }
   let count = 0;
+  const passing = new Map<RecordingClient, PassingPublisher>();
+  const publishPassing = (client: RecordingClient): void => {
+    let publisher = passing.get(client);
+    if (publisher === undefined) {
+      const publish = client.publishPassing.bind(client);
+      passing.set(client, (publisher = new PassingPublisher(client.name, publish)));
+    }
+    publisher.publish(random.pick(passingChannels)).then((publication) => {
+      if (publication?.outcome === "acked") published++;
+      if (publication !== undefined) file.write(`${JSON.stringify(publication)}\n`);
+    }, fail);
+  };
   const publishing = setInterval(() => {
     const able = quiet ? [] : clients.filter(({ connected }) => connected);
     if (able.length === 0) return;
-    random
-      .pick(able)
-      .publish(`${name}:${count++}`, random.pick(channels))
-      .then((publication) => {
-        if (publication.outcome === "acked") published++;
-        record(publication);
-      }, fail);
+    const client = random.pick(able);
+    if (passingChannels.length > 0 && random.next() < 0.5) return publishPassing(client);
+    client.publish(`${name}:${count++}`, random.pick(channels)).then((publication) => {
+      if (publication.outcome === "acked") published++;
+      record(publication);
+    }, fail);
   }, 1_000 / options.rate);
   stop = async () => {
     clearInterval(publishing);

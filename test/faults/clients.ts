@@ -50,20 +50,25 @@ export interface CrowdOptions {
   readonly processes: number;
   readonly channels: readonly string[];
   readonly channelsPerClient: number;
+  /** Without history, of which each client takes as many. Default: none. */
+  readonly passingChannels?: readonly string[] | undefined;
   /** Publications a second, of which clients make half. */
   readonly rate: number;
   readonly seed: number;
   /** Directory of the built package: every second client uses its SDK; undefined: none does. */
   readonly dist: string | undefined;
   readonly secret?: string | undefined;
+  /** Of the JSON that each client's token has it show; 0, the default: nothing. */
+  readonly infoBytes?: number | undefined;
 }
 
 /** @returns processes that share the clients; each writes what it saw to a file in `directory` */
 export function startClients(
-  { urls, clients, processes, channels, channelsPerClient, rate, seed, dist, secret }: CrowdOptions,
+  options: CrowdOptions,
   directory: string,
   onTrouble: (what: string) => void,
 ): Clients[] {
+  const { urls, clients, processes, channels, channelsPerClient, rate, seed, dist, secret } = options;
   return Array.from({ length: processes }, (_, index) => {
     const file = join(directory, `clients-${index}.jsonl`);
     const process = new Clients(file, onTrouble);
@@ -77,6 +82,8 @@ export function startClients(
         secret,
         channels,
         channelsPerClient: Math.min(channelsPerClient, channels.length),
+        passingChannels: options.passingChannels ?? [],
+        infoBytes: options.infoBytes ?? 0,
         rate: rate / 2 / processes,
         seed: seed + 1 + index,
         file,

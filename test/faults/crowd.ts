@@ -51,7 +51,8 @@ export class Crowd {
           channels,
           random: this.#random,
           record: (evidence) => {
-            if (evidence.kind !== "claim") this.evidence.push(evidence);
+            // Its channels have history.
+            if (!/^(claim|passing-)/.test(evidence.kind)) this.evidence.push(evidence as Evidence);
           },
           trouble: (what) => this.troubles.push(what),
         }),

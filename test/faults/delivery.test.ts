@@ -1,4 +1,4 @@
-/** Faults of delivery, by their numbers in docs/faults.md: what clients saw, and what the metrics said. */
+/** Faults of delivery, as docs/faults.md lists them: what clients saw, and what the metrics said. */
 
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -53,7 +53,7 @@ function expectWhole(verdict: Verdict): void {
 }
 
 it(
-  "fault 1: kill -9 of a node under load: clients go on elsewhere, with no gap and nothing twice",
+  "kill -9 of a node under load: clients go on elsewhere, with no gap and nothing twice",
   { timeout: TIMEOUT_MS },
   async () => {
     const fleet = { ...fleetOptions(redis), leaseTtlMs: 1_500 };
@@ -82,7 +82,7 @@ it(
 );
 
 it(
-  "fault 7: a subscriber link that carries nothing is found within 10 s, and meanwhile positions are checked",
+  "a subscriber link that carries nothing is found within 10 s, and meanwhile positions are checked",
   { timeout: TIMEOUT_MS },
   async () => {
     const { proxy, broken, other } = await proxiedAndOther();
@@ -105,7 +105,7 @@ it(
 );
 
 it(
-  "fault 8: a node that alone loses Redis is not ready, and its clients have all once it heals",
+  "a node that alone loses Redis is not ready, and its clients have all once it heals",
   { timeout: TIMEOUT_MS },
   async () => {
     const { proxy, broken, other } = await proxiedAndOther({
@@ -132,7 +132,7 @@ it(
   },
 );
 
-it("fault 9: CLIENT KILL TYPE pubsub under load: caught up, no gap", { timeout: TIMEOUT_MS }, async () => {
+it("CLIENT KILL TYPE pubsub under load: caught up, no gap", { timeout: TIMEOUT_MS }, async () => {
   const nodes = await startFleet(2, redis, chat());
   const crowd = crowdOf(nodes, 10);
   await crowd.ready();
@@ -155,7 +155,7 @@ it("fault 9: CLIENT KILL TYPE pubsub under load: caught up, no gap", { timeout: 
   for (const node of nodes) expect(await node.metric("starling_gaps_total")).toBe(0);
 });
 
-describe("fault 11: history that was trimmed past the position", () => {
+describe("history that was trimmed past the position", () => {
   it("is answered recovered: false, always: to subscribe and to a resumed session; up to there all comes", async () => {
     const size = 10;
     const nodes = await startFleet(1, redis, chat({ historySize: size }));
@@ -193,7 +193,7 @@ describe("fault 11: history that was trimmed past the position", () => {
   });
 });
 
-describe("fault 13: a slow reader", () => {
+describe("a slow reader", () => {
   const filler = "x".repeat(60_000);
 
   async function slowReader() {
@@ -255,7 +255,7 @@ describe("fault 13: a slow reader", () => {
 });
 
 it(
-  "fault 14: a drop inside a batch of the native fan-out: the client is told the gap and has everything",
+  "a drop inside a batch of the native fan-out: the client is told the gap and has everything",
   { timeout: TIMEOUT_MS },
   async () => {
     const node = await startTestNode({
@@ -289,7 +289,7 @@ it(
 );
 
 it(
-  "fault 15: Redis is unreachable: publishing fails within 2 s, memory stays flat, then all heals",
+  "Redis is unreachable: publishing fails within 2 s, memory stays flat, then all heals",
   { timeout: TIMEOUT_MS },
   async () => {
     const outageMs = LONG ? 60_000 : 6_000;
@@ -336,7 +336,7 @@ it(
 );
 
 it(
-  "fault 16: Redis stops answering: the event loop does not notice, and all heals",
+  "Redis stops answering: the event loop does not notice, and all heals",
   { timeout: TIMEOUT_MS },
   async () => {
     const node = await spawnNode({ ...fleetOptions(redis), ...chatFlag() });

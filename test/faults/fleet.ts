@@ -7,12 +7,16 @@ import { join } from "node:path";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
-export interface FleetOptions {
-  readonly nodes: number;
+/** What a node is made of. */
+export interface NodeBuild {
   /** Directory of the built package. */
   readonly dist: string;
   /** What broken-node.ts is to switch off. */
   readonly sabotage?: string | undefined;
+}
+
+export interface FleetOptions extends NodeBuild {
+  readonly nodes: number;
   /** More flags of `starling serve`. */
   readonly args?: readonly string[];
   /** Told when a node ends that nobody killed. */
@@ -30,8 +34,13 @@ export interface FleetNode {
   readonly running: boolean;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
-  /** A new node in its place. Tries until `deadlineMs` have passed: Redis may be away. */
-  start(deadlineMs?: number): Promise<void>;
+  /** SIGTERM; resolves when it has drained and the process is gone. @throws Error where it does not end in time */
+  drain(): Promise<void>;
+  /**
+   * A new node in its place, of another build from now on where one is given. Tries until `deadlineMs` have passed:
+   * Redis may be away.
+   */
+  start(deadlineMs?: number, build?: NodeBuild): Promise<void>;
   pause(): void;
   resume(): void;
   /** @throws Error where it does not answer */
@@ -52,6 +61,7 @@ const START_DEADLINE_MS = 90_000;
 const RETRY_MS = 500;
 const LOG_CHARS = 20_000;
 const ANSWER_MS = 3_000;
+const DRAIN_DEADLINE_MS = 60_000;
 
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const redis = await startRedis();
@@ -89,6 +99,7 @@ function place(
   let gone: Promise<void> = Promise.resolve();
   let incarnation = 0;
   let killed = false;
+  let build: NodeBuild = options;
   const apiUrl = `http://127.0.0.1:${apiPort}`;
 
   async function launch(): Promise<void> {
@@ -99,9 +110,9 @@ function place(
     };
     const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
     const command =
-      options.sabotage === undefined
-        ? [join(options.dist, "cli.js")]
-        : ["--import", "tsx", BROKEN, options.dist, options.sabotage];
+      build.sabotage === undefined
+        ? [join(build.dist, "cli.js")]
+        : ["--import", "tsx", BROKEN, build.dist, build.sabotage];
     const started = spawn(
       process.execPath,
       [
@@ -167,7 +178,18 @@ function place(
       child?.kill("SIGKILL");
       await gone;
     },
-    async start(deadlineMs = START_DEADLINE_MS) {
+    async drain() {
+      killed = true;
+      const ended = child;
+      ended?.kill("SIGTERM");
+      const timer = setTimeout(() => ended?.kill("SIGKILL"), DRAIN_DEADLINE_MS);
+      await gone;
+      clearTimeout(timer);
+      if (ended !== undefined && ended.exitCode !== 0)
+        throw new Error(`${name} ended by ${ended.signalCode ?? ended.exitCode} when it was to drain`);
+    },
+    async start(deadlineMs = START_DEADLINE_MS, of = build) {
+      build = of;
       const deadline = performance.now() + deadlineMs;
       for (;;) {
         try {

@@ -1,4 +1,4 @@
-/** Faults of the life cycle, by their numbers in docs/faults.md: what clients saw, and what the metrics said. */
+/** Faults of the life cycle, as docs/faults.md lists them: what clients saw, and what the metrics said. */
 
 import { setTimeout as delay } from "node:timers/promises";
 import { pack } from "msgpackr";
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 it(
-  "fault 17: SIGTERM under load: sent away in stages, and nobody misses anything",
+  "SIGTERM under load: sent away in stages, and nobody misses anything",
   { timeout: TIMEOUT_MS },
   async () => {
     const fleet = fleetOptions(redis);
@@ -58,7 +58,7 @@ it(
 );
 
 it(
-  "fault 19: a client that vanishes without FIN is closed by its heartbeat, and nothing of it stays",
+  "a client that vanishes without FIN is closed by its heartbeat, and nothing of it stays",
   async () => {
     const { heartbeatIntervalMs, heartbeatTimeoutMs } = defaultConfig;
     expect(heartbeatIntervalMs + heartbeatTimeoutMs).toBeLessThanOrEqual(40_000);
@@ -95,7 +95,7 @@ it(
 );
 
 it(
-  "fault 24: clients that leave while a subscribe or a resume waits for Redis leave nothing behind",
+  "clients that leave while a subscribe or a resume waits for Redis leave nothing behind",
   async () => {
     const node = await startTestNode({ ...fleetOptions(redis), ...chat({ presence: true }) });
     const [stays, ...leavers] = await Promise.all(Array.from({ length: 9 }, () => node.client()));
@@ -131,7 +131,7 @@ it(
 );
 
 it(
-  "fault 25: an event loop that stalls for longer than a heartbeat closes nobody",
+  "an event loop that stalls for longer than a heartbeat closes nobody",
   async () => {
     const times = LONG
       ? { heartbeatIntervalMs: 5_000, heartbeatTimeoutMs: 2_000, leaseTtlMs: 30_000 }
@@ -166,7 +166,7 @@ it(
 );
 
 it(
-  "fault 26: what cannot be read on the bus is counted and skipped, and costs nobody a message",
+  "what cannot be read on the bus is counted and skipped, and costs nobody a message",
   async () => {
     const nodes = await startFleet(2, redis, chat());
     const crowd = new Crowd({ urls: nodes.map(({ wsUrl }) => wsUrl), clients: 6, channels: CHANNELS });

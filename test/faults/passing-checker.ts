@@ -44,6 +44,8 @@ export interface PassingVerdict {
   readonly deliveries: number;
   /** Publications that had to reach a client, by client. */
   readonly expected: number;
+  /** That clients were told. */
+  readonly gaps: number;
   readonly details: readonly string[];
 }
 
@@ -67,7 +69,9 @@ export function judgePassing(evidence: Iterable<PassingEvidence>, options: Passi
       continue;
     }
     const of = `${one.client} ${one.channel}`;
-    sights.set(of, [...(sights.get(of) ?? []), one]);
+    const before = sights.get(of);
+    if (before === undefined) sights.set(of, [one]);
+    else before.push(one);
   }
   const failures = Object.fromEntries(Object.keys(PASSING_FAILURES).map((name) => [name, 0])) as Record<
     PassingFailure,
@@ -80,6 +84,7 @@ export function judgePassing(evidence: Iterable<PassingEvidence>, options: Passi
   };
   let deliveries = 0;
   let expected = 0;
+  let toldGaps = 0;
 
   for (const seen of sights.values()) {
     const { client, channel } = seen[0]!;
@@ -95,6 +100,7 @@ export function judgePassing(evidence: Iterable<PassingEvidence>, options: Passi
       else if (sight.kind === "passing-gap") gaps.push(sight.atMs);
       else if (sight.kind === "passing-message") message(sight, holds);
     }
+    toldGaps += gaps.length;
     judgeLosses(held, gaps, had);
 
     function message({ id }: PassingSight & { kind: "passing-message" }, holds: boolean): void {
@@ -134,5 +140,17 @@ export function judgePassing(evidence: Iterable<PassingEvidence>, options: Passi
   if (expected === 0 || deliveries === 0)
     details.unshift("nothing to judge: no publication had to reach a client");
   const ok = expected > 0 && deliveries > 0 && Object.values(failures).every((count) => count === 0);
-  return { ok, failures, deliveries, expected, details };
+  return { ok, failures, deliveries, expected, gaps: toldGaps, details };
+}
+
+/** As lines to print. */
+export function describePassing({ failures, deliveries, expected, gaps, details }: PassingVerdict): string[] {
+  return [
+    `no history     ${deliveries} deliveries judged, ${expected} were due; ${gaps} gaps told`,
+    ...Object.entries(PASSING_FAILURES).map(([name, meaning]) => {
+      const count = failures[name as PassingFailure];
+      return `${count === 0 ? "ok  " : "FAIL"} ${name.padEnd(12)} ${count}  ${meaning}`;
+    }),
+    ...details.map((detail) => `     ${detail}`),
+  ];
 }

@@ -8,12 +8,14 @@ import { WebSocket } from "ws";
 import type { Position, PublicationRecord } from "./checker.js";
 import {
   idOf,
+  infosOf,
   MAYBE_PUBLISHED,
   PUBLISH_ATTEMPTS_MAX,
   REPEAT_WITHIN_MS,
   type RecordingClient,
   type RecordingClientOptions,
 } from "./recording-client.js";
+import type { PassingPublication, PassingSight } from "./passing-checker.js";
 import type { RosterRecord } from "./roster-checker.js";
 
 interface Frame {
@@ -24,6 +26,7 @@ interface Frame {
 interface Member {
   readonly connection: string;
   readonly user?: string;
+  readonly info?: unknown;
 }
 
 type Answer = (frame: Frame | undefined) => void;
@@ -48,6 +51,8 @@ const ANSWER_MS = 20_000;
 
 export class RecoveringClient implements RecordingClient {
   readonly #options: RecordingClientOptions;
+  /** Channels without history. */
+  readonly #passing: ReadonlySet<string>;
   #socket: WebSocket | undefined;
   #urlIndex: number;
   #connection: string | undefined;
@@ -67,6 +72,7 @@ export class RecoveringClient implements RecordingClient {
 
   constructor(options: RecordingClientOptions) {
     this.#options = options;
+    this.#passing = new Set(options.passing);
     this.#urlIndex = options.random.below(options.urls.length);
     const { name, channels, identity } = options;
     options.record({ kind: "client", client: name, channels, user: identity?.user });
@@ -82,7 +88,8 @@ export class RecoveringClient implements RecordingClient {
   }
 
   get ready(): boolean {
-    return this.#connection !== undefined && this.#held.size === this.#options.channels.length;
+    const { channels } = this.#options;
+    return this.#connection !== undefined && this.#held.size === channels.length + this.#passing.size;
   }
 
   get connected(): boolean {
@@ -116,6 +123,16 @@ export class RecoveringClient implements RecordingClient {
     });
   }
 
+  publishPassing(id: string, channel: string): Promise<PassingPublication["outcome"]> {
+    return new Promise((resolve) => {
+      this.#ask({ action: "send", channel, content: { id } }, (answer) => {
+        if (answer?.type === "reply") return resolve("acked");
+        const never = answer !== undefined && !MAYBE_PUBLISHED.has(String(answer["code"]));
+        resolve(never ? "refused" : "maybe");
+      });
+    });
+  }
+
   pause(ms: number): void {
     this.#tcp()?.pause();
     this.#later(ms, () => this.wake());
@@ -140,6 +157,7 @@ export class RecoveringClient implements RecordingClient {
       client: this.name,
       connected: this.ready,
       connection: this.#connection,
+      info: this.#options.identity?.info,
     });
     this.#ended = true;
     for (const timer of this.#timers) clearTimeout(timer);
@@ -162,8 +180,7 @@ export class RecoveringClient implements RecordingClient {
 
   #closed(code: number): void {
     this.#connection = undefined;
-    for (const channel of this.#held) this.#rosterIs(channel, "unknown");
-    this.#held.clear();
+    for (const channel of this.#held) this.#notHeld(channel);
     // A Redis that lost its newest writes may have given the session twice: recovery goes by positions.
     if (code === SUPERSEDED && !this.#ended) {
       this.superseded++;
@@ -172,6 +189,26 @@ export class RecoveringClient implements RecordingClient {
     for (const answer of [...this.#answers.values()]) answer(undefined);
     this.#answers.clear();
     if (!this.#ended) this.#later(this.#options.random.between(...RECONNECT_MS), () => this.#open());
+  }
+
+  #holds(channel: string): void {
+    this.#held.add(channel);
+    if (this.#passing.has(channel)) this.#sees({ kind: "passing-held" }, channel);
+    else this.#askWhoIsThere(channel);
+  }
+
+  #notHeld(channel: string): void {
+    this.#held.delete(channel);
+    if (this.#passing.has(channel)) this.#sees({ kind: "passing-lost" }, channel);
+    else this.#rosterIs(channel, "unknown");
+  }
+
+  #sees(
+    what: { kind: "passing-held" | "passing-lost" | "passing-gap" } | { kind: "passing-message"; id: string },
+    channel: string,
+  ): void {
+    const sight: PassingSight = { client: this.name, channel, atMs: Date.now(), ...what };
+    this.#options.record(sight);
   }
 
   #later(ms: number, run: () => void): void {
@@ -210,6 +247,9 @@ export class RecoveringClient implements RecordingClient {
         return;
       case "message": {
         const { channel } = at;
+        if (this.#passing.has(channel)) {
+          return this.#sees({ kind: "passing-message", id: idOf(frame["content"]) }, channel);
+        }
         const position = positionOf(frame);
         record({ kind: "message", ...at, id: idOf(frame["content"]), position });
         const stood = this.#at.get(channel);
@@ -220,6 +260,7 @@ export class RecoveringClient implements RecordingClient {
       case "subscribed":
         return this.#positioned(at.channel, frame);
       case "gap": {
+        if (this.#passing.has(at.channel)) return this.#sees({ kind: "passing-gap" }, at.channel);
         const position = positionOf(frame);
         const missed = countOf(frame["missed"]);
         record({ kind: "gap", ...at, recovered: frame["recovered"] === true, position, missed });
@@ -231,12 +272,12 @@ export class RecoveringClient implements RecordingClient {
       }
       case "join":
       case "leave":
+      case "update":
         return this.#rosterIs(at.channel, frame.type, [frame as unknown as Member]);
       case "presence":
         return this.#rosterIs(at.channel, "snapshot", frame["members"] as Member[]);
       case "unsubscribed":
-        this.#held.delete(at.channel);
-        this.#rosterIs(at.channel, "unknown");
+        this.#notHeld(at.channel);
         this.#later(this.#options.random.between(...RETRY_MS), () => this.#subscribe(at.channel));
         return;
       default:
@@ -251,7 +292,7 @@ export class RecoveringClient implements RecordingClient {
       this.#connection = connection;
       this.#session = String(frame["session"]);
       this.#resume = String(frame["resume"]);
-      for (const channel of this.channels) this.#subscribe(channel);
+      for (const channel of [...this.channels, ...this.#passing]) this.#subscribe(channel);
       this.#repeat();
     };
     const resume = this.#resume;
@@ -271,12 +312,9 @@ export class RecoveringClient implements RecordingClient {
       this.#resume = String(answer["resume"]);
       const restored = new Set(listOf(answer["channels"]));
       const recovering = new Set(listOf(answer["recovering"]));
-      for (const channel of this.channels) {
+      for (const channel of [...this.channels, ...this.#passing]) {
         if (!restored.has(channel)) this.#subscribe(channel);
-        else if (!recovering.has(channel)) {
-          this.#held.add(channel);
-          this.#askWhoIsThere(channel);
-        }
+        else if (!recovering.has(channel)) this.#holds(channel);
       }
       this.#repeat();
     });
@@ -295,6 +333,7 @@ export class RecoveringClient implements RecordingClient {
   }
 
   #positioned(channel: string, frame: Frame): void {
+    if (this.#passing.has(channel)) return this.#holds(channel);
     const position = positionOf(frame);
     const missed = countOf(frame["missed"]);
     const recovered = typeof frame["recovered"] === "boolean" ? frame["recovered"] : undefined;
@@ -307,9 +346,8 @@ export class RecoveringClient implements RecordingClient {
       missed,
       recovered,
     });
-    this.#held.add(channel);
     if (position !== undefined) this.#stand(channel, position, missed);
-    this.#askWhoIsThere(channel);
+    this.#holds(channel);
   }
 
   #askWhoIsThere(channel: string): void {
@@ -330,7 +368,16 @@ export class RecoveringClient implements RecordingClient {
   #rosterIs(channel: string, what: RosterRecord["what"], members: readonly Member[] = []): void {
     if (this.#options.rosters !== true || this.#ended) return;
     const persons = members.map(personOf);
-    this.#options.record({ kind: "roster", client: this.name, channel, atMs: Date.now(), what, persons });
+    const infos = infosOf(members, this.#options.identity);
+    this.#options.record({
+      kind: "roster",
+      client: this.name,
+      channel,
+      atMs: Date.now(),
+      what,
+      persons,
+      ...infos,
+    });
   }
 
   /** What was missed comes in frames of its own: until then it is not here. */

@@ -1,17 +1,15 @@
 /** All nodes behind Envoy restarted one after the other, under clients and publications, and the checker's verdict. */
 
-import { createWriteStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { NodePlace } from "../../scripts/stack/node-place.js";
 import { startStack, type Stack } from "../../scripts/stack/start.js";
-import { judgeFiles } from "./chaos-run.js";
-import type { Evidence, Position, Verdict } from "./checker.js";
-import { startClients, sumOf, until, type Clients, type StatusNumber } from "./clients.js";
-import { publishByApi } from "./publisher.js";
-import { createRandom } from "./random.js";
+import type { Verdict } from "./checker.js";
+import { until } from "./clients.js";
+import { judgeFiles } from "./judge.js";
+import { Load } from "./load.js";
 
 export interface RollingRestartOptions {
   readonly nodes: number;
@@ -62,7 +60,6 @@ export interface RollingRestartResult {
 
 const NAMESPACE = "chat";
 const READY_MS = 120_000;
-const SETTLE_MS = 40_000;
 const CATCH_UP_MS = 45_000;
 const SAMPLE_MS = 100;
 /** Between two nodes: what the first one's clients do to the others has come to rest. */
@@ -101,18 +98,25 @@ export async function runRollingRestart(options: RollingRestartOptions): Promise
     onExit: trouble,
   });
   const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-rolling-")));
-  const processes: Clients[] = [];
+  let load: Load | undefined;
   try {
-    const run = new Run(options, stack, processes, directory, trouble);
+    const urls = Array.from({ length: KEYS }, (_, index) => `${stack.envoy.wsUrl}/?key=room-${index}`);
+    load = new Load({
+      ...options,
+      ...{ urls, directory, trouble, readyMs: READY_MS, catchUpMs: CATCH_UP_MS },
+      channels: Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`),
+      // As an application's back end does: at Envoy's port for it.
+      apis: () => [stack.envoy],
+    });
+    const run = new Run(options, stack, load, trouble);
     const restarts = await run.go();
     const answers = await run.answers();
-    const files = [...processes.map(({ file }) => file), run.file];
-    const { verdict } = await judgeFiles(files, { historySize, historyTtlMs });
+    const { verdict } = await judgeFiles(load.files, { historySize, historyTtlMs });
     const peakConnectsPerSecond = Math.max(0, ...restarts.map(({ connectsPerSecond }) => connectsPerSecond));
     const ok = verdict.ok && verdict.notRecovered === 0 && troubles.length === 0;
     return { verdict, restarts, peakConnectsPerSecond, answers, troubles, ok };
   } finally {
-    await Promise.all(processes.map((process) => process.stop()));
+    await load?.stop();
     await stack.stop();
     if (options.keep === undefined) await rm(directory, { recursive: true, force: true });
     else options.print(`evidence in ${directory}`);
@@ -120,37 +124,20 @@ export async function runRollingRestart(options: RollingRestartOptions): Promise
 }
 
 class Run {
-  readonly file: string;
-  readonly #evidence;
-  readonly #random;
-  readonly #channels: readonly string[];
-  readonly #publishing = new Set<Promise<void>>();
   readonly #samples: Sample[] = [];
-  #count = 0;
 
   constructor(
     readonly options: RollingRestartOptions,
     readonly stack: Stack,
-    readonly processes: Clients[],
-    directory: string,
+    readonly load: Load,
     readonly trouble: (what: string) => void,
-  ) {
-    this.file = join(directory, "run.jsonl");
-    this.#evidence = createWriteStream(this.file);
-    this.#random = createRandom(options.seed);
-    this.#channels = Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`);
-    const urls = Array.from({ length: KEYS }, (_, index) => `${stack.envoy.wsUrl}/?key=room-${index}`);
-    processes.push(...startClients({ ...options, urls, channels: this.#channels }, directory, trouble));
-  }
+  ) {}
 
   async go(): Promise<Restart[]> {
-    const { clients, print, rate } = this.options;
-    if (!(await until(() => this.#sum("ready") === clients, READY_MS))) {
-      this.trouble(`only ${this.#sum("ready")} of ${clients} clients could subscribe`);
-      return [];
-    }
+    const { clients, print } = this.options;
+    if (!(await this.load.isReady("could subscribe"))) return [];
     print(`${clients} clients are subscribed, through Envoy, to ${this.options.nodes} nodes`);
-    const publishing = setInterval(() => this.#publish(), 2_000 / rate);
+    this.load.start();
     const stopSampling = this.#sampleAlways();
     const restarts: Restart[] = [];
     try {
@@ -162,13 +149,11 @@ class Run {
         await delay(PAUSE_MS);
       }
     } finally {
-      clearInterval(publishing);
+      this.load.stopPublishing();
       await stopSampling();
     }
-    for (const process of this.processes) process.send({ kind: "quiet" });
-    await this.#settle();
-    await Promise.all(this.processes.map((process) => process.finish()));
-    await new Promise((resolve) => this.#evidence.end(resolve));
+    await this.load.settle();
+    await this.load.finish();
     return restarts;
   }
 
@@ -190,10 +175,10 @@ class Run {
     await node.start();
     const isBack = async (): Promise<boolean> =>
       (await this.stack.envoy.healthyNodes()) === this.options.nodes &&
-      this.#sum("ready") === clients &&
-      this.#sum("connects") - connects >= own * RESUMED_SHARE;
+      this.load.sum("ready") === clients &&
+      this.load.sum("connects") - connects >= own * RESUMED_SHARE;
     if (!(await until(isBack, READY_MS))) {
-      this.trouble(`after ${node.name} restarted ${this.#sum("ready")} of ${clients} clients are there`);
+      this.trouble(`after ${node.name} restarted ${this.load.sum("ready")} of ${clients} clients are there`);
     }
     // Its last window of a second belongs to it, too.
     await delay(1_000);
@@ -237,45 +222,8 @@ class Run {
   }
 
   #sample(connections: number): Sample {
-    const [ready, connects] = [this.#sum("ready"), this.#sum("connects")];
+    const [ready, connects] = [this.load.sum("ready"), this.load.sum("connects")];
     return { atMs: performance.now(), connections, ready, connects };
-  }
-
-  #sum(field: StatusNumber): number {
-    return sumOf(this.processes, field);
-  }
-
-  #record(evidence: Evidence): void {
-    this.#evidence.write(`${JSON.stringify(evidence)}\n`);
-  }
-
-  /** As an application's backend does: at Envoy's port for it. */
-  #publish(): void {
-    const channel = this.#random.pick(this.#channels);
-    const publishing = publishByApi(this.stack.envoy, `api:${this.#count++}`, channel).then((publication) => {
-      this.#record(publication);
-      this.#publishing.delete(publishing);
-    });
-    this.#publishing.add(publishing);
-  }
-
-  /** Every channel gets a last publication, and every client has the time to be there. */
-  async #settle(): Promise<void> {
-    await Promise.all(this.#publishing);
-    if (!(await until(() => this.#sum("unsettled") === 0, SETTLE_MS))) {
-      this.trouble(`${this.#sum("unsettled")} publications were never settled`);
-    }
-    const tops: Record<string, Position> = {};
-    for (const channel of this.#channels) {
-      const top = await publishByApi(this.stack.envoy, `last:${this.#count++}`, channel);
-      this.#record(top);
-      if (top.position === undefined) this.trouble(`nothing could be published to ${channel} in the end`);
-      else tops[channel] = top.position;
-    }
-    for (const process of this.processes) process.send({ kind: "tops", tops });
-    // The next status counts those that are behind.
-    await delay(1_000);
-    await until(() => this.#sum("behind") === 0, CATCH_UP_MS);
   }
 }
 

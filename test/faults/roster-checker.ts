@@ -55,7 +55,7 @@ interface Roster {
 }
 
 /** These take nothing from the bus of the nodes that live. */
-const EVENTS_SURVIVE = /^(kill|client-drop|slow-reader)\b/;
+const EVENTS_SURVIVE = /^(kill|drain|client-drop|slow-reader)\b/;
 /** A fault is found out, and its snapshot told, this much after it at the latest. */
 const AFTERMATH_MS = 30_000;
 

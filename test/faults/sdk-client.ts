@@ -16,8 +16,10 @@ import type {
   watchPresence,
 } from "../../src/client/index.js";
 import type { Position, PublicationRecord } from "./checker.js";
+import type { PassingPublication } from "./passing-checker.js";
 import {
   idOf,
+  infosOf,
   MAYBE_PUBLISHED,
   PUBLISH_ATTEMPTS_MAX,
   REPEAT_WITHIN_MS,
@@ -46,9 +48,12 @@ class SdkClient implements RecordingClient {
   readonly #options: RecordingClientOptions;
   readonly #client: Client;
   readonly #subscriptions = new Map<string, Subscription>();
+  readonly #passingSubscriptions: readonly Subscription[];
   readonly #rosters = new Map<string, Roster>();
   /** Where the records say that it stands. */
   readonly #at = new Map<string, Position>();
+  /** Channels without history that the server holds. */
+  readonly #passing = new Set<string>();
   /** Losses that were recorded and that `onGap` is about to tell once more. */
   readonly #told = new Set<string>();
   #socket: WebSocket | undefined;
@@ -81,6 +86,7 @@ class SdkClient implements RecordingClient {
     this.#client.on("error", () => undefined);
     this.#client.on("state", (change) => {
       if (change.state === "connected") this.connects++;
+      else for (const channel of this.#passing) this.#passingLost(channel);
       if (change.state === "waiting" && change.reason.code === SUPERSEDED) this.superseded++;
       // Nobody but this client uses its session, and nobody asked for its end.
       if (change.state === "closed" && !this.#ended) {
@@ -100,10 +106,39 @@ class SdkClient implements RecordingClient {
         );
       }
     }
+    this.#passingSubscriptions = (options.passing ?? []).map((channel) => this.#passingSubscription(channel));
+  }
+
+  #passingSubscription(channel: string): Subscription {
+    const sees = (kind: "passing-held" | "passing-gap"): void =>
+      this.#options.record({ kind, client: this.name, channel, atMs: Date.now() });
+    return this.#client.subscribe(
+      channel,
+      ({ content }) => {
+        if (this.#ended) return;
+        const at = { client: this.name, channel, atMs: Date.now() };
+        this.#options.record({ kind: "passing-message", ...at, id: idOf(content) });
+      },
+      {
+        onSubscribed: () => {
+          this.#passing.add(channel);
+          sees("passing-held");
+        },
+        onUnsubscribed: () => this.#passingLost(channel),
+        onGap: () => sees("passing-gap"),
+      },
+    );
+  }
+
+  #passingLost(channel: string): void {
+    if (!this.#passing.delete(channel) || this.#ended) return;
+    this.#options.record({ kind: "passing-lost", client: this.name, channel, atMs: Date.now() });
   }
 
   get ready(): boolean {
-    return [...this.#subscriptions.values()].every(({ subscribed }) => subscribed);
+    return [...this.#subscriptions.values(), ...this.#passingSubscriptions].every(
+      ({ subscribed }) => subscribed,
+    );
   }
 
   get connected(): boolean {
@@ -150,6 +185,16 @@ class SdkClient implements RecordingClient {
     }
   }
 
+  async publishPassing(id: string, channel: string): Promise<PassingPublication["outcome"]> {
+    try {
+      await this.#client.publish(channel, { id });
+      return "acked";
+    } catch (error) {
+      const { code, sent } = error as StarlingError;
+      return sent && MAYBE_PUBLISHED.has(code) ? "maybe" : "refused";
+    }
+  }
+
   async #connectedAgain(deadlineMs: number): Promise<void> {
     do {
       await new Promise((resolve) => setTimeout(resolve, this.#options.random.between(...RETRY_MS)));
@@ -174,6 +219,7 @@ class SdkClient implements RecordingClient {
         channel,
         atMs: Date.now(),
         what: count === undefined ? "unknown" : "snapshot",
+        ...infosOf(members, this.#options.identity),
         persons: members.map(({ connection, user }) => (user === undefined ? `-${connection}` : `=${user}`)),
       });
     }
@@ -182,6 +228,7 @@ class SdkClient implements RecordingClient {
       client: this.name,
       connected: this.ready,
       connection: this.#client.connection?.connection,
+      info: this.#options.identity?.info,
     });
     this.#ended = true;
     this.#client.close();

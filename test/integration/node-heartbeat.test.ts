@@ -33,7 +33,7 @@ describe("a heartbeat", () => {
     expect(await node.metric("starling_connections")).toBe(0);
   });
 
-  it("fault 20: that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
+  it("that is not answered closes with 4000, is counted apart, and the connection is gone from Redis", async () => {
     const nodes = await startFleet(1, redis, FAST);
     const node = nodes[0]!;
     const [dead, alive] = [await node.client({ autoPong: false }), await node.client()];
@@ -89,7 +89,7 @@ describe("a heartbeat", () => {
     expect(metrics.get('starling_disconnects_total{protocol="starling",reason="lost"}')).toBe(1);
   });
 
-  it("fault 20: behind a backlog does not close a client that still reads", async () => {
+  it("behind a backlog does not close a client that still reads", async () => {
     // Longer than it takes this process on a busy machine to read what the kernel holds, which no node knows of.
     const [heartbeatIntervalMs, heartbeatTimeoutMs, messages] = [13_000, 12_000, 1100];
     const readPerSecond = 22;

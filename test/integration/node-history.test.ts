@@ -112,7 +112,7 @@ describe.each([
     expect(await there.metric("starling_subscriptions")).toBe(0);
   });
 
-  it("fault 11: says recovered false where history does not reach back, or the epoch is another", async () => {
+  it("says recovered false where history does not reach back, or the epoch is another", async () => {
     await nodes();
     const [sender, reader] = [await here.client(), await there.client()];
     const [first] = await publish(sender, "chat:1", 30);

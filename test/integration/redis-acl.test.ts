@@ -15,24 +15,30 @@ import { describeHistoryContract } from "../contract/history.js";
 import { presenceContract } from "../contract/presence.js";
 import { registryContract } from "../contract/registry.js";
 import { eventually } from "../support/eventually.js";
-import { cleanUp, startTestNode } from "../support/nodes.js";
+import { CHAT_RULES, cleanUp, startTestNode, type InProcessNode } from "../support/nodes.js";
 import { createRecorder, publish } from "../support/publications.js";
 import { FakeCore } from "../support/fake-connection.js";
-import { RULE, refusals, setUser, withUser } from "../support/redis-acl.js";
+import { RULE, neededWhere, refusals, setUser, withUser } from "../support/redis-acl.js";
 import { createRedisNode } from "../support/redis-node.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
 const COMMANDS = RULE.filter((part) => part.startsWith("+")).map((part) => part.slice(1));
-/** Names connections, and is not asked for; a URL's database; a Cluster. */
+/** Names connections, and is not asked for; a URL's database; a Cluster; what nodes may come to use. */
 const ELSEWHERE = [
-  "client|setname",
-  "asking",
-  "cluster|slots",
-  "cluster|info",
-  "select",
-  "spublish",
-  "ssubscribe",
+  ...["client|setname", "asking", "cluster|slots", "cluster|info", "select", "spublish", "ssubscribe"],
+  ...["unsubscribe", "sunsubscribe"],
 ];
+const ONLY_HISTORY = neededWhere("keeps history");
+const ONLY_PRESENCE = neededWhere("has presence");
+/** Needs every command of the rule that one server is given. */
+const NEITHER = { namespaces: {} };
+const EVERYTHING = { namespaces: { chat: CHAT_RULES } };
+const HISTORY = { namespaces: { chat: { ...CHAT_RULES, presence: false } } };
+const PRESENCE = {
+  namespaces: {
+    chat: { ...CHAT_RULES, history: undefined, recovery: false, slowReader: "disconnect" as const },
+  },
+};
 
 let redis: RedisServer;
 let url = "";
@@ -142,6 +148,8 @@ describe("the rule of docs/redis.md", () => {
     const may = async (...command: string[]): Promise<boolean> =>
       (await client.call("ACL", "DRYRUN", "starling", ...command)) === "OK";
     expect(await may("SET", "ws:x", "1")).toBe(true);
+    for (const command of ["UNSUBSCRIBE", "SUNSUBSCRIBE"])
+      expect(await may(command, "ws:x"), command).toBe(true);
     expect(await may("SET", "other", "1")).toBe(false);
     expect(await may("PUBLISH", "other", "1")).toBe(false);
     for (const command of [
@@ -155,13 +163,18 @@ describe("the rule of docs/redis.md", () => {
   });
 });
 
+const without = (commands: readonly string[]): string[] => [
+  ...RULE,
+  ...commands.map((command) => `-${command}`),
+];
+
+async function startAs(rule: readonly string[], options: object): Promise<InProcessNode> {
+  return startTestNode({ redis: await userOf("poor", rule), redisPrefix: prefixOf("poor"), ...options });
+}
+
 describe("a user that lacks a right", { timeout: 30_000 }, () => {
-  const start = async (rule: readonly string[], options: object = {}): Promise<void> => {
-    const node = await startTestNode({
-      redis: await userOf("poor", rule),
-      redisPrefix: prefixOf("poor"),
-      ...options,
-    });
+  const start = async (rule: readonly string[], options: object = EVERYTHING): Promise<void> => {
+    const node = await startAs(rule, options);
     await node.stop();
   };
 
@@ -200,6 +213,15 @@ describe("a user that lacks a right", { timeout: 30_000 }, () => {
     await start([...RULE, "&orders"], { ingestChannel: "orders" });
   });
 
+  it("is told what the right is for", async () => {
+    await expect(start(without(["xadd", "xrange", "zcard", "zadd"]))).rejects.toThrow(
+      "NOPERM: it may not use ZADD, XADD, XRANGE (for channels with history), ZCARD (for channels with presence); docs/redis.md",
+    );
+    await expect(start(RULE, { ingestChannel: "orders" })).rejects.toThrow(
+      "NOPERM: it may not use SUBSCRIBE orders (for ingestChannel); docs/redis.md",
+    );
+  });
+
   it("and one with the wrong password are told apart, and the password is not repeated", async () => {
     await userOf("poor", RULE);
     const failure = await startTestNode({
@@ -208,6 +230,65 @@ describe("a user that lacks a right", { timeout: 30_000 }, () => {
     }).catch(String);
     expect(failure).toMatch(/cannot reach Redis at 127\.0\.0\.1:\d+: .*WRONGPASS.*docs\/redis\.md/);
     expect(failure).not.toContain("wr0ng");
+  });
+});
+
+describe("a user that lacks what no namespace needs", { timeout: 30_000 }, () => {
+  /** Redis logs what it refuses, in scripts too. */
+  const refusedSince = async (): Promise<() => Promise<unknown[]>> => {
+    await redis.client().acl("LOG", "RESET");
+    return () => refusals(redis);
+  };
+
+  const use = async (node: InProcessNode): Promise<void> => {
+    const [reader, writer] = [await node.client(), await node.client()];
+    for (const channel of ["chat:a", "plain"]) {
+      await reader.do("subscribe", { channel });
+      await writer.do("send", { channel, content: 1 });
+      expect(await reader.contents(channel, 1)).toEqual([1]);
+    }
+    expect((await node.totals()).nodes).toBe(1);
+  };
+
+  it.each([
+    ["neither history nor presence", NEITHER, [...ONLY_HISTORY, ...ONLY_PRESENCE]],
+    ["no presence", HISTORY, ONLY_PRESENCE],
+    ["no history", PRESENCE, ONLY_HISTORY],
+  ])("is enough with %s", async (_with, options, lacking) => {
+    const refused = await refusedSince();
+    const dead = { leaseTtlMs: 500, presenceTtlMs: 1_000, presenceGraceMs: 100 };
+    const node = await startAs(without(lacking), { ...dead, ...options });
+    const { redisPrefix } = { redisPrefix: `ws:poor${run - 1}:` };
+    // Somebody to clear up after.
+    await redis.client().zadd(`${redisPrefix}nodes`, "1", "dead");
+    await use(node);
+    const nodes = (): Promise<string[]> => redis.client().zrange(`${redisPrefix}nodes`, "0", "-1");
+    await eventually(async () => expect(await nodes()).toEqual([node.id]));
+    await node.stop();
+    expect(await refused()).toEqual([]);
+  });
+
+  it("is refused the reload that needs it, by the names of the commands, and has it once they are allowed", async () => {
+    const refused = await refusedSince();
+    const node = await startAs(without([...ONLY_HISTORY, ...ONLY_PRESENCE]), NEITHER);
+    const before = await node.client();
+    await expect(node.reload(HISTORY)).rejects.toThrow(
+      "NOPERM: it may not use HMGET, MGET, XADD, XRANGE, XREVRANGE (for channels with history); docs/redis.md",
+    );
+    await expect(node.reload(PRESENCE)).rejects.toThrow(
+      "NOPERM: it may not use ZCARD, ZLEXCOUNT, ZRANGEBYLEX, ZRANGEBYSCORE (for channels with presence); docs/redis.md",
+    );
+    expect(await before.ask("history", { channel: "chat:a" })).toMatchObject({ code: "not_enabled" });
+    await redis
+      .client()
+      .acl("SETUSER", "poor", ...[...ONLY_HISTORY, ...ONLY_PRESENCE].map((name) => `+${name}`));
+    const [, last] = await Promise.all([node.reload(HISTORY), node.reload(EVERYTHING)]);
+    expect(last.changed).toEqual([{ app: "main", changed: ["namespaces.chat"] }]);
+    await use(node);
+    const members = async (): Promise<unknown> =>
+      (await before.do("presence", { channel: "chat:a" }))["connections"];
+    await eventually(async () => expect(await members()).toBe(1));
+    expect(await refused()).toEqual([]);
   });
 });
 

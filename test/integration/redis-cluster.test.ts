@@ -149,7 +149,17 @@ describe("the user of docs/redis.md", () => {
     await setUser(cluster.masters[1]!, "some", [...RULE, "-xadd"]);
     const some = withUser(cluster.url, "some");
     await expect(startTestNode({ redis: some, redisPrefix: "ws:some:" })).rejects.toThrow(
-      /NOPERM: it may not use XADD; docs\/redis\.md/,
+      /NOPERM: it may not use XADD \(for channels with history\); docs\/redis\.md/,
+    );
+  });
+
+  it("needs neither PUBLISH nor SUBSCRIBE, but for the ingest channel", async () => {
+    const rule = [...RULE, "-publish", "-subscribe", "&orders"];
+    for (const master of cluster.masters) await setUser(master, "sharded", rule);
+    const options = { redis: withUser(cluster.url, "sharded"), redisPrefix: "ws:sharded:" };
+    expect((await (await startTestNode(options)).totals()).nodes).toBe(1);
+    await expect(startTestNode({ ...options, ingestChannel: "orders" })).rejects.toThrow(
+      /NOPERM: it may not use SUBSCRIBE orders \(for ingestChannel\); docs\/redis\.md/,
     );
   });
 });

@@ -67,7 +67,7 @@ function expectDense({ recorder }: Node): void {
   }
 }
 
-describe("fault 2: Redis restarts having lost its tail", { timeout: 40_000 }, () => {
+describe("Redis restarts having lost its tail", { timeout: 40_000 }, () => {
   it.each(["a read", "a publication", "a look at the top"])("gives a new epoch at %s", async (what) => {
     const node = await startNode("a");
     const [{ epoch }] = (await keepAll(node.broker, numbered(5))) as [Position];
@@ -112,7 +112,7 @@ describe("fault 2: Redis restarts having lost its tail", { timeout: 40_000 }, ()
   });
 });
 
-describe("fault 3: failover and failback", { timeout: 60_000 }, () => {
+describe("failover and failback", { timeout: 60_000 }, () => {
   it("each gives a new epoch, though the first server is what it was before", async () => {
     const other = await startRedis({ args: QUICK_SYNC });
     onTestFinished(() => other.stop());
@@ -154,7 +154,7 @@ describe("fault 3: failover and failback", { timeout: 60_000 }, () => {
   });
 });
 
-describe("fault 4: FLUSHALL", () => {
+describe("FLUSHALL", () => {
   it("gives a new epoch at the next look, read or publication", async () => {
     const node = await startNode("a");
     const [{ epoch }] = (await keepAll(node.broker, numbered(3))) as [Position];
@@ -173,7 +173,7 @@ describe("fault 4: FLUSHALL", () => {
   });
 });
 
-describe("fault 5: a part of a channel is evicted", () => {
+describe("a part of a channel is evicted", () => {
   const meta = (): string => `${prefix}meta:{h0}:${KEY}`;
   const stream = (): string => `${prefix}history:{h0}:${KEY}`;
 
@@ -232,7 +232,7 @@ describe("fault 5: a part of a channel is evicted", () => {
   });
 });
 
-describe("fault 6: the reply to a publication is lost", { timeout: 40_000 }, () => {
+describe("the reply to a publication is lost", { timeout: 40_000 }, () => {
   it("is outcome_unknown; the repetition is made once, with the position of the first", async () => {
     const node = await startProxied("a");
     const other = await startNode("b");
@@ -423,7 +423,7 @@ describe("history while the link fails", { timeout: 40_000 }, () => {
   });
 });
 
-describe("fault 26: a positioned envelope that cannot be read", () => {
+describe("a positioned envelope that cannot be read", () => {
   it("is counted and skipped, and so is such an entry of history", async () => {
     const node = await startNode("a");
     await admin.publish(`${prefix}bus:0`, pack([3, "x", 1, [["e"], [1, 1]], ["no item"]]));

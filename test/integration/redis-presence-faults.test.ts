@@ -80,7 +80,7 @@ async function settled(node: PresenceNode): Promise<void> {
 }
 
 describe("a node dies", { timeout: 60_000 }, () => {
-  it("fault 21: after kill -9 each member leaves once, and no ghost stays", async () => {
+  it("after kill -9 each member leaves once, and no ghost stays", async () => {
     const heard = await hearEvents(server, prefix);
     const [a, b] = await Promise.all([startNode("a"), startNode("b")]);
     const victim = await startChild("v");
@@ -107,7 +107,7 @@ describe("a node dies", { timeout: 60_000 }, () => {
     expect(a.told).toEqual(heard.slice(0, -1));
   });
 
-  it("fault 21: no ghost is listed past its time-to-live, even by a node that starts later", async () => {
+  it("no ghost is listed past its time-to-live, even by a node that starts later", async () => {
     const victim = await startChild("v");
     join(victim, "v.1", "ann");
     await eventually(() => expect(victim.told).toEqual(["join v.1"]));
@@ -154,7 +154,7 @@ describe("a node dies", { timeout: 60_000 }, () => {
     await eventually(() => expect(b.told).toEqual(["join v.1", "leave v.1"]));
   });
 
-  it("fault 22: a quick reconnect to another node does not flap, be it after a leave or a kill -9", async () => {
+  it("a quick reconnect to another node does not flap, be it after a leave or a kill -9", async () => {
     const b = await startNode("b", { ttlMs: 6_000, graceMs: 2_000 });
     const victim = await startChild("v", { ttlMs: 6_000, graceMs: 2_000 });
     join(victim, "v.1", "ann");
@@ -174,7 +174,7 @@ describe("a node dies", { timeout: 60_000 }, () => {
     expect(b.told).toEqual(["join v.1", "join v.2"]);
   });
 
-  it("fault 23: reapers race, one is paused, their clocks differ by 60 s: each leaves once", async () => {
+  it("reapers race, one is paused, their clocks differ by 60 s: each leaves once", async () => {
     const heard = await hearEvents(server, prefix);
     const reapers = await Promise.all([
       startChild("ahead", { skewMs: MINUTE_MS }),
@@ -212,7 +212,7 @@ describe("a node dies", { timeout: 60_000 }, () => {
     expect(leaves(heard)).toEqual(expected);
   });
 
-  it("fault 23: steps of ten reapers at one and the same moment tell one leave", async () => {
+  it("steps of ten reapers at one and the same moment tell one leave", async () => {
     const heard = await hearEvents(server, prefix);
     const nodes = await Promise.all(Array.from({ length: 10 }, (_, at) => startNode(`n${at}`, LONG)));
     nodes[0]!.store.join(KEY, member("a.1", "ann"));
@@ -356,7 +356,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     );
   });
 
-  it("fault 16: Redis stopped and going on: reads fail with a code, nobody flaps", async () => {
+  it("Redis stopped and going on: reads fail with a code, nobody flaps", async () => {
     const a = await startNode("a", { ttlMs: 60_000, graceMs: 3_000 });
     a.store.join(KEY, member("a.1", "ann"));
     await counted(a, 1);
@@ -394,7 +394,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     expect(b.told).toEqual(["join a.1"]);
   });
 
-  it("fault 4: FLUSHALL: every node writes its members again, nobody is told to join or leave", async () => {
+  it("FLUSHALL: every node writes its members again, nobody is told to join or leave", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     for (let at = 0; at < 300; at++) a.store.join(KEY, member(`a.${at}`, `user ${at}`));
@@ -411,7 +411,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     for (const { told } of [a, b]) await eventually(() => expect(told.slice(301)).toEqual(["leave b.2"]));
   });
 
-  it("fault 4: the members of a node that was cut off meanwhile are told to join once it is back", async () => {
+  it("the members of a node that was cut off meanwhile are told to join once it is back", async () => {
     const options = { ttlMs: 60_000, graceMs: 600 };
     const a = await startProxied("a", options);
     const b = await startNode("b", options);
@@ -428,7 +428,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     await eventually(() => expect(b.told.slice(2)).toEqual(["join a.1"]));
   });
 
-  it("fault 4: who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {
+  it("who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     a.store.join(KEY, member("a.1", "ann"));
@@ -444,7 +444,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     expect(await b.store.members(KEY, 1)).toMatchObject({ members: [member("b.2", "bob")] });
   });
 
-  it("fault 5: any key of the record evicted: the record is whole again, nobody flaps", async () => {
+  it("any key of the record evicted: the record is whole again, nobody flaps", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     const held = ["members", "expiries", "users", "epoch"];
@@ -462,7 +462,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     expect(a.told).toHaveLength(2);
   });
 
-  it("fault 2: a restart that lost the tail: no ghost of the old record, nobody flaps", async () => {
+  it("a restart that lost the tail: no ghost of the old record, nobody flaps", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);
     a.store.join(KEY, member("a.old", "ann"));

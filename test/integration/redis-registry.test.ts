@@ -477,7 +477,7 @@ describe("a lapse", () => {
     });
   });
 
-  it("fault 2: after a restart that kept the lease and lost the tail ends in a complete registration", async () => {
+  it("after a restart that kept the lease and lost the tail ends in a complete registration", async () => {
     const a = await startNode("a", { leaseTtlMs: 10_000 });
     a.put("a.1");
     const left = a.put("a.2");

@@ -86,7 +86,7 @@ describe("a master that Sentinels watch", () => {
   });
 
   /** The last of them: it kills servers. */
-  it("fault 3: replaced by a replica that lags, and later again: clients are told new epochs, nothing is lost silently", async () => {
+  it("replaced by a replica that lags, and later again: clients are told new epochs, nothing is lost silently", async () => {
     const options = fleet(setup.url);
     const nodes = [await startTestNode(options), await startTestNode(options)] as const;
     const [reader, writer] = [await nodes[0].client(), await nodes[1].client()];

@@ -11,6 +11,15 @@ if (written === undefined) throw new Error("docs/redis.md has no line ACL SETUSE
 export const PASSWORD = "pass";
 export const RULE: readonly string[] = written.replace(">PASSWORD", `>${PASSWORD}`).split(" ");
 
+/** The commands that the table beneath the rule says to be needed `where`. */
+export function neededWhere(where: string): readonly string[] {
+  const row = text.split("\n").find((line) => line.endsWith(`| where a namespace of any app ${where} |`));
+  const [, commands] = /^\| `([a-z ]+)` /.exec(row ?? "") ?? [];
+  if (commands === undefined)
+    throw new Error(`docs/redis.md does not say what is needed where a namespace ${where}`);
+  return commands.split(" ");
+}
+
 export async function setUser(
   server: RedisServer,
   name: string,

@@ -1,48 +1,18 @@
 /**
- * What the user of the URL must be allowed, asked at the start: a script without XADD or a
- * registry without ZREM would else fail with the first client that needs it. docs/redis.md has
- * the rule that allows just this.
+ * What the user of the URL must be allowed, asked at the start and where a reload needs more: a script without XADD or
+ * a registry without ZREM would else fail with the first client that needs it. docs/redis.md has the rule that allows
+ * all of it.
  */
 
 import { ReplyError } from "ioredis";
 
 import { mastersOf, type RedisClient } from "./client.js";
+import { EVERY_USE, neededCalls, type NeededCall } from "./needed-commands.js";
 import { type RedisOptions } from "./redis-options.js";
 import { loadScript, runScript } from "./scripts.js";
 import { address } from "./redis-url.js";
 
 const ACL_CHECK = loadScript("acl-check");
-
-type Call = readonly [command: string, ...args: string[]];
-
-/** Arguments that each command takes after a key: Redis tells only of calls that are well formed. */
-const KEYED: Readonly<Record<string, readonly string[]>> = {
-  DEL: [],
-  EXISTS: [],
-  GET: [],
-  HDEL: ["field"],
-  HGET: ["field"],
-  HLEN: [],
-  HMGET: ["field"],
-  HSET: ["field", "value"],
-  HSETNX: ["field", "value"],
-  MGET: [],
-  PEXPIRE: ["1"],
-  PTTL: [],
-  SET: ["value"],
-  UNLINK: [],
-  XADD: ["*", "field", "value"],
-  XRANGE: ["-", "+"],
-  XREVRANGE: ["+", "-"],
-  ZADD: ["0", "member"],
-  ZCARD: [],
-  ZLEXCOUNT: ["-", "+"],
-  ZRANGE: ["0", "-1"],
-  ZRANGEBYLEX: ["-", "+"],
-  ZRANGEBYSCORE: ["0", "1"],
-  ZREM: ["member"],
-  ZSCORE: ["member"],
-};
 
 /**
  * @param sharded  whether the bus is: on a Cluster
@@ -50,35 +20,37 @@ const KEYED: Readonly<Record<string, readonly string[]>> = {
  */
 export async function checkAcl(
   redis: RedisClient,
-  { url, prefix }: RedisOptions,
+  { url, prefix, use = EVERY_USE }: RedisOptions,
   sharded: boolean,
 ): Promise<void> {
-  const keyed = Object.entries(KEYED).map(([command, args]): Call => [command, `${prefix}rights`, ...args]);
-  const channel = `${prefix}rights`;
-  const bus: Call[] = sharded
-    ? [["SPUBLISH", channel, ""], ["SSUBSCRIBE", channel]] // prettier-ignore
-    : [["PUBLISH", channel, ""], ["SUBSCRIBE", channel]]; // prettier-ignore
-  const calls: Call[] = [...keyed, ...bus, ["EVAL", "", "0"], ["INFO"], ["TIME"], ["SCRIPT", "LOAD", ""]];
+  const needed = neededCalls(use, prefix, sharded);
   // Each server has users of its own.
   for (const server of mastersOf(redis)) {
-    const refused = await refusedOf(server, calls);
-    if (refused.length === 0) continue;
-    const names = refused.map((at) => commandOf(calls[at]!));
-    const what = keyed.every((_, at) => refused.includes(at))
-      ? `keys that begin with ${prefix}`
-      : bus.every((call) => refused.includes(calls.indexOf(call)))
-        ? `channels that begin with ${prefix} (${bus.map(commandOf).join(" and ")})`
-        : names.join(", ");
-    throw refusal(url, `NOPERM: it may not use ${what}`);
+    const refused = await refusedOf(server, needed);
+    if (refused.length > 0) throw refusal(url, `NOPERM: it may not use ${describe(refused, needed, prefix)}`);
   }
 }
 
-async function refusedOf(server: RedisClient, calls: readonly Call[]): Promise<number[]> {
-  return (await runScript(server, ACL_CHECK, [], [JSON.stringify(calls)])) as number[];
+async function refusedOf(server: RedisClient, needed: readonly NeededCall[]): Promise<NeededCall[]> {
+  const calls = JSON.stringify(needed.map(({ call }) => call));
+  const indexes = (await runScript(server, ACL_CHECK, [], [calls])) as number[];
+  return indexes.map((index) => needed[index]!);
 }
 
-function commandOf([command, subcommand]: Call): string {
-  return command === "SCRIPT" ? `SCRIPT ${subcommand}` : command;
+function describe(refused: readonly NeededCall[], needed: readonly NeededCall[], prefix: string): string {
+  const allOf = (on: NeededCall["on"]): readonly string[] | undefined => {
+    const all = needed.filter((call) => call.on === on);
+    return all.every((call) => refused.includes(call)) ? all.map(({ name }) => name) : undefined;
+  };
+  if (allOf("key") !== undefined) return `keys that begin with ${prefix}`;
+  const channels = allOf("channel");
+  if (channels !== undefined) return `channels that begin with ${prefix} (${channels.join(" and ")})`;
+  return [...new Set(refused.map(({ neededBy }) => neededBy))]
+    .map((by) => {
+      const names = refused.filter(({ neededBy }) => neededBy === by).map(({ name }) => name);
+      return by === undefined ? names.join(", ") : `${names.join(", ")} (for ${by})`;
+    })
+    .join(", ");
 }
 
 /** Whether trying again is of no use until somebody changes the ACL. */

@@ -20,7 +20,8 @@ import { Deadlines } from "./deadlines.js";
 import { createKeys, type Keys } from "./keys.js";
 import { LinkChannels } from "./link-channels.js";
 import { Publisher, publishAll, publishOne, type BusMessage } from "./publisher.js";
-import { isAclRefusal, explainStartFailure } from "./acl-check.js";
+import { checkAcl, isAclRefusal, explainStartFailure } from "./acl-check.js";
+import { EVERY_USE, type RedisUse } from "./needed-commands.js";
 import { createSubscriber, type Subscriber, type SubscriberOptions } from "./subscriber.js";
 import { address } from "./redis-url.js";
 
@@ -42,6 +43,8 @@ export interface RedisLink {
   readonly down: StarlingError | undefined;
   /** For a script that runInTime is to call now. */
   readonly deadlineMs: number;
+  /** Grows by reloads, and never shrinks: channels keep their rules as long as they have subscribers. */
+  readonly use: RedisUse;
   /** What scripts publish with: on a Cluster all channels but those of subscribePlain are sharded. */
   readonly publishCommand: "PUBLISH" | "SPUBLISH";
   /** Before open(). What the handler throws is logged. The bytes are valid during the call. */
@@ -70,6 +73,11 @@ export interface RedisLink {
   run<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
   /** As run, for scripts that do nothing after `deadlineMs`. */
   runInTime<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T>;
+  /**
+   * Makes sure that the user may do what these need, and what was not asked for before.
+   * @throws Error naming what it may not do; what the client rejects with
+   */
+  useMore(use: RedisUse): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -95,6 +103,7 @@ class Link implements RedisLink {
   readonly #channels: LinkChannels;
   readonly #listeners: ((up: boolean) => void)[] = [];
 
+  #use: RedisUse;
   #users = 0;
   #opening: Promise<void> | undefined;
   /** Ends the wait of the first open(). */
@@ -115,6 +124,7 @@ class Link implements RedisLink {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.commandTimeoutMs = options.redis.commandTimeoutMs;
+    this.#use = options.redis.use ?? EVERY_USE;
     this.#publisher = new Publisher({
       redis: options.redis,
       log: options.log,
@@ -167,6 +177,10 @@ class Link implements RedisLink {
 
   get deadlineMs(): number {
     return this.#deadlines.nextMs;
+  }
+
+  get use(): RedisUse {
+    return this.#use;
   }
 
   get publishCommand(): "PUBLISH" | "SPUBLISH" {
@@ -353,6 +367,15 @@ class Link implements RedisLink {
 
   runInTime<T>(send: (publisher: RedisClient) => Promise<T>): Promise<T> {
     return this.run((publisher) => this.#deadlines.run(() => send(publisher)));
+  }
+
+  async useMore(more: RedisUse): Promise<void> {
+    const { history, presence, ingestChannel } = this.#use;
+    const use = { history: history || more.history, presence: presence || more.presence, ingestChannel };
+    if (use.history === history && use.presence === presence) return;
+    if (this.#down !== undefined) throw this.#down;
+    await checkAcl(this.#client, { ...this.#options.redis, use }, this.#publisher.cluster !== undefined);
+    this.#use = use;
   }
 
   #failure(error: unknown): StarlingError {

@@ -1,5 +1,7 @@
 /** What Starling must know to connect to Redis. */
 
+import type { RedisUse } from "./needed-commands.js";
+
 export interface RedisOptions {
   /**
    * `redis://[user:password@]host[:port][/db]`; `unix://[user:password@]/path[?db=number]`;
@@ -19,6 +21,8 @@ export interface RedisOptions {
   /** For the TCP connection alone; commandTimeoutMs if absent. */
   readonly connectTimeoutMs?: number | undefined;
   readonly tls?: RedisTls | undefined;
+  /** What its user must be allowed besides what every node needs; everything if absent. */
+  readonly use?: RedisUse | undefined;
   /** Of the Sentinels; the URL's is that of the Redis they watch. */
   readonly sentinelPassword?: string | undefined;
 }

@@ -261,6 +261,11 @@ export class PresenceShard {
 
   async #sweep(): Promise<void> {
     const { link, sweepIntervalMs } = this.#options;
+    // Where no channel of this node has presence those nodes sweep that have some.
+    if (!link.use.presence) {
+      this.startSweeping();
+      return;
+    }
     try {
       // What waits goes first: after an outage nobody is to lapse whom this node still has.
       await this.flush();

@@ -212,6 +212,8 @@ class RedisPresence implements PresenceStore {
   }
 
   async takeOut(node: string, stillDead: () => Promise<boolean>): Promise<void> {
+    // A node whose channels have no presence need not be allowed it: others take them out, or their time-to-live does.
+    if (!this.#link.use.presence) return;
     for (const shard of this.#shards) await shard.takeOut((entry) => this.#isOf(node, entry), stillDead);
   }
 

@@ -250,7 +250,7 @@ function schedules(actions: Record<string, number>) {
 const ORDINARY = { publish: 6, deliver: 5, execute: 4, answer: 4, subscribe: 2, resume: 2, check: 1 };
 
 describe("the feed of a channel with history", () => {
-  it("fault 10: shows every subscriber each publication once and in order, or tells it a gap, whatever the schedule", async () => {
+  it("shows every subscriber each publication once and in order, or tells it a gap, whatever the schedule", async () => {
     await fc.assert(
       fc.asyncProperty(
         schedules({ ...ORDINARY, lose: 2, trim: 1, loseData: 1 }),
