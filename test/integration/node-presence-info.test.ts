@@ -123,8 +123,10 @@ describe.each([
     for (const [at, name] of names.entries()) await userOf(nodes[at % nodes.length]!, name, kilobyte(name));
     const expected = Object.fromEntries(names.map((name) => [name, kilobyte(name)]));
     for (const node of nodes) {
-      const { body } = await node.get<Frame>(`/v1/channels/${CHANNEL}/presence?limit=1000`);
-      expect(infosOf(body)).toEqual(expected);
+      await eventually(async () => {
+        const { body } = await node.get<Frame>(`/v1/channels/${CHANNEL}/presence?limit=1000`);
+        expect(infosOf(body)).toEqual(expected);
+      });
     }
     const watcher = await userOf(nodes[0]!, "user-0", kilobyte("user-0"));
     const asked = await watcher.do("presence", { channel: CHANNEL, limit: 1_000 });
