@@ -255,7 +255,7 @@ export class ClientConnection
   closed(code: number): void {
     this.socket = undefined;
     const closing = this.rare?.closing;
-    if (closing === undefined && !this.waiting && this.rare?.pending !== undefined) {
+    if (closing === undefined && this.waits === 0 && this.rare?.pending !== undefined) {
       // What the client published before is taken first.
       this.setRare("closedWith", code);
       return;
@@ -271,9 +271,10 @@ export class ClientConnection
   /** @param closing  undefined: the client closed, or the connection was lost */
   #leave(code: number, closing: Closing | undefined): void {
     this.rare?.overrun?.stop();
-    this.rare?.pending?.clear();
-    for (const name of ["overrun", "pending", "closedWith", "closing"] as const)
-      this.setRare(name, undefined);
+    // What the client sent before it closed is published, as soon as what it waits for is over.
+    const goesOn = closing === undefined && this.waits > 0 && this.identity !== undefined;
+    if (!goesOn || this.edge.frameTurns.full) this.dropPending();
+    for (const name of ["overrun", "closedWith", "closing"] as const) this.setRare(name, undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.edge;
     heartbeat.remove(this);
     const end = endOf(this.app.authorizer, this.identity);

@@ -47,7 +47,7 @@ export function execute(connection: ProtocolConnection, command: Command): Promi
   }
 }
 
-function ping(connection: ProtocolConnection, command: Command): undefined {
+export function ping(connection: ProtocolConnection, command: Command): undefined {
   if (command.id === undefined) send(connection, { type: "pong" });
   else reply(connection, command.id, {});
 }
