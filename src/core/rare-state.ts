@@ -1,5 +1,6 @@
 import type { Position } from "./publication.js";
 import type { Closing } from "./closing.js";
+import type { Grant } from "./grant.js";
 import type { LocalChannel } from "./channel.js";
 import type { Overrun } from "./overrun.js";
 import type { PendingFrames } from "./pending-frames.js";
@@ -11,6 +12,7 @@ export interface RareState {
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[] | undefined;
   leaving: Map<string, Promise<void>> | undefined;
+  grants: Map<LocalChannel, Grant> | undefined;
   pending: PendingFrames | undefined;
   overrun: Overrun | undefined;
   /** Code with which the client closed while frames of it still wait; cleanup follows once they are taken. */
@@ -26,6 +28,7 @@ const NOTHING: Readonly<RareState> = {
   skipped: undefined,
   restoring: undefined,
   leaving: undefined,
+  grants: undefined,
   pending: undefined,
   overrun: undefined,
   closedWith: undefined,

@@ -4,7 +4,8 @@ import { checkChannelName } from "../channel-name.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
-import { identityOf } from "./checks.js";
+import type { RevokeReason } from "../notices.js";
+import { identityOf } from "./rights.js";
 
 /**
  * Nothing more of the channel is sent to the connection once this returns. That it is recorded tells
@@ -20,7 +21,7 @@ export function unsubscribe(edge: EdgeContext, connection: Connection, channel: 
   edge.registry.put(connection);
 }
 
-/** Who subscribes to the channel again is answered once `answered` settled; it must not reject. */
+/** Who subscribes to the channel next is answered once `answered` settled; it must not reject. */
 export function answerFirst(connection: Connection, channel: string, answered: Promise<void>): void {
   const leaving = connection.leaving ?? new Map<string, Promise<void>>();
   connection.leaving = leaving.set(channel, answered);
@@ -31,8 +32,14 @@ export function answerFirst(connection: Connection, channel: string, answered: P
 }
 
 /** Unsubscribes a connection that did not ask for it, and tells it. */
-export function revoke(edge: EdgeContext, connection: Connection, channel: string, message: string): void {
+export function revoke(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  reason: RevokeReason,
+  message: string,
+): void {
   if (!edge.hub.leave(connection, channel)) return;
-  connection.notify({ kind: "revoked", channel, message });
+  connection.notify({ kind: "revoked", channel, reason, message });
   edge.registry.put(connection);
 }
