@@ -163,7 +163,7 @@ export class Hub {
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
       this.#goOnFrom(connection, channel, fitting);
-      this.#regrant(connection, channel, request.grant);
+      this.regrant(connection, channel, request.grant);
       return;
     }
     connection.channels = smallSet.add(connection.channels, channel);
@@ -180,8 +180,8 @@ export class Hub {
     if (isMember(connection, channel)) this.#presence.join(channel.key, memberOf(connection, channel));
   }
 
-  /** Of a connection that subscribed again the new right counts. */
-  #regrant(connection: Connection, channel: LocalChannel, grant: Grant): void {
+  /** From now on a subscriber's new right counts. */
+  regrant(connection: Connection, channel: LocalChannel, grant: Grant): void {
     const former = isMember(connection, channel) ? memberOf(connection, channel) : undefined;
     connection.keepGrant(channel, grant);
     if (former !== undefined && !isMember(connection, channel)) this.#presence.leave(channel.key, former);

@@ -143,25 +143,31 @@ describe("a right", () => {
     ]);
   });
 
-  it("is decided for what a client sent before it left, and for native clients alike", async () => {
-    const waiting: ((grant: Grant) => void)[] = [];
-    const node = await start({
-      subscribe: () => new Grant(),
-      publish: () => new Promise((resolve) => waiting.push(resolve)),
-    });
-    const [native, leaves] = [await node.client(), await node.client()];
-    await native.do("subscribe", { channel: "private:1" });
-    await leaves.do("subscribe", { channel: "private:1" });
-    for (const content of [1, 2, 3]) leaves.send({ action: "send", channel: "private:1", content });
-    expect(await leaves.do("ping")).toMatchObject({ type: "reply" });
-    leaves.close();
-    await until("left", async () => (await node.metric("starling_connections")) === 1);
-    for (let at = 0; at < 3; at++) {
-      await until("asked", () => waiting.length > at);
-      waiting[at]!(new Grant());
-    }
-    expect(await native.contents("private:1", 3)).toEqual([1, 2, 3]);
-  });
+  it.each([
+    ["JSON", {}],
+    ["MessagePack", { subprotocol: "starling.v1.msgpack" }],
+  ])(
+    "is decided for what a client sent before it left, and its pings do not wait: %s",
+    async (_name, codec) => {
+      const waiting: ((grant: Grant) => void)[] = [];
+      const node = await start({
+        subscribe: () => new Grant(),
+        publish: () => new Promise((resolve) => waiting.push(resolve)),
+      });
+      const [native, leaves] = [await node.client(), await node.client(codec)];
+      await native.do("subscribe", { channel: "private:1" });
+      await leaves.do("subscribe", { channel: "private:1" });
+      for (const content of [1, 2, 3]) leaves.send({ action: "send", channel: "private:1", content });
+      expect(await leaves.do("ping")).toMatchObject({ type: "reply" });
+      leaves.close();
+      await until("left", async () => (await node.metric("starling_connections")) === 1);
+      for (let at = 0; at < 3; at++) {
+        await until("asked", () => waiting.length > at);
+        waiting[at]!(new Grant());
+      }
+      expect(await native.contents("private:1", 3)).toEqual([1, 2, 3]);
+    },
+  );
 
   it("that nobody has an answer to costs no other client anything", async () => {
     const node = await start({ subscribe: () => new Promise(() => undefined), publish: () => new Grant() });

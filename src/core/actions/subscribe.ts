@@ -8,14 +8,15 @@ import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
 import type { Position } from "../publication.js";
+import * as smallSet from "../small-set.js";
 import { isSubscribed } from "./checks.js";
-import { askToSubscribe, checkStands } from "./rights.js";
-import { answerFirst } from "./unsubscribe.js";
+import { askToSubscribe, checkStands, identityOf } from "./rights.js";
+import { answerFirst, notSubscribed } from "./unsubscribe.js";
 
 /**
  * @param since  where the client stands; undefined: it starts now
  * @param joined  called in the turn in which the connection joins, before what it missed is sent to it;
- *   undefined: the channel has no positions to tell
+ *   undefined: the channel has no positions to tell. With it the right by which it subscribes
  * @param proof  of the right to subscribe, for the app's authorizer; or the Grant itself, where the protocol has
  *   checked what the client brought
  * @returns undefined: done; else it is once this resolves, unless the connection closed meanwhile
@@ -27,7 +28,7 @@ export function subscribe(
   connection: Connection,
   channel: string,
   since: Position | undefined,
-  joined: (outcome: JoinOutcome | undefined) => void,
+  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
   proof?: unknown,
 ): Promise<void> | undefined {
   const left = connection.leaving?.get(channel);
@@ -55,7 +56,7 @@ function join(
   connection: Connection,
   channel: string,
   since: Position | undefined,
-  joined: (outcome: JoinOutcome | undefined) => void,
+  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
   grant: Grant,
 ): Promise<void> | undefined {
   checkRoom(edge, connection, channel);
@@ -69,11 +70,42 @@ function join(
       if (waited) checkRoom(edge, connection, channel);
       countRecovery(edge, outcome);
       edge.registry.put(connection);
-      joined(outcome);
+      joined(outcome, grant);
     },
   });
   waited = joining !== undefined;
   return joining;
+}
+
+/**
+ * Replaces the right by which a connection subscribes to a channel, before it expires for instance. Nothing is sent
+ * again. A new one that is refused leaves the former as it is.
+ * @param proof  as that of `subscribe`
+ * @returns what counts from now on
+ * @throws StarlingError unauthorized, bad_channel, not_subscribed, forbidden, token_expired, and what the authorizer says
+ */
+export function renew(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  proof: unknown,
+): Grant | Promise<Grant> {
+  checkChannelName(channel);
+  identityOf(connection);
+  // Nobody is asked about what is not there.
+  if (!isSubscribed(edge, connection, channel)) throw notSubscribed(channel);
+  const grant = askToSubscribe(connection, channel, proof);
+  if (!(grant instanceof Promise)) return replace(edge, connection, channel, grant);
+  return grant.then((granted) => replace(edge, connection, channel, granted));
+}
+
+function replace({ hub }: EdgeContext, connection: Connection, channel: string, grant: Grant): Grant {
+  if (connection.isClosed) return grant;
+  checkStands(connection, channel, grant);
+  const local = hub.channels.get(connection.app.keyOf(channel));
+  if (local === undefined || !smallSet.has(connection.channels, local)) throw notSubscribed(channel);
+  hub.regrant(connection, local, grant);
+  return grant;
 }
 
 /** @throws StarlingError channel_limit */

@@ -16,9 +16,13 @@ export function unsubscribe(edge: EdgeContext, connection: Connection, channel: 
   identityOf(connection);
   checkChannelName(channel);
   if (!edge.hub.leave(connection, channel)) {
-    throw new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
+    throw notSubscribed(channel);
   }
   edge.registry.put(connection);
+}
+
+export function notSubscribed(channel: string): StarlingError {
+  return new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
 }
 
 /** Who subscribes to the channel next is answered once `answered` settled; it must not reject. */

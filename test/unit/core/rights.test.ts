@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { publish } from "../../../src/core/actions/publish.js";
 import { ANSWER_TIMEOUT_MS } from "../../../src/core/actions/rights.js";
-import { subscribe } from "../../../src/core/actions/subscribe.js";
+import { renew, subscribe } from "../../../src/core/actions/subscribe.js";
 import { RIGHTS_BY_IDENTITY, type Rights } from "../../../src/core/authorizer.js";
 import { DEFAULT_RULES, type ChannelRules } from "../../../src/core/channel-rules.js";
 import { StarlingError } from "../../../src/core/errors.js";
@@ -501,6 +501,52 @@ describe("a grant", () => {
     expect([ends.handler.grants, renews.handler.grants]).toEqual([undefined, undefined]);
     expect(test.edge.hub.channels.size).toBe(0);
     expect([ends.open, renews.open]).toEqual([true, true]);
+  });
+
+  it("is renewed without a word to the client, by a proof and for a subscriber only", async () => {
+    vi.useFakeTimers();
+    const { rights, asked } = asking();
+    test = await startEdge({
+      ...NO_HEARTBEAT,
+      ...withRules({ presence: true }),
+      authorizer: authorizer(rights),
+    });
+    const log = members();
+    const socket = test.connect();
+    const { handler } = socket;
+    expect(() => renew(test.edge, handler, "a", "t")).toThrow('not subscribed to "a"');
+    const granted: Grant[] = [];
+    const expiresAt = LATER();
+    const short = new Grant({ expiresAt: expiresAt - 55, info: "1" });
+    void subscribe(test.edge, handler, "a", undefined, (_outcome, grant) => granted.push(grant), short);
+    expect(granted).toEqual([short]);
+    const count = socket.received.length;
+    const renewed = renew(test.edge, handler, "a", "token");
+    expect(asked).toMatchObject([{ channel: "a", proof: "token" }]);
+    const longer = new Grant({ expiresAt: expiresAt - 50, info: "2" });
+    asked[0]!.answer(longer);
+    expect(await renewed).toBe(longer);
+    expect(renew(test.edge, handler, "a", longer)).toBe(longer);
+    const refused = renew(test.edge, handler, "a", "other") as Promise<Grant>;
+    asked[1]!.refuse(FORBIDDEN);
+    await expect(refused).rejects.toThrow("the application says no");
+    vi.advanceTimersByTime(7000);
+    expect([socket.received.length, handler.channelNames()]).toEqual([count, ["a"]]);
+    // Over as it is by then, it is no renewal.
+    expect(() => renew(test.edge, handler, "a", short)).toThrow("expired at");
+    vi.advanceTimersByTime(5000);
+    expect(socket.last).toMatchObject({ type: "unsubscribed", code: "token_expired" });
+    expect(infos(log)).toEqual([
+      ["join", "1"],
+      ["join", "2"],
+      ["leave", "2"],
+    ]);
+    void subscribe(test.edge, handler, "a", undefined, () => undefined, new Grant());
+    const late = renew(test.edge, handler, "a", "token") as Promise<Grant>;
+    socket.leave(1006);
+    asked[2]!.answer(longer);
+    await late;
+    expect([handler.grants, infos(log).length]).toEqual([undefined, 5]);
   });
 
   it("that is over already is refused, also where it expires while the bus is awaited", async () => {
