@@ -1,5 +1,5 @@
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from "jose";
-import type { Authorizer } from "../core/authorizer.js";
+import { RIGHTS_BY_IDENTITY, type Authorizer } from "../core/authorizer.js";
 import { checkChannelName, isServerChannel } from "../core/channel-name.js";
 import { StarlingError, quote } from "../core/errors.js";
 import { TOKEN_CHARACTERS_MAX } from "../core/limits.js";
@@ -90,6 +90,7 @@ export function createJwtAuthorizer(options: JwtAuthorizerOptions): Authorizer {
       );
     },
     permit: permitPatterns,
+    ...RIGHTS_BY_IDENTITY,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Authorizer } from "../core/authorizer.js";
+import { RIGHTS_BY_IDENTITY, type Authorizer } from "../core/authorizer.js";
 import { StarlingError } from "../core/errors.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
 import { PatternList } from "./patterns.js";
@@ -22,5 +22,6 @@ export function createOpenAuthorizer(): Authorizer {
             new StarlingError("token_invalid", "this node has no key configured: connect without a token"),
           ),
     permit: permitPatterns,
+    ...RIGHTS_BY_IDENTITY,
   };
 }

@@ -1,10 +1,11 @@
 /** What core knows of a connection, which is one socket of one client. client-connection.ts is it. */
 
 import type { App } from "./app.js";
-import type { Identity } from "./authorizer.js";
+import type { Client, Identity } from "./authorizer.js";
 import type { LocalChannel } from "./channel.js";
 import type { CloseReason, Closing } from "./closing.js";
 import type { StarlingError } from "./errors.js";
+import type { Grant } from "./grant.js";
 import type { SmallSet } from "./small-set.js";
 import type { FramingInUse } from "./framing.js";
 import type { Notice } from "./notices.js";
@@ -12,7 +13,7 @@ import type { Position } from "./publication.js";
 import type { ConnectionRecord, RegisteredConnection } from "./registry.js";
 import type { SendResult } from "./transport.js";
 
-export interface Connection extends RegisteredConnection {
+export interface Connection extends RegisteredConnection, Client {
   readonly app: App;
   readonly served: FramingInUse;
   /** undefined: it must authenticate first. Changed by users.ts. */
@@ -31,11 +32,22 @@ export interface Connection extends RegisteredConnection {
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   /** Channels of its session that it is about to join again. */
   restoring: readonly string[];
-  /** Channels whose unsubscribe is yet to be recorded: who subscribes again is answered after that. */
+  /** Channels that were taken away while its session is taken; undefined: none is. */
+  revoked: Set<string> | undefined;
+  /**
+   * Channels whose unsubscribe is yet to be recorded, or the right to which is asked for: who subscribes next is
+   * answered after that.
+   */
   leaving: Map<string, Promise<void>> | undefined;
+  /** By which it subscribes to channels, where they say more than GRANT_BY_IDENTITY. */
+  readonly grants: ReadonlyMap<LocalChannel, Grant> | undefined;
+  /** Unix seconds at which the first of its identity and its grants ends; undefined: none does. */
+  readonly nextEnd: number | undefined;
 
   /** JSON of what it shows of itself in a channel that has presence. */
   infoIn(channel: LocalChannel): string | undefined;
+  /** It subscribes to a channel of its by this right from now on; undefined: it does no more. Called by the hub. */
+  keepGrant(channel: LocalChannel, grant: Grant | undefined): void;
   record(): ConnectionRecord;
   channelNames(): readonly string[];
 

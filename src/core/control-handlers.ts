@@ -38,7 +38,7 @@ function execute(edge: EdgeContext, command: ControlCommand): void {
         connection.close("disconnected", { message: command.reason });
         break;
       case "unsubscribe":
-        revoke(edge, connection, command.channel, "the application ended this subscription");
+        revoke(edge, connection, command.channel, "application", "the application ended this subscription");
         break;
       case "permit":
         if (connection.identity === undefined) break;

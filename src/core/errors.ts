@@ -22,7 +22,10 @@ export const ERROR_CODES = {
   too_large: { temporary: false, meaning: "the content or the frame is larger than allowed" },
   rate_limited: { temporary: true, meaning: "the message or byte rate limit is reached" },
   overloaded: { temporary: true, meaning: "too many commands are waiting for an answer" },
-  unavailable: { temporary: true, meaning: "the message bus is unreachable: nothing was sent" },
+  unavailable: {
+    temporary: true,
+    meaning: "the message bus, or whoever decides on a right, is unreachable: nothing was sent",
+  },
   outcome_unknown: {
     temporary: true,
     meaning: "it was sent and its answer is missing: the outcome is unknown",

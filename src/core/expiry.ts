@@ -40,6 +40,12 @@ export class Expiry<Member extends object | string> {
     else this.#due.set(due, left);
   }
 
+  /** In place of a second at which there is nothing more to expect of the member; undefined: of none. */
+  move(from: number | undefined, to: number | undefined, member: Member): void {
+    if (from !== undefined) this.cancel(from, member);
+    if (to !== undefined) this.at(to, member);
+  }
+
   check(): void {
     const now = this.#nowSeconds();
     for (const [second, members] of this.#due) {

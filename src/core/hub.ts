@@ -13,6 +13,7 @@ import type { Connection } from "./connection.js";
 import * as smallSet from "./small-set.js";
 import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
+import type { Grant } from "./grant.js";
 import { READ_LIMIT_MAX } from "./limits.js";
 import type { Log } from "./log.js";
 import { costOf, membersWithin } from "./answers.js";
@@ -40,6 +41,8 @@ export interface HubOptions {
 export interface JoinRequest {
   /** Where the subscriber stands; undefined: it starts now. */
   readonly since?: Position | undefined;
+  /** By which it subscribes. */
+  readonly grant: Grant;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
    * undefined: the channel has no positions to tell.
@@ -125,16 +128,17 @@ export class Hub {
         channel.ready = undefined;
       }
       const { feed, rules } = channel;
+      const { narrowed } = request.grant;
       if (feed === undefined) {
         this.#attach(connection, channel, request, undefined);
         return;
       }
-      if (request.since === undefined && rules.replayLast) {
+      if (request.since === undefined && rules.replayLast && narrowed?.replayLast !== false) {
         const last = await this.#beforeLast(channel);
         await feed.join(last, (outcome) => this.#attach(connection, channel, request, onlyLast(outcome)));
         return;
       }
-      const since = rules.recovery ? request.since : undefined;
+      const since = rules.recovery && narrowed?.recovery !== false ? request.since : undefined;
       await feed.join(since, (outcome) => {
         // A position given where the rules recover nothing is told so.
         const told =
@@ -168,6 +172,7 @@ export class Hub {
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
       this.#goOnFrom(connection, channel, fitting);
+      this.regrant(connection, channel, request.grant);
       return;
     }
     connection.channels = smallSet.add(connection.channels, channel);
@@ -175,12 +180,22 @@ export class Hub {
     this.#stats.subscriptions++;
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
+    connection.keepGrant(channel, request.grant);
     this.showMember(connection, channel);
   }
 
   /** A member shows what it is and has by now, where that may be something else than before. */
   showMember(connection: Connection, channel: LocalChannel): void {
-    if (channel.rules.presence) this.#presence.join(channel.key, memberOf(connection, channel));
+    if (isMember(connection, channel)) this.#presence.join(channel.key, memberOf(connection, channel));
+  }
+
+  /** From now on a subscriber's new right counts. */
+  regrant(connection: Connection, channel: LocalChannel, grant: Grant): void {
+    const former = isMember(connection, channel) ? memberOf(connection, channel) : undefined;
+    connection.keepGrant(channel, grant);
+    if (former !== undefined && !isMember(connection, channel)) this.#presence.leave(channel.key, former);
+    else if (former === undefined || former.info !== connection.infoIn(channel))
+      this.showMember(connection, channel);
   }
 
   /** As showMember, in all channels of the connection. */
@@ -241,7 +256,8 @@ export class Hub {
     if (connection.skipped?.delete(channel) === true) channel.joining--;
     else connection.leaveTopic(channel);
     this.#stats.subscriptions--;
-    if (channel.rules.presence) this.#presence.leave(channel.key, memberOf(connection, channel));
+    if (isMember(connection, channel)) this.#presence.leave(channel.key, memberOf(connection, channel));
+    connection.keepGrant(channel, undefined);
     this.#dropUnused(channel);
   }
 
@@ -388,6 +404,11 @@ export class Hub {
       connection.checkBuffered();
     }
   }
+}
+
+/** Of a subscriber. */
+function isMember(connection: Connection, channel: LocalChannel): boolean {
+  return channel.rules.presence && connection.grants?.get(channel)?.narrowed?.presence !== false;
 }
 
 function memberOf(connection: Connection, channel: LocalChannel): PresenceMember {

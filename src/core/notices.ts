@@ -31,6 +31,9 @@ export interface PresenceSnapshot {
   readonly users: number;
 }
 
+/** application: it said so; identity: the connection has another, which does not cover it; expired: the right was over. */
+export type RevokeReason = "application" | "identity" | "expired";
+
 /** To one connection. */
 export type Notice =
   | {
@@ -45,6 +48,7 @@ export type Notice =
   | {
       readonly kind: "revoked";
       readonly channel: string;
+      readonly reason: RevokeReason;
       readonly message: string;
     }
   /** A slow reader is given what it missed: `outcome.missed` follows. */

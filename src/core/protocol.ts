@@ -16,7 +16,7 @@ export interface ProtocolConnection extends Connection {
   readonly edge: EdgeContext;
   /** What it brought with its upgrade to prove who it is: handed out once. */
   takeProof(): string | undefined;
-  /** Holds later frames back until `until` settled; it must not reject. */
+  /** Holds later frames back until `until`, and all that was given before, settled; it must not reject. */
   wait(until: Promise<void>): void;
   send(frame: Uint8Array): void;
   /** Sends a ping of the transport. @returns whether it left this process at once */
@@ -66,6 +66,12 @@ export interface Protocol {
    * @throws whatever happened: a StarlingError is told by a notice, anything else ends the connection
    */
   frame(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): Promise<void> | undefined;
+  /**
+   * Answers a frame that only asks for a sign of life, out of order. Asked of short frames that come while earlier ones
+   * wait, in which the client should not take the node for dead. Not given: they wait like all others.
+   * @returns false: it is another frame, and nothing was done
+   */
+  readonly answerPing?: (connection: ProtocolConnection, bytes: Uint8Array, binary: boolean) => boolean;
   /** The ref of a frame that is not acted upon, for the notice that says so. */
   refOf(connection: ProtocolConnection, bytes: Uint8Array, binary: boolean): unknown;
   /** A publication of a client is done with. @param ref  as it was published with */

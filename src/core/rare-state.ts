@@ -1,5 +1,6 @@
 import type { Position } from "./publication.js";
 import type { Closing } from "./closing.js";
+import type { Grant } from "./grant.js";
 import type { LocalChannel } from "./channel.js";
 import type { Overrun } from "./overrun.js";
 import type { PendingFrames } from "./pending-frames.js";
@@ -10,7 +11,10 @@ export interface RareState {
   proof: string | undefined;
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[] | undefined;
+  /** Channels that were taken away while it was not known yet which its session has. */
+  revoked: Set<string> | undefined;
   leaving: Map<string, Promise<void>> | undefined;
+  grants: Map<LocalChannel, Grant> | undefined;
   pending: PendingFrames | undefined;
   overrun: Overrun | undefined;
   /** Code with which the client closed while frames of it still wait; cleanup follows once they are taken. */
@@ -25,7 +29,9 @@ const NOTHING: Readonly<RareState> = {
   proof: undefined,
   skipped: undefined,
   restoring: undefined,
+  revoked: undefined,
   leaving: undefined,
+  grants: undefined,
   pending: undefined,
   overrun: undefined,
   closedWith: undefined,

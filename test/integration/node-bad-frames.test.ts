@@ -248,7 +248,7 @@ describe("frames behind a token that is being checked", () => {
     const client = await node.client();
     // They all come in one packet: the signature is checked in another thread.
     const connect = { action: "connect", token: await token({ sub: "ann" }) };
-    for (let i = 0; i < 200; i++) client.send(i % 20 === 0 ? connect : { action: "ping" });
+    for (let i = 0; i < 200; i++) client.send(i % 20 === 0 ? connect : { action: "history" });
     expect(await client.closed()).toEqual({ code: 4004, reason: "overloaded" });
     expect(client.frames.at(-1)).toMatchObject({ type: "closing", code: 4004, reconnect: true });
     expect(await node.metric('starling_rejects_total{reason="overloaded"}')).toBe(1);

@@ -1,6 +1,6 @@
 /** How a connection gets its identity, and what that takes away. */
 
-import { endOf, type Identity } from "../authorizer.js";
+import type { Identity } from "../authorizer.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
@@ -35,17 +35,20 @@ export async function authenticate(edge: EdgeContext, connection: Connection, to
   setIdentity(edge, connection, identity);
 }
 
-/** Gives a connection an identity, takes away the subscriptions that it does not cover, and shows it in the others. */
+/**
+ * Gives a connection an identity, takes away the subscriptions that it does not cover and that stand by no proof of their
+ * own, and shows it in the others.
+ */
 export function setIdentity(edge: EdgeContext, connection: Connection, identity: Identity): void {
-  const formerEnd = endOf(connection.app.authorizer, connection.identity);
-  if (formerEnd !== undefined) edge.expiry.cancel(formerEnd, connection);
+  const formerEnd = connection.nextEnd;
   if (connection.identity === undefined) edge.authenticated(connection);
   edge.hub.users.identify(connection, identity);
-  const end = endOf(connection.app.authorizer, identity);
-  if (end !== undefined) edge.expiry.at(end, connection);
-  for (const { name } of [...smallSet.items(connection.channels)]) {
-    if (!identity.maySubscribe(name)) {
-      revoke(edge, connection, name, "the identity may no longer subscribe to this channel");
+  edge.expiry.move(formerEnd, connection.nextEnd, connection);
+  for (const channel of [...smallSet.items(connection.channels)]) {
+    const byIdentity = connection.grants?.get(channel)?.byIdentity ?? true;
+    if (byIdentity && !identity.maySubscribe(channel.name)) {
+      const message = "the identity may no longer subscribe to this channel";
+      revoke(edge, connection, channel.name, "identity", message);
     }
   }
   edge.hub.showEverywhere(connection);

@@ -1,19 +1,20 @@
 /** Clients publish to channels. */
 
 import type { Payload } from "../../encoding/payload.js";
+import type { AskedPublication } from "../authorizer.js";
 import type { HistoryRule, PublishRequest } from "../broker.js";
 import { checkChannelName, isServerChannel } from "../channel-name.js";
+import type { ChannelRules } from "../channel-rules.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
+import { GRANT_BY_IDENTITY, type Grant } from "../grant.js";
 import type { Position, Sender, Tags } from "../publication.js";
-import { identityOf, isSubscribed } from "./checks.js";
+import { isSubscribed } from "./checks.js";
+import { askToPublish, checkStandsToPublish, identityOf, mayNotPublish } from "./rights.js";
 
-export interface ClientPublication {
-  /** Valid during the call. */
-  readonly content: Payload;
-  readonly event: string | undefined;
-  readonly tags: Tags | undefined;
+/** Its content is valid during the call. */
+export interface ClientPublication extends AskedPublication {
   /** false: do not deliver to the sender. */
   readonly echo: boolean | undefined;
   /** Makes a repetition by the same user, or session, once where the channel keeps history. */
@@ -22,7 +23,10 @@ export interface ClientPublication {
 
 /**
  * The outcome is told by the protocol's `published`, with `ref`.
- * @throws StarlingError unauthorized, bad_channel, forbidden, bad_request
+ * @param proof  as that of `subscribe`
+ * @returns undefined: it is on its way; else it is once this resolves, though the connection closed meanwhile
+ * @throws StarlingError unauthorized, bad_channel, forbidden, token_expired, bad_request, and what the authorizer says;
+ *   unavailable, by the promise
  */
 export function publish(
   edge: EdgeContext,
@@ -30,8 +34,9 @@ export function publish(
   channel: string,
   publication: ClientPublication,
   ref: unknown,
-): void {
-  const identity = identityOf(connection);
+  proof?: unknown,
+): Promise<void> | undefined {
+  identityOf(connection);
   checkChannelName(channel);
   if (isServerChannel(channel)) {
     throw new StarlingError(
@@ -39,22 +44,59 @@ export function publish(
       `channel ${quote(channel)} is reserved for the server: only the server API may publish to it`,
     );
   }
-  if (!identity.mayPublish(channel)) {
-    throw new StarlingError(
-      "forbidden",
-      `the token's "publish" claim does not cover channel ${quote(channel)}`,
-    );
+  // Nobody is asked about what a rule forbids anyway.
+  const { history } = checkedRules(edge, connection, channel, publication);
+  const grant = askToPublish(connection, channel, proof, publication);
+  if (grant !== GRANT_BY_IDENTITY) {
+    if (grant instanceof Promise)
+      return publishOnceGranted(edge, connection, channel, publication, ref, grant);
+    checkStandsToPublish(connection, channel, grant);
   }
-  const { history, publish } = connection.app.rulesOf(channel);
+  connection.app.publications++;
+  edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
+  return undefined;
+}
+
+async function publishOnceGranted(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  publication: ClientPublication,
+  ref: unknown,
+  grant: Promise<Grant>,
+): Promise<void> {
+  // The frame does not outlive this turn.
+  const { bytes, encoding } = publication.content;
+  const kept = { ...publication, content: { bytes: Buffer.from(bytes), encoding } };
+  checkStandsToPublish(connection, channel, await grant);
+  const { history } = checkedRules(edge, connection, channel, kept);
+  connection.app.publications++;
+  edge.broker.publish(new ClientRequest(connection, channel, kept, history, ref));
+}
+
+/** The channel's rules, which allow it. @throws StarlingError forbidden, bad_request */
+function checkedRules(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  { echo }: ClientPublication,
+): ChannelRules {
+  const rules = connection.app.rulesOf(channel);
+  const { history, publish } = rules;
   if (publish === "server" || (publish === "subscribers" && !isSubscribed(edge, connection, channel))) {
     const publishers = publish === "server" ? "the server API" : "subscribers";
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
-  if (history !== undefined && publication.echo === false && connection.served.framing.positions) {
+  if (connection.grants !== undefined) checkSubscription(edge, connection, channel);
+  if (history !== undefined && echo === false && connection.served.framing.positions) {
     throw holeError(channel, `"echo": false`);
   }
-  connection.app.publications++;
-  edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
+  return rules;
+}
+
+function checkSubscription({ hub }: EdgeContext, { app, grants }: Connection, channel: string): void {
+  const local = hub.channels.get(app.keyOf(channel));
+  if (local !== undefined && grants?.get(local)?.narrowed?.publish === false) throw mayNotPublish(channel);
 }
 
 /** Excluding a receiver where positions count would leave a hole in its offsets. */

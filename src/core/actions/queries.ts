@@ -10,17 +10,24 @@ import { StarlingError } from "../errors.js";
 import { READ_LIMIT_DEFAULT, READ_LIMIT_MAX } from "../limits.js";
 import type { PresenceCounts, PresencePage } from "../presence.js";
 import type { Position } from "../publication.js";
-import { checkMaySubscribe, notEnabled } from "./checks.js";
+import { notEnabled } from "./checks.js";
+import { askToRead } from "./rights.js";
 
 function checkedLimit(limit = READ_LIMIT_DEFAULT): number {
   if (limit <= READ_LIMIT_MAX) return limit;
   throw new StarlingError("bad_request", `"limit" is ${limit}, at most ${READ_LIMIT_MAX} is allowed`);
 }
 
-function askedRules(connection: Connection, channel: string): ChannelRules {
+/** The rules of a channel that the connection may read. */
+function askedRules(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+): ChannelRules | Promise<ChannelRules> {
   checkChannelName(channel);
-  checkMaySubscribe(connection, channel);
-  return connection.app.rulesOf(channel);
+  const asked = askToRead(edge, connection, channel);
+  if (asked === undefined) return connection.app.rulesOf(channel);
+  return asked.then(() => connection.app.rulesOf(channel));
 }
 
 export interface HistoryRange {
@@ -40,7 +47,8 @@ export async function readHistory(
   channel: string,
   { since, limit, reverse }: HistoryRange,
 ): Promise<HistoryOutcome> {
-  const rule = askedRules(connection, channel).history;
+  const asked = askedRules(edge, connection, channel);
+  const rule = (asked instanceof Promise ? await asked : asked).history;
   if (rule === undefined) throw notEnabled(channel, "history");
   const maxBytes = pageBytes(edge.options);
   const page = await edge.broker.history(connection.app.keyOf(channel), {
@@ -63,7 +71,8 @@ export async function readPresenceCounts(
   connection: Connection,
   channel: string,
 ): Promise<PresenceCounts> {
-  if (!askedRules(connection, channel).presence) throw notEnabled(channel, "presence");
+  const asked = askedRules(edge, connection, channel);
+  if (!(asked instanceof Promise ? await asked : asked).presence) throw notEnabled(channel, "presence");
   connection.charge({ items: 1, bytes: 0 });
   return edge.presence.counts(connection.app.keyOf(channel));
 }
@@ -79,7 +88,8 @@ export async function readPresence(
   limit: number | undefined,
   tell: (outcome: PresencePage) => void,
 ): Promise<void> {
-  if (!askedRules(connection, channel).presence) throw notEnabled(channel, "presence");
+  const asked = askedRules(edge, connection, channel);
+  if (!(asked instanceof Promise ? await asked : asked).presence) throw notEnabled(channel, "presence");
   const key = connection.app.keyOf(channel);
   await edge.presence.members(key, checkedLimit(limit), (page) => {
     const { members, infoBytes } = membersWithin(page.members, pageBytes(edge.options));

@@ -6,46 +6,111 @@ import type { JoinOutcome } from "../channel-feed.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
+import type { Grant } from "../grant.js";
 import type { Position } from "../publication.js";
-import { checkMaySubscribe, isSubscribed } from "./checks.js";
+import * as smallSet from "../small-set.js";
+import { isSubscribed } from "./checks.js";
+import { askToSubscribe, checkStands, identityOf } from "./rights.js";
+import { answerFirst, notSubscribed } from "./unsubscribe.js";
 
 /**
  * @param since  where the client stands; undefined: it starts now
  * @param joined  called in the turn in which the connection joins, before what it missed is sent to it;
- *   undefined: the channel has no positions to tell
+ *   undefined: the channel has no positions to tell. With it the right by which it subscribes
+ * @param proof  of the right to subscribe, for the app's authorizer; or the Grant itself, where the protocol has
+ *   checked what the client brought
  * @returns undefined: done; else it is once this resolves, unless the connection closed meanwhile
- * @throws StarlingError unauthorized, bad_channel, forbidden, channel_limit; unavailable or outcome_unknown, by the promise
+ * @throws StarlingError unauthorized, bad_channel, forbidden, token_expired, channel_limit, and what the authorizer says;
+ *   unavailable or outcome_unknown, by the promise
  */
 export function subscribe(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
   since: Position | undefined,
-  joined: (outcome: JoinOutcome | undefined) => void,
+  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
+  proof?: unknown,
 ): Promise<void> | undefined {
   const left = connection.leaving?.get(channel);
   if (left !== undefined) {
     return left.then(() => {
-      if (!connection.isClosed) return subscribe(edge, connection, channel, since, joined);
+      if (!connection.isClosed) return subscribe(edge, connection, channel, since, joined, proof);
     });
   }
   checkChannelName(channel);
-  checkMaySubscribe(connection, channel);
-  if (!isSubscribed(edge, connection, channel)) checkRoom(edge, connection, channel);
-  return edge.hub.join(connection, channel, {
+  const grant = askToSubscribe(connection, channel, proof);
+  if (!(grant instanceof Promise)) return join(edge, connection, channel, since, joined, grant);
+  const done = grant.then((granted) => {
+    if (!connection.isClosed) return join(edge, connection, channel, since, joined, granted);
+  });
+  answerFirst(
+    connection,
+    channel,
+    done.catch(() => undefined),
+  );
+  return done;
+}
+
+function join(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  since: Position | undefined,
+  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
+  grant: Grant,
+): Promise<void> | undefined {
+  checkRoom(edge, connection, channel);
+  let waited = false;
+  const joining = edge.hub.join(connection, channel, {
     since,
+    grant,
     answer: (outcome) => {
-      // Rights may have been taken away while the bus was awaited.
-      checkMaySubscribe(connection, channel);
+      // Rights may have been taken away, and room, while the bus was awaited.
+      checkStands(connection, channel, grant);
+      if (waited) checkRoom(edge, connection, channel);
       countRecovery(edge, outcome);
       edge.registry.put(connection);
-      joined(outcome);
+      joined(outcome, grant);
     },
   });
+  waited = joining !== undefined;
+  return joining;
+}
+
+/**
+ * Replaces the right by which a connection subscribes to a channel, before it expires for instance. Nothing is sent
+ * again. A new one that is refused leaves the former as it is.
+ * @param proof  as that of `subscribe`
+ * @returns what counts from now on
+ * @throws StarlingError unauthorized, bad_channel, not_subscribed, forbidden, token_expired, and what the authorizer says
+ */
+export function renew(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  proof: unknown,
+): Grant | Promise<Grant> {
+  checkChannelName(channel);
+  identityOf(connection);
+  // Nobody is asked about what is not there.
+  if (!isSubscribed(edge, connection, channel)) throw notSubscribed(channel);
+  const grant = askToSubscribe(connection, channel, proof);
+  if (!(grant instanceof Promise)) return replace(edge, connection, channel, grant);
+  return grant.then((granted) => replace(edge, connection, channel, granted));
+}
+
+function replace({ hub }: EdgeContext, connection: Connection, channel: string, grant: Grant): Grant {
+  if (connection.isClosed) return grant;
+  checkStands(connection, channel, grant);
+  const local = hub.channels.get(connection.app.keyOf(channel));
+  if (local === undefined || !smallSet.has(connection.channels, local)) throw notSubscribed(channel);
+  hub.regrant(connection, local, grant);
+  return grant;
 }
 
 /** @throws StarlingError channel_limit */
 function checkRoom(edge: EdgeContext, connection: Connection, channel: string): void {
+  if (isSubscribed(edge, connection, channel)) return;
   const problem = new ChannelRoom(edge.options, connection.channels).take(channel);
   if (problem !== undefined) throw new StarlingError("channel_limit", problem);
 }

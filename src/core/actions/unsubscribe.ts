@@ -4,7 +4,8 @@ import { checkChannelName } from "../channel-name.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
-import { identityOf } from "./checks.js";
+import type { RevokeReason } from "../notices.js";
+import { identityOf } from "./rights.js";
 
 /**
  * Nothing more of the channel is sent to the connection once this returns. That it is recorded tells
@@ -15,12 +16,16 @@ export function unsubscribe(edge: EdgeContext, connection: Connection, channel: 
   identityOf(connection);
   checkChannelName(channel);
   if (!edge.hub.leave(connection, channel)) {
-    throw new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
+    throw notSubscribed(channel);
   }
   edge.registry.put(connection);
 }
 
-/** Who subscribes to the channel again is answered once `answered` settled; it must not reject. */
+export function notSubscribed(channel: string): StarlingError {
+  return new StarlingError("not_subscribed", `this connection is not subscribed to ${quote(channel)}`);
+}
+
+/** Who subscribes to the channel next is answered once `answered` settled; it must not reject. */
 export function answerFirst(connection: Connection, channel: string, answered: Promise<void>): void {
   const leaving = connection.leaving ?? new Map<string, Promise<void>>();
   connection.leaving = leaving.set(channel, answered);
@@ -30,9 +35,19 @@ export function answerFirst(connection: Connection, channel: string, answered: P
   });
 }
 
-/** Unsubscribes a connection that did not ask for it, and tells it. */
-export function revoke(edge: EdgeContext, connection: Connection, channel: string, message: string): void {
-  if (!edge.hub.leave(connection, channel)) return;
-  connection.notify({ kind: "revoked", channel, message });
+/** Unsubscribes a connection that did not ask for it, and tells it; also of a channel that it is about to join again. */
+export function revoke(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  reason: RevokeReason,
+  message: string,
+): void {
+  connection.revoked?.add(channel);
+  const restoring = connection.restoring.filter((name) => name !== channel);
+  const wasRestoring = restoring.length < connection.restoring.length;
+  if (wasRestoring) connection.restoring = restoring;
+  if (!edge.hub.leave(connection, channel) && !wasRestoring) return;
+  connection.notify({ kind: "revoked", channel, reason, message });
   edge.registry.put(connection);
 }

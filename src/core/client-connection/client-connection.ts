@@ -4,12 +4,14 @@
  * as a node holds very many.
  */
 
+import { revoke } from "../actions/unsubscribe.js";
 import type { App } from "../app.js";
 import { endOf, type Identity } from "../authorizer.js";
 import type { LocalChannel } from "../channel.js";
 import { CLOSE_REASONS, type CloseReason, type Closing } from "../closing.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
+import { GRANT_BY_IDENTITY, type Grant } from "../grant.js";
 import type { SmallSet } from "../small-set.js";
 import type { ServedFraming } from "../framings.js";
 import type { HeartbeatMember } from "../heartbeat.js";
@@ -27,6 +29,7 @@ const STARTED_AT_MS = performance.timeOrigin;
 const ACTIVITY_SECONDS = 60;
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
+const NO_GRANTS: readonly Grant[] = [];
 
 export class ClientConnection
   extends Incoming
@@ -94,6 +97,14 @@ export class ClientConnection
     this.setRare("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
+  get revoked(): Set<string> | undefined {
+    return this.rare?.revoked;
+  }
+
+  set revoked(revoked: Set<string> | undefined) {
+    this.setRare("revoked", revoked);
+  }
+
   get leaving(): Map<string, Promise<void>> | undefined {
     return this.rare?.leaving;
   }
@@ -102,8 +113,33 @@ export class ClientConnection
     this.setRare("leaving", leaving);
   }
 
-  infoIn(_channel: LocalChannel): string | undefined {
-    return this.identity?.info;
+  get grants(): ReadonlyMap<LocalChannel, Grant> | undefined {
+    return this.rare?.grants;
+  }
+
+  keepGrant(channel: LocalChannel, grant: Grant | undefined): void {
+    const grants = this.rare?.grants;
+    const kept = grant === GRANT_BY_IDENTITY ? undefined : grant;
+    if (grants?.get(channel) === kept) return;
+    const formerEnd = this.nextEnd;
+    if (kept !== undefined)
+      this.setRare("grants", (grants ?? new Map<LocalChannel, Grant>()).set(channel, kept));
+    else if (grants?.delete(channel) === true && grants.size === 0) this.setRare("grants", undefined);
+    if (!this.isClosed) this.edge.expiry.move(formerEnd, this.nextEnd, this);
+  }
+
+  get nextEnd(): number | undefined {
+    const { authorizer } = this.app;
+    let next = endOf(authorizer, this.identity);
+    for (const grant of this.grants?.values() ?? NO_GRANTS) {
+      const end = endOf(authorizer, grant);
+      if (end !== undefined && !(next !== undefined && next <= end)) next = end;
+    }
+    return next;
+  }
+
+  infoIn(channel: LocalChannel): string | undefined {
+    return this.grants?.get(channel)?.info ?? this.identity?.info;
   }
 
   get resumeSecret(): string {
@@ -244,18 +280,22 @@ export class ClientConnection
   expired(): void {
     if (this.isClosed) return;
     if (this.identity === undefined) return this.close("connect_timeout");
-    const end = endOf(this.app.authorizer, this.identity);
-    if (end === undefined) return;
-    if (end <= Date.now() / 1000) this.close("token_expired");
-    // The app's clock tolerance was raised meanwhile.
-    else this.edge.expiry.at(end, this);
+    const { authorizer } = this.app;
+    const now = Date.now() / 1000;
+    if ((endOf(authorizer, this.identity) ?? Infinity) <= now) return this.close("token_expired");
+    for (const [channel, grant] of [...(this.grants ?? [])]) {
+      if ((endOf(authorizer, grant) ?? Infinity) > now) continue;
+      revoke(this.edge, this, channel.name, "expired", "the right to this channel expired: get a fresh one");
+    }
+    // Others are yet to end; or the app's clock tolerance was raised meanwhile.
+    this.edge.expiry.move(undefined, this.nextEnd, this);
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */
   closed(code: number): void {
     this.socket = undefined;
     const closing = this.rare?.closing;
-    if (closing === undefined && !this.waiting && this.rare?.pending !== undefined) {
+    if (closing === undefined && this.waits === 0 && this.rare?.pending !== undefined) {
       // What the client published before is taken first.
       this.setRare("closedWith", code);
       return;
@@ -271,13 +311,13 @@ export class ClientConnection
   /** @param closing  undefined: the client closed, or the connection was lost */
   #leave(code: number, closing: Closing | undefined): void {
     this.rare?.overrun?.stop();
-    this.rare?.pending?.clear();
-    for (const name of ["overrun", "pending", "closedWith", "closing"] as const)
-      this.setRare(name, undefined);
+    // What the client sent before it closed is published, as soon as what it waits for is over.
+    const goesOn = closing === undefined && this.waits > 0 && this.identity !== undefined;
+    if (!goesOn || this.edge.frameTurns.full) this.dropPending();
+    for (const name of ["overrun", "closedWith", "closing"] as const) this.setRare(name, undefined);
     const { hub, heartbeat, registry, stats, expiry } = this.edge;
     heartbeat.remove(this);
-    const end = endOf(this.app.authorizer, this.identity);
-    if (end !== undefined) expiry.cancel(end, this);
+    expiry.move(this.nextEnd, undefined, this);
     hub.remove(this);
     this.edge.slowReaders.forget(this);
     const { protocol } = this;

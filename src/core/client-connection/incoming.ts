@@ -10,14 +10,17 @@ import { withRare, type RareState } from "../rare-state.js";
 import { RATE_STATE, chargeRate, owesRate, takeRate, type RateState } from "../rate-limit.js";
 import { Outgoing } from "./outgoing.js";
 
+/** Frames that only ask for a sign of life are short: an id of 64 characters, each escaped, is the longest part. */
+const PING_BYTES_MAX = 512;
+
 export abstract class Incoming extends Outgoing implements FrameTaker, RateState {
   awaitingPong = false;
   rateMilliMessages = RATE_STATE.rateMilliMessages;
   rateBytes = RATE_STATE.rateBytes;
   rateMilliBytes = RATE_STATE.rateMilliBytes;
   rateAtMs = RATE_STATE.rateAtMs;
-  /** A frame is being worked on: later ones wait. */
-  protected waiting = false;
+  /** What frames that come now wait for, counted: earlier frames of the connection that are being worked on, mostly. */
+  protected waits = 0;
   /** It is over its rate limit: frames are dropped. */
   #dropping = false;
   /** Frames that came, numbered from 1. */
@@ -52,9 +55,9 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
       this.#refuse(over, { bytes: frame, binary, number: this.framesIn }, nowMs);
       return;
     }
-    if (!this.waiting && this.rare?.pending !== undefined && edge.frameTurns.full) this.#takeAll();
-    if (this.waiting || this.rare?.pending !== undefined) {
-      this.#enqueue(frame, binary);
+    if (this.waits === 0 && this.rare?.pending !== undefined && edge.frameTurns.full) this.#takeAll();
+    if (this.waits > 0 || this.rare?.pending !== undefined) {
+      if (!this.#answeredPing(frame, binary, nowMs)) this.#enqueue(frame, binary);
       return;
     }
     const gate = edge.registrationGate(nowMs);
@@ -86,6 +89,21 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
     }
   }
 
+  /**
+   * Answers a ping while earlier frames are being worked on: the client must not take the node for dead. Where all wait
+   * because the node's registration lapsed the ping does too: another node may have the session.
+   */
+  #answeredPing(frame: Uint8Array, binary: boolean, nowMs: number): boolean {
+    if (this.waits === 0 || frame.length > PING_BYTES_MAX) return false;
+    if (this.edge.registrationGate(nowMs) !== undefined) return false;
+    try {
+      return this.protocol.answerPing?.(this.self, frame, binary) === true;
+    } catch (error) {
+      this.self.fail(error, undefined);
+      return true;
+    }
+  }
+
   /** A frame is over the rate limit: it is answered, and those that come within an interval are dropped. */
   #refuse(over: "messages" | "bytes", frame: PendingFrame, nowMs: number): void {
     const overrun = this.#overrun(nowMs);
@@ -104,10 +122,9 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
 
   /** Holds later frames back until `until` settled; it must not reject. */
   wait(until: Promise<void>): void {
-    this.waiting = true;
+    this.waits++;
     void until.then(() => {
-      this.waiting = false;
-      if (this.rare?.pending === undefined) return;
+      if (--this.waits > 0 || this.rare?.pending === undefined) return;
       if (this.edge.frameTurns.mayResume()) this.takeWaiting();
       else this.edge.frameTurns.wait(this);
     });
@@ -119,7 +136,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
     if (pending === undefined)
       this.setRare("pending", (pending = new PendingFrames(this.edge.frameTurns.waiting)));
     const frame = { bytes, binary, number: this.framesIn };
-    if (!this.waiting) pending.push(frame);
+    if (this.waits === 0) pending.push(frame);
     else if (!pending.pushBehindCommand(frame, options)) {
       stats.reject("overloaded");
       this.self.close("overloaded");
@@ -136,7 +153,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
   #takePending(): void {
     const { frameTurns } = this.edge;
     const nowMs = performance.now();
-    while (!this.waiting && this.rare?.pending !== undefined) {
+    while (this.waits === 0 && this.rare?.pending !== undefined) {
       if (!frameTurns.allow(this)) {
         frameTurns.wait(this);
         return;
@@ -149,7 +166,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
   /** Takes what waits, out of turn. */
   #takeAll(): void {
     const nowMs = performance.now();
-    while (!this.waiting && this.rare?.pending !== undefined) this.#takeNext(this.rare.pending, nowMs);
+    while (this.waits === 0 && this.rare?.pending !== undefined) this.#takeNext(this.rare.pending, nowMs);
   }
 
   #takeNext(pending: PendingFrames, nowMs: number): void {

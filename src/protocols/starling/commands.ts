@@ -47,12 +47,12 @@ export function execute(connection: ProtocolConnection, command: Command): Promi
   }
 }
 
-function ping(connection: ProtocolConnection, command: Command): undefined {
+export function ping(connection: ProtocolConnection, command: Command): undefined {
   if (command.id === undefined) send(connection, { type: "pong" });
   else reply(connection, command.id, {});
 }
 
-function sendMessage(connection: ProtocolConnection, command: Command): undefined {
+function sendMessage(connection: ProtocolConnection, command: Command): Promise<void> | undefined {
   identityOf(connection);
   const channel = channelOf(command);
   if (command.content === undefined) {
@@ -60,7 +60,8 @@ function sendMessage(connection: ProtocolConnection, command: Command): undefine
     throw new StarlingError("bad_request", '"content" is missing: any JSON value is allowed');
   }
   // The command is what the action takes: no object more for each message.
-  publish(connection.edge, connection, channel, command as Command & { content: Payload }, command.id);
+  const publication = command as Command & { content: Payload };
+  return publish(connection.edge, connection, channel, publication, command.id);
 }
 
 /** As the queries: that a name is no channel's is told first. */

@@ -27,8 +27,9 @@ export async function connect(connection: ProtocolConnection, command: Command):
   if (command.token !== undefined) await authenticate(edge, connection, command.token);
   if (connection.isClosed) return;
   const identity = identityOf(connection);
-  const { resumed, reason, refused, recovering } =
+  const resumption =
     command.resume === undefined ? NOT_RESUMED : await resume(edge, connection, command.resume);
+  const { resumed, reason, refused, recovering } = resumption;
   if (connection.isClosed) return;
   edge.registry.put(connection);
   const { userId } = identity;
@@ -44,7 +45,7 @@ export async function connect(connection: ProtocolConnection, command: Command):
     ...(refused.length === 0 ? {} : { refused }),
   };
   reply(connection, command.id, answer);
-  await recover(edge, connection, recovering, command.positions, {
+  await recover(edge, connection, resumption, command.positions, {
     joined: (channel, outcome) =>
       send(connection, { type: "subscribed", channel, ...recoveryFields(outcome) }),
     failed: (channel, { code, message }) =>

@@ -35,7 +35,7 @@ export function messageOf(notice: Notice): ServerMessage {
       return {
         type: "unsubscribed",
         channel: notice.channel,
-        code: "forbidden",
+        code: notice.reason === "expired" ? "token_expired" : "forbidden",
         message: notice.message,
       };
     case "repaired":

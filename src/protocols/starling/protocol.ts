@@ -4,9 +4,10 @@ import type { ProtocolConnection } from "../../core/protocol.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import type { Offer, Protocol, Refusal } from "../../core/protocol.js";
 import type { UpgradeRequest } from "../../core/transport.js";
+import { bufferAt } from "../../encoding/text-cache.js";
 import { closeCodeOf, peerClosed } from "./close-codes.js";
 import { CommandError } from "./command-fields.js";
-import { execute } from "./commands.js";
+import { execute, ping } from "./commands.js";
 import { authenticateAtUpgrade } from "./connect.js";
 import { FRAMINGS, codecOf, type StarlingFraming } from "./framing.js";
 import type { Command, CommandId } from "./messages.js";
@@ -65,6 +66,22 @@ export const starlingProtocol: Protocol = {
       connection.fail(error, id);
       return undefined;
     }
+  },
+
+  answerPing(connection, bytes, binary) {
+    // Most frames are read but once.
+    if (!bufferAt(bytes, 0, bytes.length).includes("ping")) return false;
+    let command: Command;
+    try {
+      command = decode(connection, bytes, binary);
+    } catch (error) {
+      // It is told when it is its turn.
+      if (error instanceof StarlingError) return false;
+      throw error;
+    }
+    if (command.action !== "ping") return false;
+    ping(connection, command);
+    return true;
   },
 
   refOf(connection, bytes, binary): CommandId | undefined {

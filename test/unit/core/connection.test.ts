@@ -119,7 +119,7 @@ describe("frames behind a command that waits", () => {
     await turn();
     expect(socket.received.slice(1).map(({ id }) => id)).toEqual([1]);
     expect(test.broker.subscribed).toEqual(["main/a", "main/b"]);
-    socket.type({ action: "ping", id: 4 });
+    socket.type({ action: "unsubscribe", id: 4, channel: "a" });
     expect(test.broker.published).toHaveLength(0);
     joins[1]!.resolve();
     await turn();
@@ -133,9 +133,9 @@ describe("frames behind a command that waits", () => {
     });
     const socket = test.connect();
     socket.type({ action: "connect", token: "t" });
-    for (let i = 0; i < 4; i++) socket.type({ action: "ping" });
+    for (let i = 0; i < 4; i++) socket.type({ action: "unsubscribe", channel: "a" });
     expect(socket.open).toBe(true);
-    socket.type({ action: "ping" });
+    socket.type({ action: "unsubscribe", channel: "a" });
     expect(socket.closedWith).toMatchObject({ code: 4004 });
     expect(test.stats.rejects.get("overloaded")).toBe(1);
   });

@@ -2,7 +2,7 @@
 
 import { DEFAULT_RULES, type RulesOf } from "../../../src/core/channel-rules.js";
 import type { PresenceStore } from "../../../src/core/presence.js";
-import type { Authorizer, Identity } from "../../../src/core/authorizer.js";
+import { RIGHTS_BY_IDENTITY, type Authorizer, type Identity } from "../../../src/core/authorizer.js";
 import type {
   Broker,
   BrokerHandlers,
@@ -302,6 +302,7 @@ export function authorizer(fields: Partial<Authorizer> = {}): Authorizer {
     clockToleranceSeconds: 0,
     authenticate: () => Promise.resolve(identity()),
     permit: (known) => known,
+    ...RIGHTS_BY_IDENTITY,
     ...fields,
   };
 }
