@@ -29,8 +29,26 @@ export interface MembersWithin {
   readonly infoBytes: number;
 }
 
-/** As many as fit, each with its info. */
+/** As many as fit, each with its info. Where not all do, each user is named before anybody's second connection. */
 export function membersWithin(members: readonly PresenceMember[], maxBytes: number): MembersWithin {
+  const inOrder = firstWithin(members, maxBytes);
+  return inOrder.members.length === members.length ? inOrder : firstWithin(usersFirst(members), maxBytes);
+}
+
+function usersFirst(members: readonly PresenceMember[]): readonly PresenceMember[] {
+  const named = new Set<string>();
+  const first: PresenceMember[] = [];
+  const others: PresenceMember[] = [];
+  for (const member of members) {
+    const { user } = member;
+    if (user !== null && named.has(user)) others.push(member);
+    else first.push(member);
+    if (user !== null) named.add(user);
+  }
+  return [...first, ...others];
+}
+
+function firstWithin(members: readonly PresenceMember[], maxBytes: number): MembersWithin {
   let bytes = 0;
   let infoBytes = 0;
   for (let count = 0; count < members.length; count++) {
