@@ -3,7 +3,7 @@
 import type { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
-import { FORMAT, FORMAT_BEFORE } from "../../src/redis/link/fleet-format.js";
+import { FORMAT, FORMAT_BEFORE, LearnedFormat } from "../../src/redis/link/fleet-format.js";
 import { createKeys } from "../../src/redis/link/keys.js";
 import {
   eventually,
@@ -128,6 +128,14 @@ describe("what nodes of before know", () => {
     format.oldest = FORMAT;
     a.store.join(KEY, member("a.1", "ann", "3"));
     await eventually(() => expect(b.told.at(-1)).toBe("update a.1 3"));
+  });
+
+  it("is followed by a snapshot for all once the last of them has gone", async () => {
+    const format = new LearnedFormat();
+    const node = await startNode("a", { ...LONG, graceMs: 100, format });
+    const { missed } = node;
+    format.learn([["a", JSON.stringify({ reads: FORMAT })]], 0, 1_000);
+    await eventually(() => expect(node.missed).toBe(missed + 1));
   });
 
   it("leaves the infos of whom a node of before took out: they go bit by bit, once it shows in numbers", async () => {

@@ -11,10 +11,14 @@ export const FORMAT = 3;
 export const FORMAT_BEFORE = 2;
 /** The first that has extras of publications, and text payloads. */
 export const FORMAT_OF_EXTRAS = 3;
+/** The first in which joins tell what members show, and in which updates are told. */
+export const FORMAT_OF_INFOS = 3;
 
 export interface FleetFormat {
   /** The least that a node of the fleet reads. */
   readonly oldest: number;
+  /** Calls `listener` whenever the oldest is another than before. */
+  onChange?(listener: (before: number) => void): void;
 }
 
 /** A node of the list and the value of its lease; null: it has none. */
@@ -30,6 +34,11 @@ export class LearnedFormat implements FleetFormat {
   oldest = FORMAT_BEFORE;
   /** By node. */
   #known = new Map<string, Known>();
+  readonly #listeners: ((before: number) => void)[] = [];
+
+  onChange(listener: (before: number) => void): void {
+    this.#listeners.push(listener);
+  }
 
   /**
    * @param leases  of all nodes that are on the list now
@@ -48,7 +57,9 @@ export class LearnedFormat implements FleetFormat {
     this.#known = known;
     let oldest = FORMAT;
     for (const { format } of known.values()) oldest = Math.min(oldest, format);
+    const before = this.oldest;
     this.oldest = oldest;
+    if (oldest !== before) for (const listener of this.#listeners) listener(before);
   }
 }
 

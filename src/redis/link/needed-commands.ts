@@ -43,7 +43,7 @@ const HISTORY = [
   ...["HDEL", "HMGET", "HSET", "MGET", "PEXPIRE", "PTTL", "SET", "UNLINK", "XADD", "XRANGE", "XREVRANGE"],
 ] as const satisfies readonly KeyedCommand[];
 const PRESENCE = [
-  ...["GET", "PEXPIRE", "PTTL", "SET", "UNLINK", "ZADD", "ZCARD", "ZLEXCOUNT", "ZRANGEBYLEX"],
+  ...["GET", "PEXPIRE", "PTTL", "SET", "UNLINK", "ZADD", "ZCARD", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYLEX"],
   ...["ZRANGEBYSCORE", "ZREM", "ZSCORE"],
 ] as const satisfies readonly KeyedCommand[];
 

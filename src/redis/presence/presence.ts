@@ -17,7 +17,7 @@ import type {
   PresenceStore,
 } from "../../core/presence.js";
 import type { Stats } from "../../core/stats.js";
-import type { FleetFormat } from "../link/fleet-format.js";
+import { FORMAT_OF_INFOS, type FleetFormat } from "../link/fleet-format.js";
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
@@ -155,6 +155,10 @@ class RedisPresence implements PresenceStore {
     await this.#link.open();
     this.#open = true;
     this.#link.onChange((up) => this.#linkChanged(up));
+    // Joins were told without infos, and updates were not, as long as an older node was there.
+    this.#options.format.onChange?.((before) => {
+      if (before < FORMAT_OF_INFOS && this.#options.format.oldest >= FORMAT_OF_INFOS) this.#tellMissed();
+    });
     for (const shard of this.#shards) shard.startSweeping();
     // An earlier start of this node may have died with members.
     void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
