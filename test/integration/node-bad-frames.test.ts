@@ -167,8 +167,9 @@ describe("a frame that cannot be served is answered, and the connection lives", 
 
   it("a frame over the limit, up to a quarter larger", async () => {
     const client = await connect({ maxFrameBytes: 1000 });
-    client.sendText(JSON.stringify({ action: "send", channel: "a", content: "x".repeat(1190) }));
+    client.sendText(JSON.stringify({ action: "send", id: 7, channel: "a", content: "x".repeat(1190) }));
     expect(await client.next("error")).toMatchObject({
+      id: 7,
       code: "too_large",
       message: matching(/has \d+ bytes, at most 1000 are allowed/),
     });

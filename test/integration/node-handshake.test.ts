@@ -260,6 +260,21 @@ describe("a request whose length is told twice", () => {
     },
   );
 
+  it("many that are pipelined to the clients' port are answered a few, and then no more", async () => {
+    const node = await startTestNode();
+    const socket = connectTcp(Number(new URL(node.wsUrl).port), "127.0.0.1");
+    let answers = 0;
+    socket.on("data", (chunk) => (answers += chunk.toString().match(/HTTP\/1\.1/g)?.length ?? 0));
+    const closed = once(socket, "close");
+    socket.on("error", () => undefined); // "close" follows
+    socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2000));
+    await closed;
+    expect(answers).toBeLessThan(100);
+    const both = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
+    const answer = await converse(node.wsUrl, both, /HTTP\/1\.1[^]*HTTP\/1\.1/);
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toHaveLength(2);
+  });
+
   it("two requests with one length each are both served, pipelined", async () => {
     const node = await startTestNode();
     const answer = await converse(node.apiUrl, health + health, /HTTP[^]*HTTP[^]*\}/);

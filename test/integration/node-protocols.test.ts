@@ -152,6 +152,17 @@ describe("the HTTP side of a protocol", () => {
     expect(response.status).toBe(400);
   });
 
+  it("is answered 500 where it throws, and the node goes on", async () => {
+    const http: Protocol["http"] = () => {
+      throw new Error("a mistake");
+    };
+    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    for (const path of ["/a", "/b"]) {
+      expect((await fetch(node.wsUrl.replace("ws:", "http:") + path)).status).toBe(500);
+    }
+    expect(await (await node.client()).do("ping")).toMatchObject({ type: "reply" });
+  });
+
   it("reads a body that comes in pieces, and forgets one that never ends", async () => {
     const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
     const { port } = new URL(node.wsUrl);

@@ -75,7 +75,7 @@ describe("a right", () => {
     await echo.heard("!forbidden", "!forbidden", "!forbidden", "!forbidden");
     echo.say("private:1", signature);
     echo.say("private:1 hi", signature);
-    await echo.heard("+private:1", 'private:1 "hi"');
+    await echo.heard("+private:1", "private:1 hi");
     expect(await node.metric('starling_rejects_total{reason="forbidden"}')).toBe(4);
   });
 
@@ -132,14 +132,14 @@ describe("a right", () => {
     await answer(0, true);
     await answer(2, true);
     await answer(3, false);
-    await two.heard('private:1 "a"');
+    await two.heard("private:1 a");
     // The last is not asked about: who left may not publish there.
-    await one.heard("+private:1", 'private:1 "a"', "!forbidden", "-private:1", "!forbidden");
+    await one.heard("+private:1", "private:1 a", "!forbidden", "-private:1", "!forbidden");
     expect(questions.map(({ channel, content }) => [channel, content])).toEqual([
       ["private:1", undefined],
       ["private:1", undefined],
-      ["private:1", '"a"'],
-      ["private:1", '"b"'],
+      ["private:1", "a"],
+      ["private:1", "b"],
     ]);
   });
 

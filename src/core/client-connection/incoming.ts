@@ -76,11 +76,12 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
 
   #take(frame: Uint8Array, binary: boolean): void {
     const { maxFrameBytes } = this.edge.options;
+    if (frame.length > maxFrameBytes) {
+      const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
+      this.self.fail(new StarlingError("too_large", message), this.self.refOf(frame, binary));
+      return;
+    }
     try {
-      if (frame.length > maxFrameBytes) {
-        const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
-        throw new StarlingError("too_large", message);
-      }
       const waiting = this.protocol.frame(this.self, frame, binary);
       if (waiting !== undefined)
         this.wait(waiting.catch((error: unknown) => this.self.fail(error, undefined)));

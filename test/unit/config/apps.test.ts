@@ -101,6 +101,7 @@ describe("apps", () => {
       [{ id: "main" }],
       'main.id "main" is not allowed: the options at the top level are those of the app main',
     ],
+    [[{ id: "other" }], 'other.id "other" is not allowed: metrics call all apps together so'],
     [[{ id: "a" }, { id: "a" }], 'a.id "a" is not allowed: another app has this id too'],
     [
       [{ id: "a", maxConnection: 1 }],

@@ -28,6 +28,17 @@ function refusal(sources: Parameters<typeof loadConfig>[0]): string {
 }
 
 describe("precedence", () => {
+  it("refuses a file whose aliases contain themselves", () => {
+    const directory = mkdtempSync(join(tmpdir(), "starling-alias-"));
+    try {
+      const configFile = join(directory, "starling.yaml");
+      writeFileSync(configFile, "apps: &x [*x]\n");
+      expect(() => loadConfig({ configFile })).toThrow(/yaml has an alias for something that contains it$/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it("takes a flag before the environment, that before the file, that before the default", () => {
     const configFile = file("all.yaml", "port: 1003\napiPort: 1003\nbusShards: 3\n");
     const { config, origins } = loadConfig({

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { setIdentity } from "../../../src/core/actions/authenticate.js";
+import type { TakeResult } from "../../../src/core/registry.js";
 import { StarlingError } from "../../../src/core/errors.js";
 import { codecOf } from "../../../src/protocols/starling/framing.js";
 import {
@@ -642,6 +644,43 @@ describe("a session that is resumed", () => {
     socket.type({ action: "connect", id: 1, resume: "test.old.s3cret" });
     await turn();
     expect(socket.last).toMatchObject({ channels: [held, first, "short"], refused: [second] });
+  });
+
+  it("does not bring back what was taken away while it was taken, or while its channels were joined", async () => {
+    test = await startEdge();
+    let answer: (result: TakeResult) => void = () => undefined;
+    test.registry.taking = () => new Promise((resolve) => (answer = resolve));
+    let joined: () => void = () => undefined;
+    test.broker.subscribing = () => new Promise((resolve) => (joined = resolve));
+    const socket = test.connect();
+    const target = { connection: socket.handler.id };
+    const end = (channel: string): void =>
+      test.control.handlers!.command({ kind: "unsubscribe", app: "main", target, channel });
+    socket.type({ action: "connect", id: 1, resume: "test.old.s3cret" });
+    await turn();
+    end("early");
+    answer(taken({ channels: ["early", "late"] }));
+    await turn();
+    end("late");
+    expect(socket.last).toMatchObject({ type: "unsubscribed", channel: "late" });
+    joined();
+    await turn();
+    expect(socket.last).toMatchObject({ type: "reply", resumed: true, channels: [] });
+    for (const channel of ["early", "late"]) test.broker.deliver({ key: `main/${channel}` });
+    expect(socket.of("message")).toEqual([]);
+  });
+
+  it("is judged by the identity that the connection has once it is taken", async () => {
+    test = await startEdge({ authorizer: authorizer({ anonymous: identity({ userId: "ann" }) }) });
+    let answer: (result: TakeResult) => void = () => undefined;
+    test.registry.taking = () => new Promise((resolve) => (answer = resolve));
+    const socket = test.connect();
+    socket.type({ action: "connect", id: 1, resume: "test.old.s3cret" });
+    await turn();
+    setIdentity(test.edge, socket.handler, identity({ userId: "ann", maySubscribe: (name) => name === "b" }));
+    answer(taken({ channels: ["a", "b"] }));
+    await turn();
+    expect(socket.last).toMatchObject({ resumed: true, channels: ["b"], refused: ["a"] });
   });
 
   it("of another user is not gone on with", async () => {

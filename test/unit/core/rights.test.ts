@@ -157,7 +157,7 @@ describe("a right that is asked for", () => {
     [
       "is too long",
       { info: JSON.stringify("é".repeat(512)) },
-      "its info has 1026 bytes, at most 1024 are allowed",
+      "its info has 1026 bytes as compact JSON, at most 1024 are allowed",
     ],
     ["has two lines", { info: "[\n]" }, "its info has a line end"],
     ["is no JSON", { info: "{" }, "its info is no JSON"],

@@ -285,6 +285,26 @@ describe("metrics", () => {
     ]);
   });
 
+  it("count apps by names that stay, and what they published once is never taken back", async () => {
+    let ids = Array.from({ length: 101 }, (_, at) => `app-${String(at).padStart(3, "0")}`);
+    const apps = (): { id: string; connections: number; publications: number }[] =>
+      ids.map((id) => ({ id, connections: 1, publications: 10 }));
+    const metrics = create({ gauges: { channels: () => 0, ready: () => true, apps } });
+    const published = async (app: string): Promise<number | undefined> =>
+      (await scrape(metrics))
+        .get("starling_app_publications_total")!
+        .samples.get(`starling_app_publications_total{app="${app}"}`);
+    expect([await published("app-099"), await published("other")]).toEqual([10, 10]);
+    ids = ["app-", ...ids];
+    expect([await published("app-099"), await published("app-"), await published("other")]).toEqual([
+      10,
+      undefined,
+      20,
+    ]);
+    ids = ids.filter((id) => id !== "app-" && id !== "app-100");
+    expect(await published("other")).toBe(20);
+  });
+
   it("count apps by name, and beyond a hundred of them together", async () => {
     const apps = Array.from({ length: 103 }, (_, at) => 102 - at).map((index) => ({
       id: `app-${String(index).padStart(3, "0")}`,
