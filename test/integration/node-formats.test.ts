@@ -50,9 +50,9 @@ async function echo({ wsUrl }: InProcessNode, channel: string) {
   };
 }
 
-const TEXTS = ["plain text", '{"a": [1, "ü"]}', '"a string"', "1.5e3", '{"broken":', "ü\n"];
+const TEXTS = ["plain text", '{"a": [1, "ü"]}', '"a string"', "1.5e3", '{"broken":', "ü\t"];
 /** What each is to who reads JSON. */
-const VALUES = ["plain text", { a: [1, "ü"] }, "a string", 1500, '{"broken":', "ü\n"];
+const VALUES = ["plain text", { a: [1, "ü"] }, "a string", 1500, '{"broken":', "ü\t"];
 
 describe("text", () => {
   it.each(["room", "chat:1"])("passes byte for byte, and natives get its JSON value: %s", async (channel) => {
