@@ -43,7 +43,7 @@ function execute(edge: EdgeContext, command: ControlCommand): void {
       case "permit":
         if (connection.identity === undefined) break;
         setIdentity(edge, connection, connection.app.authorizer.permit(connection.identity, command));
-        edge.registry.put(connection);
+        if (!connection.isClosed) edge.registry.put(connection);
         break;
     }
   }

@@ -200,6 +200,7 @@ export class Hub {
 
   /** As showMember, in all channels of the connection. */
   showEverywhere(connection: Connection): void {
+    if (connection.isClosed) return;
     for (const channel of smallSet.items(connection.channels)) this.showMember(connection, channel);
   }
 
@@ -242,6 +243,8 @@ export class Hub {
 
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
+    // It is on its way out, or has left: once is enough.
+    if (connection.isClosed) return false;
     const channel = this.channels.get(connection.app.keyOf(name));
     if (channel === undefined || !smallSet.has(connection.channels, channel)) return false;
     connection.channels = smallSet.remove(connection.channels, channel);
@@ -326,8 +329,10 @@ export class Hub {
    */
   #member(connectionId: string, channel: LocalChannel): Connection | undefined {
     const connection = this.connections.get(connectionId);
-    if (connection?.skipped?.has(channel) === true) return undefined;
-    if (connection === undefined || smallSet.has(connection.channels, channel)) return connection;
+    // One that is gone, whose last frames are still taken, publishes to nobody.
+    if (connection === undefined || connection.isClosed) return undefined;
+    if (connection.skipped?.has(channel) === true) return undefined;
+    if (smallSet.has(connection.channels, channel)) return connection;
     return this.users.includes(connection, channel) ? connection : undefined;
   }
 

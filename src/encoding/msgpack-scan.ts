@@ -106,6 +106,47 @@ export function stringHead(byte: number): number {
   return byte <= 0xbf ? 1 : 1 + (1 << (byte - 0xd9));
 }
 
+/**
+ * Passes over a value by its lengths alone: what nobody reads need not be right, only end where it says.
+ * @returns the index after the value that starts at `at`
+ */
+export function passOver(bytes: Uint8Array, at: number): number {
+  for (let pending = 1; pending > 0; pending--) {
+    const byte = byteAt(bytes, at);
+    // The commonest first: most of what is in an envelope is heard by nobody here.
+    if (byte >= 0xa0 && byte <= 0xbf) {
+      at += 1 + (byte & 0x1f);
+    } else if (byte === 0xc0 || byte <= 0x7f) {
+      at++;
+    } else if (isBinary(byte)) {
+      at += sized(bytes, at, 1 << (byte - 0xc4));
+    } else {
+      const count = containerCount(bytes, at, byte);
+      if (count === undefined) at += lengthOf(bytes, at, byte);
+      else {
+        pending += isMapByte(byte) ? count * 2 : count;
+        at += containerHead(byte);
+      }
+    }
+  }
+  return bounded(bytes, at, 0);
+}
+
+/** Of a value that holds no others, with its head. */
+function lengthOf(bytes: Uint8Array, at: number, byte: number): number {
+  if (byte >= 0xe0 || byte <= 0xc3) return 1;
+  if (isString(byte)) return stringHead(byte) + lengthAt(bytes, at + 1, stringHead(byte) - 1);
+  // Extensions, which have a type.
+  if (byte <= 0xc9) return sized(bytes, at, 1 << (byte - 0xc7)) + 1;
+  if (byte <= 0xcb) return byte === 0xca ? 5 : 9;
+  if (byte <= 0xd3) return 1 + (1 << ((byte - 0xcc) & 3));
+  return 2 + (1 << (byte - 0xd4));
+}
+
+function sized(bytes: Uint8Array, at: number, width: number): number {
+  return 1 + width + lengthAt(bytes, at + 1, width);
+}
+
 function skipScalar(bytes: Uint8Array, at: number, byte: number): number {
   if (byte <= 0x7f || byte >= 0xe0) return at + 1;
   if (isString(byte)) return skipString(bytes, at, byte);

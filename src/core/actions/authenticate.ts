@@ -45,6 +45,8 @@ export function setIdentity(edge: EdgeContext, connection: Connection, identity:
   edge.hub.users.identify(connection, identity);
   edge.expiry.move(formerEnd, connection.nextEnd, connection);
   for (const channel of [...smallSet.items(connection.channels)]) {
+    // What it is told may find that too much waits for it.
+    if (connection.isClosed) return;
     const byIdentity = connection.grants?.get(channel)?.byIdentity ?? true;
     if (byIdentity && !identity.maySubscribe(channel.name)) {
       const message = "the identity may no longer subscribe to this channel";

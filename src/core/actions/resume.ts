@@ -191,7 +191,8 @@ export async function recover(
       });
     } catch (error) {
       if (!(error instanceof StarlingError)) throw error;
-      handlers.failed(channel, error);
+      // What was taken away meanwhile was told.
+      if (connection.restoring.includes(channel)) handlers.failed(channel, error);
     }
   };
   await Promise.all(recovering.map(join));

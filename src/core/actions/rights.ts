@@ -14,8 +14,8 @@ import { StarlingError, quote } from "../errors.js";
 import { GRANT_BY_IDENTITY, Grant } from "../grant.js";
 import { isSubscribed } from "./checks.js";
 
-/** However an authorizer finds out: nobody waits for ever. What it asks itself has shorter limits. */
-export const ANSWER_TIMEOUT_MS = 10_000;
+/** However an authorizer finds out: nobody waits for ever. Half of what the SDK waits for a reply. */
+export const ANSWER_TIMEOUT_MS = 5_000;
 
 /** @throws StarlingError unauthorized */
 export function identityOf({ identity }: Connection): Identity {

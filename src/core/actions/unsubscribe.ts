@@ -18,7 +18,7 @@ export function unsubscribe(edge: EdgeContext, connection: Connection, channel: 
   if (!edge.hub.leave(connection, channel)) {
     throw notSubscribed(channel);
   }
-  edge.registry.put(connection);
+  if (!connection.isClosed) edge.registry.put(connection);
 }
 
 export function notSubscribed(channel: string): StarlingError {
@@ -49,5 +49,5 @@ export function revoke(
   if (wasRestoring) connection.restoring = restoring;
   if (!edge.hub.leave(connection, channel) && !wasRestoring) return;
   connection.notify({ kind: "revoked", channel, reason, message });
-  edge.registry.put(connection);
+  if (!connection.isClosed) edge.registry.put(connection);
 }

@@ -284,11 +284,12 @@ export class ClientConnection
     const now = Date.now() / 1000;
     if ((endOf(authorizer, this.identity) ?? Infinity) <= now) return this.close("token_expired");
     for (const [channel, grant] of [...(this.grants ?? [])]) {
+      if (this.isClosed) return;
       if ((endOf(authorizer, grant) ?? Infinity) > now) continue;
       revoke(this.edge, this, channel.name, "expired", "the right to this channel expired: get a fresh one");
     }
     // Others are yet to end; or the app's clock tolerance was raised meanwhile.
-    this.edge.expiry.move(undefined, this.nextEnd, this);
+    if (!this.isClosed) this.edge.expiry.move(undefined, this.nextEnd, this);
   }
 
   /** The socket is gone: leaves everything but what the registry still writes about this connection. */

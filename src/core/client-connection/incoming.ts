@@ -76,12 +76,12 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
 
   #take(frame: Uint8Array, binary: boolean): void {
     const { maxFrameBytes } = this.edge.options;
-    if (frame.length > maxFrameBytes) {
-      const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
-      this.self.fail(new StarlingError("too_large", message), this.self.refOf(frame, binary));
-      return;
-    }
     try {
+      if (frame.length > maxFrameBytes) {
+        const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
+        this.self.fail(new StarlingError("too_large", message), this.self.refOf(frame, binary));
+        return;
+      }
       const waiting = this.protocol.frame(this.self, frame, binary);
       if (waiting !== undefined)
         this.wait(waiting.catch((error: unknown) => this.self.fail(error, undefined)));
@@ -161,7 +161,8 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
       }
       this.#takeNext(this.rare.pending, nowMs);
     }
-    if (this.isClosed && this.rare?.pending === undefined) this.taken();
+    // What waits for an answer is taken after it has left.
+    if (this.isClosed && (this.waits > 0 || this.rare?.pending === undefined)) this.taken();
   }
 
   /** Takes what waits, out of turn. */

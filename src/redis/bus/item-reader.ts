@@ -10,6 +10,7 @@ import {
   isBinary,
   isMapByte,
   isString,
+  passOver,
   skipBinary,
   stringHead,
   unsignedAt,
@@ -117,7 +118,7 @@ export class ItemReader {
   }
 
   skip(values: number): void {
-    for (let i = 0; i < values; i++) this.#at = skipPlain(this.#bytes, this.#at);
+    for (let i = 0; i < values; i++) this.#at = passOver(this.#bytes, this.#at);
   }
 
   end(): void {

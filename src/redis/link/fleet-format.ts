@@ -17,8 +17,8 @@ export const FORMAT_OF_INFOS = 3;
 export interface FleetFormat {
   /** The least that a node of the fleet reads. */
   readonly oldest: number;
-  /** Calls `listener` whenever the oldest is another than before. */
-  onChange?(listener: (before: number) => void): void;
+  /** Calls `listener` whenever the oldest is another than before. After `settledMs` all nodes have learned it. */
+  onChange?(listener: (before: number, settledMs: number) => void): void;
 }
 
 /** A node of the list and the value of its lease; null: it has none. */
@@ -26,7 +26,8 @@ export type ListedLease = readonly [node: string, lease: string | null];
 
 interface Known {
   readonly format: number;
-  readonly listedMs: number;
+  /** Of the first look in which it was not on the list; undefined: it was, at the last one. */
+  readonly missingMs: number | undefined;
 }
 
 /** What a node learns of it from the leases of all nodes. Until then it takes the fleet for older than itself. */
@@ -34,9 +35,9 @@ export class LearnedFormat implements FleetFormat {
   oldest = FORMAT_BEFORE;
   /** By node. */
   #known = new Map<string, Known>();
-  readonly #listeners: ((before: number) => void)[] = [];
+  readonly #listeners: ((before: number, settledMs: number) => void)[] = [];
 
-  onChange(listener: (before: number) => void): void {
+  onChange(listener: (before: number, settledMs: number) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -47,19 +48,24 @@ export class LearnedFormat implements FleetFormat {
   learn(leases: readonly ListedLease[], nowMs: number, keepMs: number): void {
     const known = new Map<string, Known>();
     for (const [node, lease] of leases) {
-      // Who let its lease lapse may live, and reads what it read before.
-      const format = lease === null ? (this.#known.get(node)?.format ?? FORMAT_BEFORE) : formatOf(lease);
-      known.set(node, { format, listedMs: nowMs });
+      // Who let its lease lapse may live, and reads what it read before. Of one that was never seen with a lease nothing
+      // is known: mostly it was killed right before this node took its place.
+      const format = lease === null ? this.#known.get(node)?.format : formatOf(lease);
+      if (format === undefined) continue;
+      known.set(node, { format, missingMs: undefined });
     }
     for (const [node, before] of this.#known) {
-      if (!known.has(node) && nowMs - before.listedMs <= keepMs) known.set(node, before);
+      if (known.has(node)) continue;
+      // Not since it was last seen: in an outage nothing is.
+      const missingMs = before.missingMs ?? nowMs;
+      if (nowMs - missingMs <= keepMs) known.set(node, { ...before, missingMs });
     }
     this.#known = known;
     let oldest = FORMAT;
     for (const { format } of known.values()) oldest = Math.min(oldest, format);
     const before = this.oldest;
     this.oldest = oldest;
-    if (oldest !== before) for (const listener of this.#listeners) listener(before);
+    if (oldest !== before) for (const listener of this.#listeners) listener(before, keepMs);
   }
 }
 

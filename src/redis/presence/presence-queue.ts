@@ -123,7 +123,14 @@ export class PresenceQueue {
   /** They may be written or not: written twice is as good as once. */
   putBack({ items }: PresenceBatch): void {
     for (const { entry, sign } of items) {
-      if (this.#signs.has(entry)) continue;
+      const waiting = this.#signs.get(entry);
+      if (sign === "-" && waiting === "+") {
+        // The record may still have what it showed.
+        if (!this.#infos.has(entry)) this.#infos.set(entry, "");
+        continue;
+      }
+      // A refresh that came meanwhile says less.
+      if (waiting !== undefined && waiting !== "?") continue;
       this.#signs.set(entry, sign);
       if (sign === "+") this.#tried.add(entry);
     }

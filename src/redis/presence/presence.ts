@@ -94,6 +94,7 @@ class RedisPresence implements PresenceStore {
   #refreshed = 0;
   #refreshTimer: NodeJS.Timeout | undefined;
   #missedTimer: NodeJS.Timeout | undefined;
+  #settledTimer: NodeJS.Timeout | undefined;
   #wasUp = false;
   #open = false;
   #stopping: Promise<void> | undefined;
@@ -156,8 +157,10 @@ class RedisPresence implements PresenceStore {
     this.#open = true;
     this.#link.onChange((up) => this.#linkChanged(up));
     // Joins were told without infos, and updates were not, as long as an older node was there.
-    this.#options.format.onChange?.((before) => {
-      if (before < FORMAT_OF_INFOS && this.#options.format.oldest >= FORMAT_OF_INFOS) this.#tellMissed();
+    this.#options.format.onChange?.((before, settledMs) => {
+      if (before >= FORMAT_OF_INFOS || this.#options.format.oldest < FORMAT_OF_INFOS) return;
+      clearTimeout(this.#settledTimer);
+      this.#settledTimer = setTimeout(() => this.#tellMissed(), settledMs);
     });
     for (const shard of this.#shards) shard.startSweeping();
     // An earlier start of this node may have died with members.
@@ -373,6 +376,7 @@ class RedisPresence implements PresenceStore {
   async #end(): Promise<void> {
     clearInterval(this.#refreshTimer);
     clearTimeout(this.#missedTimer);
+    clearTimeout(this.#settledTimer);
     for (const inChannel of this.#own.values()) {
       for (const { entry, shard } of inChannel.values()) shard.queue.leave(entry);
     }

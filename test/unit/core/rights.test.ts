@@ -191,7 +191,7 @@ describe("a right that is asked for", () => {
     await vi.advanceTimersByTimeAsync(1);
     expect(socket.last).toMatchObject({
       ...{ id: 1, code: "unavailable", temporary: true },
-      message: 'the right to subscribe to channel "a" was not decided within 10000 ms: try again',
+      message: 'the right to subscribe to channel "a" was not decided within 5000 ms: try again',
     });
     await vi.advanceTimersByTimeAsync(ANSWER_TIMEOUT_MS);
     expect(socket.last).toMatchObject({ id: 2, code: "unavailable" });
