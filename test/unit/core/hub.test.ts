@@ -1,3 +1,4 @@
+import { eventually } from "../../support/eventually.js";
 import { afterEach, describe, expect, it } from "vitest";
 import { Encoding } from "../../../src/encoding/payload.js";
 import {
@@ -62,6 +63,20 @@ describe("the hub", () => {
     test.broker.deliver({ key: "main/a", exclude: sender.handler.id });
     expect(sender.of("message")).toHaveLength(0);
     expect(other.of("message")).toHaveLength(1);
+  });
+
+  it("spares nobody for one that has closed and whose last frames are yet to be taken", async () => {
+    test = await startEdge();
+    const [sender, other] = [test.connect(), test.connect()];
+    for (const socket of [sender, other]) socket.type({ action: "subscribe", channel: "a" });
+    const send = { action: "send", channel: "a", content: 1, echo: false };
+    for (let i = 0; i < 200; i++) sender.type(send);
+    sender.leave(1005);
+    expect(test.edge.hub.connections.has(sender.handler.id)).toBe(true);
+    test.broker.deliver({ key: "main/a", exclude: sender.handler.id });
+    expect(other.of("message")).toHaveLength(1);
+    await eventually(() => expect(test.edge.hub.connections.has(sender.handler.id)).toBe(false));
+    expect(test.broker.published).toHaveLength(200);
   });
 
   it("reaches all subscribers where the excluded connection is not one of them", async () => {
