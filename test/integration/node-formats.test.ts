@@ -89,14 +89,15 @@ describe("text", () => {
     const [writer, reader] = [await echo(here, "chat:1"), await echo(there, "chat:1")];
     const admin = redis.client();
     const lease = JSON.stringify({ startedAt: 1, incarnation: "old", registration: 1 });
-    await admin.set(`${prefix}node:old`, lease);
+    const key = `${prefix}node:{${prefix}connections:old}`;
+    await admin.set(key, lease);
     await admin.zadd(`${prefix}nodes`, "99999999999999", "old");
     await eventually(() => {
       writer.say("x");
       expect(reader.heard().at(-1)).toBe('"x"');
     });
     await admin.zrem(`${prefix}nodes`, "old");
-    await admin.del(`${prefix}node:old`);
+    await admin.del(key);
     await eventually(() => {
       writer.say("y");
       expect(reader.heard().at(-1)).toBe("y");
