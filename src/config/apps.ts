@@ -1,7 +1,7 @@
 /** The option `apps`: applications besides `main`, which the options at the top level describe. */
 
 import { z } from "zod";
-import { DEFAULT_APP } from "../core/app.js";
+import { DEFAULT_APP, OTHER_APPS } from "../core/app.js";
 import { didYouMean } from "../core/suggest.js";
 import { apiKeys, tokenOptions } from "./app-options.js";
 import { flag, integer, isObject, jsonOrText, text, type Kind } from "./kinds.js";
@@ -94,8 +94,6 @@ const ALLOWED = "a list with the settings of each app, as JSON in a flag or vari
 const ENTRY_ALLOWED = "the settings of an app are an object with an id";
 const IS_MAIN = `the options at the top level are those of the app ${DEFAULT_APP}`;
 
-/** As metrics/labels.ts. */
-const OTHER_APPS = "other";
 const IS_OTHER = "metrics call all apps together so that are beyond the first hundred";
 
 type Problem = (path: readonly (string | number)[], message: string) => void;

@@ -8,6 +8,8 @@ import type { RulesOf } from "./channel-rules.js";
 
 /** The one that the top-level options describe, and that a client has which names none. */
 export const DEFAULT_APP = "main";
+/** What metrics call all apps together that have no label of their own: no app may be called so. */
+export const OTHER_APPS = "other";
 
 /** A text's hash is computed once: a key that is kept costs a look-up, a new one its whole length again and again. */
 const KEYS_KEPT = 4_096;

@@ -1,5 +1,6 @@
 /** What labels may say. Each value is one of a list, so that no one can make series without end. */
 
+import { OTHER_APPS } from "../core/app.js";
 import { CLOSE_REASONS } from "../core/closing.js";
 import { REJECT_REASONS } from "../core/rejects.js";
 import type { DisconnectReason, Stats } from "../core/stats.js";
@@ -34,8 +35,6 @@ export interface AppCounts {
 
 /** Ids come from the configuration, which may have very many. */
 const APP_LABELS_MAX = 100;
-/** No app may be called so: config/apps.ts. */
-const OTHER_APPS = "other";
 
 /** What apps are called in labels: the first hundred by themselves, for as long as the process runs, the others together. */
 export class AppLabels {
