@@ -241,12 +241,18 @@ export class Hub {
     }
   }
 
+  /** undefined: the connection does not subscribe to a channel of this name. */
+  channelOf({ app, channels }: Connection, name: string): LocalChannel | undefined {
+    const channel = this.channels.get(app.keyOf(name));
+    return channel !== undefined && smallSet.has(channels, channel) ? channel : undefined;
+  }
+
   /** @returns whether it was subscribed */
   leave(connection: Connection, name: string): boolean {
     // It is on its way out, or has left: once is enough.
     if (connection.isClosed) return false;
-    const channel = this.channels.get(connection.app.keyOf(name));
-    if (channel === undefined || !smallSet.has(connection.channels, channel)) return false;
+    const channel = this.channelOf(connection, name);
+    if (channel === undefined) return false;
     connection.channels = smallSet.remove(connection.channels, channel);
     this.#detach(connection, channel);
     // Who goes from channel to channel hears more of them between two sweeps than it holds.

@@ -3,13 +3,11 @@
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
-import * as smallSet from "../small-set.js";
 
 /** Of a connection that is closed: whether it was when it closed. */
 export function isSubscribed(edge: EdgeContext, connection: Connection, channel: string): boolean {
   if (connection.isClosed) return connection.channelNames().includes(channel);
-  const local = edge.hub.channels.get(connection.app.keyOf(channel));
-  return local !== undefined && smallSet.has(connection.channels, local);
+  return edge.hub.channelOf(connection, channel) !== undefined;
 }
 
 /** Of a rule that the channel's namespace does not have: `history` or `presence`. */

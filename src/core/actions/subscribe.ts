@@ -8,7 +8,6 @@ import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
 import type { Position } from "../publication.js";
-import * as smallSet from "../small-set.js";
 import { isSubscribed } from "./checks.js";
 import { askToSubscribe, checkStands, identityOf } from "./rights.js";
 import { answerFirst, notSubscribed } from "./unsubscribe.js";
@@ -102,8 +101,8 @@ export function renew(
 function replace({ hub }: EdgeContext, connection: Connection, channel: string, grant: Grant): Grant {
   if (connection.isClosed) return grant;
   checkStands(connection, channel, grant);
-  const local = hub.channels.get(connection.app.keyOf(channel));
-  if (local === undefined || !smallSet.has(connection.channels, local)) throw notSubscribed(channel);
+  const local = hub.channelOf(connection, channel);
+  if (local === undefined) throw notSubscribed(channel);
   hub.regrant(connection, local, grant);
   return grant;
 }
