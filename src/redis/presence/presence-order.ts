@@ -41,6 +41,10 @@ export class PresenceOrder {
   readonly #waiting = new Set<Waiting>();
   /** What was received; undefined: it is not known yet what was told before this node listened. */
   #received: EventCount | undefined;
+  /** Up to here events were not received but taken for received: they may still come. */
+  #assumed: EventCount | undefined;
+  /** Whether a page was told since, which is of no earlier than that. */
+  #pageTold = false;
 
   constructor(options: PresenceOrderOptions) {
     this.#options = options;
@@ -52,21 +56,28 @@ export class PresenceOrder {
     const follows = received?.epoch !== epoch || number <= received.told + 1;
     const told = number + events.length - 1;
     if (received?.epoch !== epoch || told > received.told) this.#received = { epoch, told };
+    // What a page has already is not told behind it, though others may lack it: the channels are told anew.
+    const behind = this.#pageTold && this.#assumed?.epoch === epoch ? this.#assumed.told : -1;
     events.forEach((event, at) => {
-      if (event === undefined) return;
+      if (event === undefined || number + at <= behind) return;
       const hold = this.#holds.get(event.key);
       if (hold === undefined) this.#options.event(event);
       else hold.events.push({ epoch, number: number + at, event });
     });
-    if (!follows || events.includes(undefined)) this.#options.missed();
+    if (!follows || number <= behind || events.includes(undefined)) this.#options.missed();
     this.#wake();
   }
 
   /** A step was answered. What a record told that this node knows nothing of is not waited for. */
   counted({ epoch, told }: EventCount): void {
     if (this.#received?.epoch === epoch) return;
-    this.#received = { epoch, told };
+    this.#assume({ epoch, told });
     this.#wake();
+  }
+
+  #assume(count: EventCount): void {
+    this.#received = this.#assumed = count;
+    this.#pageTold = false;
   }
 
   /** Events may be missing from now on: the link to the bus is not what it was. */
@@ -93,6 +104,7 @@ export class PresenceOrder {
       const { epoch, told } = read;
       const after = hold.events.findIndex((held) => held.epoch === epoch && held.number > told);
       this.#release(hold.events.splice(0, after === -1 ? Infinity : after));
+      this.#pageTold = true;
       tell(read);
     } finally {
       hold.reads--;
@@ -131,7 +143,7 @@ export class PresenceOrder {
       this.#waiting.add(waiting);
     });
     if (came || this.#isReceived(read)) return;
-    this.#received = { epoch: read.epoch, told: read.told };
+    this.#assume({ epoch: read.epoch, told: read.told });
     this.#options.missed();
   }
 

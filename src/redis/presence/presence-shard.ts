@@ -119,7 +119,7 @@ export class PresenceShard {
   #queueGrew(): void {
     if (this.#vacant) {
       this.#vacant = false;
-      this.startSweeping();
+      this.#startSweeping();
     }
     if (this.#options.link.down === undefined) this.#schedule(this.#options.flushIntervalMs);
   }
@@ -250,7 +250,13 @@ export class PresenceShard {
     if (known !== "" && known !== id) this.queue.writeInfosAgain();
   }
 
-  startSweeping(): void {
+  /** Resolves when it is known what was told before this node's first member, or that this was not to be learnt. */
+  async start(): Promise<void> {
+    if (this.#options.link.use.presence) await this.#step([]).catch(this.#report);
+    if (!this.#closed) this.#startSweeping();
+  }
+
+  #startSweeping(): void {
     const { sweepIntervalMs, lifeMs } = this.#options;
     const vacantIntervalMs = Math.max(sweepIntervalMs, lifeMs / VACANT_SWEEPS_PER_LIFE);
     const intervalMs = this.#vacant ? vacantIntervalMs : sweepIntervalMs;
@@ -263,7 +269,7 @@ export class PresenceShard {
     const { link, sweepIntervalMs } = this.#options;
     // Where no channel of this node has presence those nodes sweep that have some.
     if (!link.use.presence) {
-      this.startSweeping();
+      this.#startSweeping();
       return;
     }
     try {
@@ -278,7 +284,7 @@ export class PresenceShard {
     } catch (error) {
       this.#report(error);
     }
-    if (!this.#closed) this.startSweeping();
+    if (!this.#closed) this.#startSweeping();
   }
 
   close(): void {

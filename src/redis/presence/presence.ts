@@ -162,7 +162,7 @@ class RedisPresence implements PresenceStore {
       clearTimeout(this.#settledTimer);
       this.#settledTimer = setTimeout(() => this.#tellMissed(), settledMs);
     });
-    for (const shard of this.#shards) shard.startSweeping();
+    await Promise.all(this.#shards.map((shard) => shard.start()));
     // An earlier start of this node may have died with members.
     void this.takeOut(nodeId, () => Promise.resolve(true)).catch((error: unknown) => {
       log.warn({ error: String(error) }, "members of an earlier start expire by themselves");

@@ -99,6 +99,31 @@ describe("the order of reads and events", () => {
     expect(missed).toBe(1);
   });
 
+  it("an event that comes when a page has it already is not told again, and told as missed", async () => {
+    const page = read("page");
+    page.answer(2);
+    await vi.advanceTimersByTimeAsync(PATIENCE_MS);
+    await page.done;
+    came(1, "a", "b", "c");
+    expect(told).toEqual(["page at 2", "c"]);
+    expect(missed).toBe(2);
+  });
+
+  it("so are events of the first step that is answered, where they come behind a page that has them", async () => {
+    order.reset();
+    order.counted({ epoch: "E", told: 7 });
+    came(6, "a");
+    const page = read("page");
+    page.answer(7);
+    await page.done;
+    came(7, "b");
+    expect(told).toEqual(["a", "page at 7"]);
+    expect(missed).toBe(1);
+    came(8, "c");
+    expect(told).toEqual(["a", "page at 7", "c"]);
+    expect(missed).toBe(1);
+  });
+
   it("a number that was left out is told as missed", () => {
     came(1, "a");
     came(3, "c");
