@@ -1,6 +1,6 @@
 /** The bench's command line. */
 
-import { mkdirSync } from "node:fs";
+import { accessSync, constants, mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { didYouMean } from "../src/core/suggest.js";
 import type { BenchOptions } from "./runner/options.js";
@@ -46,6 +46,8 @@ interface Flags {
   minutes: number;
   connectRate: number;
   workers: number;
+  cold?: true;
+  node?: string;
   connections?: number;
   channels?: number;
   subscribers?: number;
@@ -131,6 +133,8 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       holdMinutes: flags.minutes,
       connectRate: flags.connectRate,
       workers: flags.workers,
+      cold: flags.cold === true,
+      ...(flags.node !== undefined && { nodePath: flags.node }),
       settings: flags.set,
       ...given(flags, [
         "redis",
@@ -246,6 +250,15 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
   program.optionsGroup("Servers that are started:");
   program
     .option("--nodes <n>", "nodes (bridge 2 and 3, history 2, others 1)", whole(1, 16))
+    .option(
+      "--node <path>",
+      "a Node that runs the servers (default: the one that runs the bench)",
+      executable,
+    )
+    .option(
+      "--cold",
+      "connect: the first connections of servers that have just started, and memory without a collection",
+    )
     .option("--workers <n>", "idle: processes that share a port (starling)", whole(1, 64), 1)
     .option(
       "--redis",
@@ -325,6 +338,15 @@ function whole(least: number, most: number): (text: string) => number {
     if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
     throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`);
   };
+}
+
+function executable(path: string): string {
+  try {
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch (error) {
+    throw new InvalidArgumentError(`It cannot be run: ${(error as Error).message}.`);
+  }
 }
 
 function seconds(text: string): number {

@@ -60,6 +60,8 @@ export interface PeerFeatures {
   readonly workers?: number;
   /** Write a CPU profile of each node into this folder when it stops. */
   readonly profileFolder?: string;
+  /** The Node.js that runs it; absent: the one that runs the bench. */
+  readonly nodePath?: string;
   /** Collect garbage when a process of it gets SIGUSR2. */
   readonly collects?: boolean;
   /** Further settings of the peer, by the names that it documents (starling: the flags of `serve`). */

@@ -44,6 +44,7 @@ export function serverPeer(options: ServerPeerOptions): Peer {
                 ...(options.arguments ?? []),
                 ...(redisUrl === undefined ? [] : ["--redis", redisUrl]),
               ],
+              nodePath: features.nodePath,
               execArguments,
             }),
           ),

@@ -10,6 +10,8 @@ export interface ServerProcessOptions {
   readonly name: string;
   readonly path: string;
   readonly arguments: readonly string[];
+  /** undefined: the Node.js that runs this process. */
+  readonly nodePath: string | undefined;
   readonly execArguments: readonly string[];
 }
 
@@ -22,6 +24,7 @@ export interface ServerProcess {
 /** Runs a program that tells its port by IPC once it accepts connections. @throws Error with its output if it does not */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const child = fork(options.path, options.arguments, {
+    execPath: options.nodePath ?? process.execPath,
     execArgv: [...options.execArguments],
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });

@@ -88,7 +88,7 @@ async function startNode(options: PeerStartOptions): Promise<StartedNode> {
   // The supervisor of workers ends them itself; a single node ends with its IPC channel, however the bench ended.
   const lifeline = workers > 1 ? [] : ["--exit-with-parent"];
   const child = spawn(
-    process.execPath,
+    options.features.nodePath ?? process.execPath,
     [...execArgumentsOf(options.features), CLI, ...flagsOf(options), ...lifeline],
     {
       // Where no configuration file is found by accident.

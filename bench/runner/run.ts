@@ -168,6 +168,7 @@ async function takeTurn({ options, signal }: RunOptions, turn: Turn) {
             placement,
             features: {
               ...each.features,
+              ...(options.nodePath !== undefined && { nodePath: options.nodePath }),
               // The flags are those of `starling serve`.
               ...(peer.name === "starling" && { settings: options.settings }),
               ...(profiled && { profileFolder: options.profileFolder }),

@@ -38,6 +38,7 @@ const EXPECTED_PER_SECOND = 3000;
 
 /** Connections that subscribe to one channel and then are idle. */
 export function connectCases(options: BenchOptions): Case[] {
+  if (options.cold) return [coldCase(options)];
   const connections = options.connections ?? (options.quick ? 200 : CONNECTIONS);
   const restMs = options.quick ? 500 : REST_MS;
   return [
@@ -94,6 +95,75 @@ export function connectCases(options: BenchOptions): Case[] {
       },
     },
   ];
+}
+
+const COLD_CONNECTIONS = 10_000;
+/** When memory is read after the last connection came. */
+const COLD_READ_MS = [5_000, 60_000];
+
+/** What a server that has just started takes, and what it then holds: nobody collects its garbage. */
+function coldCase(options: BenchOptions): Case {
+  const connections = options.connections ?? (options.quick ? 200 : COLD_CONNECTIONS);
+  const readMs = options.quick ? COLD_READ_MS.map((ms) => ms / 50) : COLD_READ_MS;
+  return {
+    scenario: "connect",
+    variant: `${countText(connections)} connections, cold`,
+    nodes: options.nodes ?? 1,
+    features: {},
+    redis: "usual",
+    needs: [],
+    seconds: connections / EXPECTED_PER_SECOND + readMs.at(-1)! / 1000 + OVERHEAD_SECONDS,
+    async run(bench) {
+      await sleep(LATER_MS);
+      const empty = rssOf(bench.target.pids);
+      const meter = startMeter(bench);
+      const plan = planOf(bench, { channels: 1, publishers: 0, subscribersPerChannel: connections });
+      const opened = await bench.load.open({ ...plan, sources: sourcesFor(connections, bench.target.urls) });
+      requireConnections(opened);
+      const openedAtMs = performance.now();
+      await sleep(LATER_MS);
+      const { cpu, series } = meter.stop();
+      const figures = [
+        figure(
+          "connectionsPerSecond",
+          "accept + subscribe",
+          "1/s",
+          "higher",
+          opened.connections / opened.seconds,
+        ),
+      ];
+      if (hasServerCpu(bench)) {
+        figures.unshift(
+          figure(
+            "connectionsPerServerCoreSecond",
+            "accept + subscribe per server core second",
+            "1/s",
+            "higher",
+            opened.connections / cpu.serverSeconds,
+          ),
+          figure("emptyRssBytes", "RSS without connections", "bytes", "lower", empty),
+        );
+        for (const ms of readMs) {
+          await sleep(Math.max(0, openedAtMs + ms - performance.now()));
+          const each = (rssOf(bench.target.pids) - empty) / opened.connections;
+          const seconds = Math.round(ms / 1000);
+          figures.push(
+            figure(
+              `rssBytesAfter${seconds}s`,
+              `RSS per connection ${seconds} s later`,
+              "bytes",
+              "lower",
+              each,
+            ),
+          );
+        }
+      }
+      await bench.load.close();
+      const limited = limitOf(cpu, bench);
+      const problems = [...problemsOfOpening(opened), ...limitProblems(limited, cpu)];
+      return { figures, series, cpu, limited, problems };
+    },
+  };
 }
 
 type Open = () => Promise<OpenedReport>;
