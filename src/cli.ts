@@ -1,5 +1,12 @@
 #!/usr/bin/env node
+import * as nodeModule from "node:module";
+import { fileURLToPath } from "node:url";
 
+// Node 22 and later: code that was compiled once is read from there. Not in the directory that all users share.
+if ("enableCompileCache" in nodeModule) {
+  const cache = fileURLToPath(new URL("../node_modules/.cache/starling-edge", import.meta.url));
+  (nodeModule as { enableCompileCache(directory: string): unknown }).enableCompileCache(cache);
+}
 // Until the node listens for it, a SIGHUP would end it: what it asks for, the start does.
 if (process.argv[2] === "serve") process.on("SIGHUP", () => undefined);
 
