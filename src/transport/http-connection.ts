@@ -1,8 +1,9 @@
 /** What is owed on one HTTP connection, and how it is closed so that its last answer arrives. */
 
-import { STATUS_CODES, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { HttpResponse } from "../core/transport.js";
+import { STATUS_CODES } from "./node-http.js";
 
 /** A request, from its head to the end of its answer or of its connection. */
 export interface Exchange {

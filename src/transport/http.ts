@@ -1,11 +1,12 @@
 /** HTTP by node:http, whose parser is strict about where a request ends. One request in, one response out. */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { HttpFault, HttpResponse, HttpService } from "../core/transport.js";
 import { BodyBudget, readBody } from "./http-body.js";
 import { sliceReads } from "./http-slices.js";
+import { createServer } from "./node-http.js";
 import { HttpConnection, WAITING_MAX, type Exchange } from "./http-connection.js";
 
 export interface HttpListener {

@@ -1,10 +1,10 @@
 /** Plain HTTP on the clients' port: small requests and answers. The server API is http.ts's. */
 
-import { STATUS_CODES } from "node:http";
 import type { HttpRequest as UwsRequest, HttpResponse as UwsResponse } from "uWebSockets.js";
 import { StarlingError } from "../core/errors.js";
 import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.js";
 import type { BodyBudget } from "./http-body.js";
+import { STATUS_CODES } from "./node-http.js";
 
 /** Of one request: what clients send beside their socket is small. */
 const MAX_BODY_BYTES = 65_536;

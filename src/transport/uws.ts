@@ -1,7 +1,6 @@
 /** The only importer of uWebSockets.js: sockets, topics and plain HTTP. */
 
 import "./uws-environment.js";
-import { STATUS_CODES } from "node:http";
 import uWS, {
   type HttpResponse,
   type TemplatedApp,
@@ -21,6 +20,7 @@ import { AcceptGuard, type AcceptLimits, type AcceptRefusal } from "./uws-accept
 import { BodyBudget } from "./http-body.js";
 import { serveHttp, type HttpServing } from "./uws-http.js";
 import { UwsUpgrade } from "./uws-upgrade.js";
+import { STATUS_CODES } from "./node-http.js";
 
 export interface WebSocketListener extends Topics {
   /** The port in use, the one that was asked for or the one the kernel chose for 0. */
