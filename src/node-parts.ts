@@ -1,4 +1,4 @@
-/** Which implementation of each part a configuration asks for, and how it sets it. */
+/** Which implementation of each part a configuration asks for, and how it sets it. Those on Redis are in node-fleet.ts. */
 
 import { readFileSync } from "node:fs";
 import { createJwtAuthorizer } from "./auth/jwt.js";
@@ -6,9 +6,9 @@ import { createOpenAuthorizer } from "./auth/open.js";
 import type { Config } from "./config.js";
 import type { Authorizer } from "./core/authorizer.js";
 import type { Broker } from "./core/broker.js";
-import { DEFAULT_APP } from "./core/app.js";
 import type { ControlBus } from "./core/control.js";
 import type { Log } from "./core/log.js";
+import type { EdgeOptions } from "./core/options.js";
 import type { PresenceStore } from "./core/presence.js";
 import type { ConnectionRegistry } from "./core/registry.js";
 import type { Stats } from "./core/stats.js";
@@ -16,26 +16,22 @@ import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
 import { createMemoryRegistry } from "./memory/registry.js";
-import { createRedisBroker } from "./redis/bus/broker.js";
-import { LearnedFormat } from "./redis/link/fleet-format.js";
-import type { RedisUse } from "./redis/link/needed-commands.js";
-import type { RedisOptions } from "./redis/link/redis-options.js";
-import { createRedisControl } from "./redis/control/control.js";
-import { createRedisLink } from "./redis/link/link.js";
-import { createRedisPresence } from "./redis/presence/presence.js";
-import { createRedisRegistry } from "./redis/registry/registry.js";
 
 /** Publications that wait for the bus: beyond it publishing fails rather than memory grows. */
-const MAX_QUEUED_ITEMS = 100_000;
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-/** How long the nodes' answers to a question are waited for. */
-const ASK_TIMEOUT_MS = 1000;
+export const MAX_QUEUED_ITEMS = 100_000;
+export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
 /** What a node shares with others, if there are any. */
 export interface Shared {
   readonly broker: Broker;
   readonly control: ControlBus;
   readonly registry: ConnectionRegistry;
   readonly presence: PresenceStore;
+  /**
+   * Resolves once it can be reached; `waiting` is told why it cannot yet.
+   * @throws Error after redisStartTimeoutMs
+   */
+  readonly reachable?: (waiting: (reason: string) => Promise<void>) => Promise<void>;
   /**
    * Before the apps of a configuration are taken over.
    * @throws Error naming what they need that this node's user of Redis may not do
@@ -44,8 +40,11 @@ export interface Shared {
 }
 
 /** In this process where there is no Redis, else in it. */
-export function sharedParts(config: Config, stats: Stats, log: Log): Shared {
-  return config.redis === undefined ? alone(config, stats, log) : inFleet(config, config.redis, stats, log);
+export async function sharedParts(config: Config, stats: Stats, log: Log): Promise<Shared> {
+  if (config.redis === undefined) return alone(config, stats, log);
+  // Its client takes 14 MB.
+  const { inFleet } = await import("./node-fleet.js");
+  return inFleet(config, config.redis, stats, log);
 }
 
 function alone(config: Config, stats: Stats, log: Log): Shared {
@@ -66,102 +65,27 @@ function alone(config: Config, stats: Stats, log: Log): Shared {
 }
 
 /** Longer than a client may be away and still recover, and than two looks at the positions of its channels. */
-function emptyMsOf({ sessionTtlMs, positionCheckIntervalMs }: Config): number {
+export function emptyMsOf({ sessionTtlMs, positionCheckIntervalMs }: Config): number {
   return sessionTtlMs + 5 * positionCheckIntervalMs;
 }
 
-function inFleet(config: Config, url: string, stats: Stats, log: Log): Shared {
-  const { nodeId } = config;
-  const redis = redisOptions(config, url);
-  const link = createRedisLink({
-    nodeId,
-    redis,
-    probeIntervalMs: config.busProbeIntervalMs,
-    probeTimeoutMs: config.busProbeTimeoutMs,
-    stats,
-    log,
-  });
-  const format = new LearnedFormat();
-  const broker = createRedisBroker({
-    link,
-    shards: config.busShards,
-    batchItems: config.busBatchItems,
-    batchBytes: config.busBatchBytes,
-    maxQueuedItems: MAX_QUEUED_ITEMS,
-    maxQueuedBytes: MAX_QUEUED_BYTES,
-    messageIdWindowMs: config.messageIdWindowMs,
-    emptyMs: emptyMsOf(config),
-    format,
-    ingest:
-      config.ingestChannel === undefined
-        ? undefined
-        : { channel: config.ingestChannel, app: DEFAULT_APP, maxBytes: config.maxFrameBytes },
-    stats,
-    log,
-  });
-  const registry = createRedisRegistry({
-    nodeId,
-    redis,
-    sessionTtlMs: config.sessionTtlMs,
-    leaseTtlMs: config.leaseTtlMs,
-    format,
-    stats,
-    log,
-    notifySuperseded: (_nodeId, connection) => {
-      control
-        .command({ kind: "supersede", connection })
-        // That node also finds out by itself when it refreshes its sessions.
-        .catch((error: unknown) =>
-          log.warn({ err: error, connection }, "a superseded connection could not be told to close"),
-        );
-    },
-  });
-  const control = createRedisControl({
-    link,
-    askTimeoutMs: ASK_TIMEOUT_MS,
-    nodes: () => registry.nodes(),
-    stats,
-    log,
-  });
-  const presence = createRedisPresence({
-    nodeId,
-    link,
-    format,
-    ttlMs: config.presenceTtlMs,
-    graceMs: config.presenceGraceMs,
-    shards: config.busShards,
-    stats,
-    log,
-  });
+export function edgeOptions(config: Config): Omit<EdgeOptions, "repair"> {
+  const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs } = config;
+  const { maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = config;
+  const { maxUnauthenticated, sharePerIpPercent, origins, originRequired } = config;
+  const { maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes } = config;
+  const { maxPendingFrames, maxPendingBytes, maxBufferedBytes } = config;
+  const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = config;
+  const { positionCheckIntervalMs, drainNoticeMs, drainMs } = config;
   return {
-    ...{ broker, control, registry, presence },
-    prepareFor: (again) => link.useMore(useOf(again)),
-  };
-}
-
-/** By the namespaces of all its apps. */
-function useOf({ namespaces, apps, ingestChannel }: Config): RedisUse {
-  const rules = [namespaces, ...apps.map((app) => app.namespaces)].flatMap((of) => Object.values(of));
-  return {
-    history: rules.some(({ history }) => history !== undefined),
-    presence: rules.some(({ presence }) => presence),
-    ingestChannel,
-  };
-}
-
-export function redisOptions(config: Config, url: string): RedisOptions {
-  return {
-    url,
-    prefix: config.redisPrefix,
-    commandTimeoutMs: config.redisCommandTimeoutMs,
-    use: useOf(config),
-    sentinelPassword: config.redisSentinelPassword,
-    tls: {
-      ca: readOptional(config, "redisTlsCaFile"),
-      cert: readOptional(config, "redisTlsCertFile"),
-      key: readOptional(config, "redisTlsKeyFile"),
-      serverName: config.redisTlsServerName,
-    },
+    ...{ nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs },
+    ...{ maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst },
+    ...{ maxUnauthenticated, sharePerIpPercent, origins, originRequired },
+    ...{ maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes },
+    ...{ maxPendingFrames, maxPendingBytes, maxBufferedBytes },
+    rate: { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst },
+    ...{ positionCheckIntervalMs, drainNoticeMs, drainMs },
+    registerTimeoutMs: config.redisCommandTimeoutMs,
   };
 }
 
@@ -175,7 +99,7 @@ type TokenOption =
   | "jwtClockToleranceMs";
 type FileOption = "redisTlsCaFile" | "redisTlsCertFile" | "redisTlsKeyFile" | "jwtPublicKeyFile";
 
-function readOptional<Option extends FileOption>(
+export function readOptional<Option extends FileOption>(
   config: Pick<Config, Option>,
   option: Option,
 ): string | undefined {

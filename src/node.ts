@@ -7,7 +7,6 @@ import { reloadApps } from "./core/app-reload.js";
 import { Edge } from "./core/edge.js";
 import type { Log } from "./core/log.js";
 import { Operations } from "./core/operations.js";
-import type { EdgeOptions } from "./core/options.js";
 import type { Protocol } from "./core/protocol.js";
 import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
@@ -17,8 +16,7 @@ import { createSite } from "./http/site.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
-import { redisOptions, sharedParts } from "./node-parts.js";
-import { waitForRedis } from "./redis/link/start-wait.js";
+import { edgeOptions, sharedParts } from "./node-parts.js";
 import { PROTOCOLS } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
@@ -122,7 +120,7 @@ export async function startNode(
   let idleSockets = (): number => 0;
   const site = createSite({ files: config.demo ? demoFiles() : {} });
   const sockets = socketLimits(config.maxConnections, openFileLimit());
-  const { prepareFor, ...shared } = sharedParts(config, stats, log);
+  const { reachable, prepareFor, ...shared } = await sharedParts(config, stats, log);
   let prepared = Promise.resolve();
   const edge = new Edge({
     options: { ...edgeOptions(config), repair },
@@ -187,18 +185,11 @@ export async function startNode(
   };
   try {
     undo.push(() => edge.stop());
-    if (config.redis !== undefined) {
-      await waitForRedis({
-        redis: redisOptions(config, config.redis),
-        timeoutMs: config.redisStartTimeoutMs,
-        log,
-        // Only now: beside workers that serve, one that is about to would answer for all.
-        waiting: async (reason) => {
-          edge.hold(`waiting for Redis: ${reason}`);
-          await openApi();
-        },
-      });
-    }
+    await reachable?.(async (reason) => {
+      edge.hold(`waiting for Redis: ${reason}`);
+      // Only now: beside workers that serve, one that is about to would answer for all.
+      await openApi();
+    });
     await edge.start();
     const listener = await listenWebSocket({
       host: config.host,
@@ -279,26 +270,6 @@ const MAX_API_BODIES_BYTES = 64 * 1024 * 1024;
 function tlsFiles(config: Config): TlsFiles | undefined {
   const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsKeyPassphrase: passphrase } = config;
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
-}
-
-function edgeOptions(config: Config): Omit<EdgeOptions, "repair"> {
-  const { nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs } = config;
-  const { maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst } = config;
-  const { maxUnauthenticated, sharePerIpPercent, origins, originRequired } = config;
-  const { maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes } = config;
-  const { maxPendingFrames, maxPendingBytes, maxBufferedBytes } = config;
-  const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = config;
-  const { positionCheckIntervalMs, drainNoticeMs, drainMs } = config;
-  return {
-    ...{ nodeId, heartbeatIntervalMs, heartbeatTimeoutMs, connectTimeoutMs, sessionTtlMs },
-    ...{ maxConnections, maxConnectionsPerIp, upgradeRate, upgradeBurst },
-    ...{ maxUnauthenticated, sharePerIpPercent, origins, originRequired },
-    ...{ maxFrameBytes, maxChannelsPerConnection, maxChannelNameBytes },
-    ...{ maxPendingFrames, maxPendingBytes, maxBufferedBytes },
-    rate: { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst },
-    ...{ positionCheckIntervalMs, drainNoticeMs, drainMs },
-    registerTimeoutMs: config.redisCommandTimeoutMs,
-  };
 }
 
 function demoFiles(): Record<string, URL> {

@@ -1,7 +1,8 @@
 /** Puts a configuration together from flags, environment, file and defaults, in that precedence. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { parse as parseYaml } from "yaml";
+import { createRequire } from "node:module";
+import type * as Yaml from "yaml";
 import { quote } from "../core/errors.js";
 import { emptyValues } from "./empty-values.js";
 import { isObject } from "./kinds.js";
@@ -133,6 +134,11 @@ function holdsItself(content: unknown, above: readonly unknown[] = []): boolean 
   return Object.values(content).some((part) => holdsItself(part, [...above, content]));
 }
 
+/** Loaded where a file is read: it takes 7 MB. */
+function yaml(): typeof Yaml {
+  return createRequire(import.meta.url)("yaml") as typeof Yaml;
+}
+
 /** @throws ConfigError if several are there: each could be the one that was meant */
 function defaultFile(): string | undefined {
   const [file, ...others] = DEFAULT_FILES.filter((path) => existsSync(path));
@@ -224,7 +230,7 @@ function fromFile(path: string, from: string, problems: string[]): FileContent {
   let content: unknown;
   try {
     // YAML 1.2 reads JSON too.
-    content = parseYaml(readFileSync(path, "utf8"));
+    content = yaml().parse(readFileSync(path, "utf8"));
   } catch (error) {
     // Below its first line a syntax error shows lines of the file, which may hold secrets.
     const [reason = ""] = (error as Error).message.trim().split("\n", 1);
