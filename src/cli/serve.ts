@@ -1,6 +1,7 @@
 /** `starling serve`: one node, from its configuration to its exit code; or its workers. */
 
 import { loadConfig } from "../config/load.js";
+import { setYoungGeneration } from "../heap.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
 import { readConfigAgain, reloadNode } from "./reload.js";
@@ -62,6 +63,7 @@ export async function serveCommand({
   try {
     // Imported here, as it loads a native module that not every platform has.
     const { startNode } = await import("../node.js");
+    setYoungGeneration(config.youngGenerationBytes);
     node = await startNode(config, log, {
       ...(worker !== undefined &&
         link !== undefined && {

@@ -566,6 +566,15 @@ export const options = {
       "then, the time over which clients are sent away, in random slices; less where there are few",
     reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
+  youngGenerationBytes: option({
+    kind: integer(MIB, 64 * MIB),
+    group: "Running",
+    default: 4 * MIB,
+    unit: "bytes",
+    description:
+      "size of each half of V8's young generation, of each worker; `starling serve` sets it, a node in a program of your own keeps the program's",
+    reason: "measured: larger ones take memory that is not given back, and two nodes pass on less",
+  }),
   demo: option({
     kind: flag(),
     group: "Running",
