@@ -22,6 +22,7 @@ import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
 import { listenWebSocket } from "./transport/uws.js";
+import { warmUp } from "./warm-up.js";
 
 export interface StarlingNode {
   readonly id: string;
@@ -190,6 +191,7 @@ export async function startNode(
       // Only now: beside workers that serve, one that is about to would answer for all.
       await openApi();
     });
+    await warmUp({ protocols, edge: { ...edgeOptions(config), repair }, limitMs: config.warmUpMs, log });
     await edge.start();
     const listener = await listenWebSocket({
       host: config.host,

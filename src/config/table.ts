@@ -566,6 +566,15 @@ export const options = {
       "then, the time over which clients are sent away, in random slices; less where there are few",
     reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
+  warmUpMs: option({
+    kind: integer(0, 500),
+    group: "Running",
+    default: 500,
+    unit: "ms",
+    description:
+      "how long a node at most talks to itself over the loopback before it is ready, so that its first clients find compiled code; 0: not at all",
+    reason: "by then V8 has compiled what a connection runs first; longer gains little more",
+  }),
   youngGenerationBytes: option({
     kind: integer(MIB, 64 * MIB),
     group: "Running",

@@ -43,11 +43,25 @@ export interface Refusal extends UpgradeRefusal {
   readonly reason: RejectReason;
 }
 
+/** What a client of a protocol usually does first: a node runs it before it says that it is ready. */
+export interface Conversation {
+  /** Of the upgrade, with the query. */
+  readonly path: string;
+  readonly subprotocol?: string;
+  readonly binary: boolean;
+  /** Sent once the socket is open. */
+  readonly frames: readonly Uint8Array[];
+  /** How many frames the client is sent before it has all that it waits for. */
+  readonly answers: number;
+}
+
 /** One wire protocol: frames to actions, outcomes and notices to frames. Holds no state of a connection. */
 export interface Protocol {
   /** A label of metrics. */
   readonly name: string;
   readonly framings: readonly Framing[];
+  /** None by default. In channels that need no rights, in no namespace. */
+  readonly conversations?: readonly Conversation[];
   /** Whether a connection leaves a session that another can resume. */
   readonly keepsSessions: boolean;
   /** undefined: the request is not this protocol's. */

@@ -46,6 +46,8 @@ export interface Restart {
   readonly connectsPerSecond: number;
   /** What even clients would be: its clients over drainMs. */
   readonly evenPerSecond: number;
+  /** Of the other nodes, to which its clients went: the longest that one of them had meanwhile, of those it looks at. */
+  readonly lagMs: number;
 }
 
 export interface RollingRestartResult {
@@ -167,9 +169,12 @@ class Run {
 
   async #restart(node: NodePlace): Promise<Restart> {
     const { clients, drainMs } = this.options;
-    const own = await connectionsOf(node);
+    const own = await metricOf(node, "starling_connections");
     const from = this.#samples.length;
     const { connects } = this.#sample(0);
+    const others = this.stack.nodes.filter((other) => other !== node);
+    // Counts from here on.
+    await lagMsOf(others);
     const startedAtMs = performance.now();
     await node.end("SIGTERM");
     await node.start();
@@ -200,6 +205,7 @@ class Run {
       awaySeconds: awayMs / 1_000 / Math.max(1, own),
       connectsPerSecond: peakOf(samples),
       evenPerSecond: own / (drainMs / 1_000),
+      lagMs: await lagMsOf(others),
     };
   }
 
@@ -227,11 +233,17 @@ class Run {
   }
 }
 
-async function connectionsOf(node: NodePlace): Promise<number> {
+async function metricOf(node: NodePlace, name: string): Promise<number> {
   const text = await (await fetch(`${node.apiUrl}/metrics`)).text();
-  const found = /^starling_connections(?:\{[^}]*\})? (\d+)/m.exec(text)?.[1];
-  if (found === undefined) throw new Error(`${node.name} has no metric starling_connections`);
+  const found = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, "m").exec(text)?.[1];
+  if (found === undefined) throw new Error(`${node.name} has no metric ${name}`);
   return Number(found);
+}
+
+/** The longest since it was asked before. */
+async function lagMsOf(nodes: readonly NodePlace[]): Promise<number> {
+  const lags = await Promise.all(nodes.map((node) => metricOf(node, "starling_event_loop_lag_max_seconds")));
+  return Math.max(...lags) * 1_000;
 }
 
 /** Most new connections in any second. */
@@ -252,12 +264,13 @@ export function isBounded({ connectsPerSecond, evenPerSecond }: Restart): boolea
 }
 
 export function describeRestart(restart: Restart): string {
-  const { node, clients, fewestReady, resumedSeconds, awaySeconds, connectsPerSecond, evenPerSecond } =
-    restart;
+  const { node, clients, fewestReady, resumedSeconds, awaySeconds } = restart;
+  const { connectsPerSecond, evenPerSecond, lagMs } = restart;
   const resumed = resumedSeconds === undefined ? "never" : `${resumedSeconds.toFixed(1)} s after SIGTERM`;
   return (
     `${node}: ${clients} clients, 99 % of them resumed ${resumed}; each was away ${awaySeconds.toFixed(2)} s on average; ` +
     `at least ${(fewestReady * 100).toFixed(1)} % of all were served; ` +
-    `peak ${connectsPerSecond} connects/s (even: ${evenPerSecond.toFixed(0)})`
+    `peak ${connectsPerSecond} connects/s (even: ${evenPerSecond.toFixed(0)}); ` +
+    `the others' event loop lagged ${lagMs.toFixed(1)} ms at most`
   );
 }

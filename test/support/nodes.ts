@@ -69,6 +69,7 @@ export async function startTestNode(
     demo: false,
     drainNoticeMs: 0,
     drainMs: 0,
+    warmUpMs: 0,
     // A test that names a wrong Redis is told at once.
     redisStartTimeoutMs: 1,
     ...options,
@@ -192,6 +193,7 @@ export async function spawnNode(
     apiPort: 0,
     demo: false,
     drainNoticeMs: 0,
+    warmUpMs: 0,
     ...options,
   }).map(([name, value]) => {
     const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

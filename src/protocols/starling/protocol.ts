@@ -9,6 +9,7 @@ import { closeCodeOf, peerClosed } from "./close-codes.js";
 import { CommandError } from "./command-fields.js";
 import { execute, ping } from "./commands.js";
 import { authenticateAtUpgrade } from "./connect.js";
+import { CONVERSATIONS } from "./conversations.js";
 import { FRAMINGS, codecOf, type StarlingFraming } from "./framing.js";
 import type { Command, CommandId } from "./messages.js";
 import { messageOf } from "./notices.js";
@@ -19,6 +20,7 @@ export const starlingProtocol: Protocol = {
   name: "starling",
   framings: FRAMINGS,
   keepsSessions: true,
+  conversations: CONVERSATIONS,
 
   /** Takes every request: it is asked last. */
   admit(request, apps): Offer | Refusal {
