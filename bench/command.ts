@@ -57,6 +57,7 @@ interface Flags {
   nodes?: number;
   profile?: string;
   set: Record<string, string>;
+  centrifugo?: string;
   attach?: string[];
   attachAs?: string;
   protocol: ProtocolName;
@@ -82,8 +83,10 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
   const all = SCENARIO_NAMES.filter((name) => scenarios[name].byDefault);
   const attachedName = flags.attachAs ?? attach?.join(", ");
   // Alone, unless others are asked for beside it.
-  const peers =
+  const asked =
     attach !== undefined && program.getOptionValueSource("peers") === "default" ? [] : flags.peers;
+  const withCentrifugo = program.getOptionValueSource("centrifugo") === "cli";
+  const peers = withCentrifugo ? [...new Set<PeerName>([...asked, "centrifugo"])] : asked;
   const names = [...peers, ...(attachedName === undefined ? [] : [attachedName])];
   const reference = flags.reference ?? (peers.includes("raw") ? "raw" : names[0]!);
   if (!names.includes(reference)) {
@@ -138,6 +141,7 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       settings: flags.set,
       ...given(flags, [
         "redis",
+        "centrifugo",
         "connections",
         "channels",
         "subscribers",
@@ -195,6 +199,11 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
       new Option("--peers <list>", `servers: ${PEER_NAMES.join(", ")}; with --attach none but these`)
         .argParser(listOf("peer", PEER_NAMES))
         .default(DEFAULT_PEERS, DEFAULT_PEERS.join(",")),
+    )
+    .option(
+      "--centrifugo <path>",
+      "Centrifugo's binary, which makes it one of the servers (also CENTRIFUGO_PATH, for --peers centrifugo)",
+      process.env["CENTRIFUGO_PATH"],
     )
     .option(
       "--reference <peer>",

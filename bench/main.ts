@@ -3,7 +3,7 @@
 import { writeFile } from "node:fs/promises";
 import { CommanderError } from "commander";
 import { parseCommand, type BenchCommand } from "./command.js";
-import { namesOf, participants, runBench } from "./runner/run.js";
+import { namesOf, participants, runBench, unavailableOf } from "./runner/run.js";
 import { withoutSecrets } from "./runner/secret.js";
 import { printable } from "./runner/table.js";
 import { countText, type Case } from "./scenarios/case.js";
@@ -22,7 +22,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const { options } = command;
   const { peerByName } = await import("./peers/index.js");
-  const peers = await Promise.all(command.peers.map(peerByName));
+  const peers = await Promise.all(command.peers.map((name) => peerByName(name, options)));
   const cases = command.scenarios.flatMap((name) => scenarios[name].cases(options));
   print(planText(command, cases, peers));
   if (command.planOnly) return 0;
@@ -72,7 +72,9 @@ function planText({ options }: BenchCommand, cases: readonly Case[], peers: read
   });
   const runs = `${countText(options.runs)} ${options.runs === 1 ? "run" : "runs"} of each`;
   const advice = options.runs < 5 && !options.quick ? "; give --runs 5 for a spread worth quoting" : "";
-  return [`Plan, about ${duration(total)}, ${runs}${advice}:`, ...lines, ""].join("\n");
+  return [`Plan, about ${duration(total)}, ${runs}${advice}:`, ...lines, ...unavailableOf(peers), ""].join(
+    "\n",
+  );
 }
 
 function duration(seconds: number): string {

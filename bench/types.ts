@@ -18,6 +18,8 @@ export const PEER_NAMES = [
   "socket.io-uws",
   /** uWebSockets.js topics, and one JSON PUBLISH per message over ioredis: what the batched bridge is measured against. */
   "json-publish",
+  /** Centrifugo, where the path of its binary is given. */
+  "centrifugo",
 ] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
@@ -73,6 +75,8 @@ export interface PeerStartOptions {
   readonly nodes: number;
   /** The Redis to join the nodes by; absent: each stands alone. */
   readonly redisUrl?: string;
+  /** How many cores the processes are bound to once they run; absent: they are not bound. */
+  readonly cores?: number;
   readonly features: PeerFeatures;
 }
 
@@ -104,6 +108,10 @@ export interface Peer {
   readonly maxNodes: number;
   /** Features it has, of those that are asked for by scenarios. */
   readonly has: readonly PeerAbility[];
+  /** Of a program from elsewhere: told among the result's versions. */
+  readonly version?: string;
+  /** Why it cannot be started here, and what to do; absent: it can. */
+  readonly unavailable?: string;
   /** Resolves once every node accepts connections. Rejects, having ended what it started, with the output of the node that failed. */
   start(options: PeerStartOptions): Promise<RunningPeer>;
 }
@@ -239,8 +247,13 @@ export interface BenchResult {
   readonly profiles: readonly string[];
 }
 
-/** bench/peers/index.ts exports `peerByName(name: PeerName): Promise<Peer>`; each module is loaded when it is asked for. */
-export type PeerByName = (name: PeerName) => Promise<Peer>;
+/** Paths of programs that the bench does not bring along. */
+export interface PeerPrograms {
+  readonly centrifugo?: string;
+}
+
+/** bench/peers/index.ts exports `peerByName`; each module is loaded when it is asked for. */
+export type PeerByName = (name: PeerName, programs?: PeerPrograms) => Promise<Peer>;
 
 /** bench/report/index.ts exports `writeReport`: one HTML file that opens offline. */
 export type WriteReport = (result: BenchResult, path: string) => Promise<void>;

@@ -1,7 +1,7 @@
 import type { Peer, PeerByName, PeerName } from "../types.js";
 
 /** Each is loaded when it is asked for: a run without Socket.IO does not need it installed. */
-const modules: Readonly<Record<PeerName, () => Promise<{ readonly peer: Peer }>>> = {
+const modules: Readonly<Record<Exclude<PeerName, "centrifugo">, () => Promise<{ readonly peer: Peer }>>> = {
   starling: () => import("./starling.js"),
   raw: () => import("./raw.js"),
   "raw-batched": () => import("./raw-batched.js"),
@@ -12,4 +12,8 @@ const modules: Readonly<Record<PeerName, () => Promise<{ readonly peer: Peer }>>
   "json-publish": () => import("./json-publish.js"),
 };
 
-export const peerByName: PeerByName = async (name) => (await modules[name]()).peer;
+export const peerByName: PeerByName = async (name, { centrifugo } = {}) => {
+  if (name !== "centrifugo") return (await modules[name]()).peer;
+  const { createCentrifugo } = await import("./centrifugo.js");
+  return createCentrifugo(centrifugo);
+};

@@ -1,10 +1,8 @@
-import type { Peer, PeerName, ProtocolName, RunningNode } from "../types.js";
+import type { Peer, PeerName, ProtocolName } from "../types.js";
 import { execArgumentsOf } from "./exec-arguments.js";
+import { startNodes } from "./nodes.js";
 import { buildServer } from "./server-build.js";
-import { startServerProcess, type ServerProcess } from "./server-process.js";
-
-/** Nobody runs more on one machine. */
-export const MANY_NODES = 16;
+import { startServerProcess } from "./server-process.js";
 
 export interface ServerPeerOptions {
   readonly name: PeerName;
@@ -25,48 +23,30 @@ export function serverPeer(options: ServerPeerOptions): Peer {
     protocol,
     maxNodes,
     has: [],
-    async start({ nodes, redisUrl, features }) {
-      if (nodes < 1 || nodes > maxNodes) {
-        throw new Error(`${name} cannot run as ${nodes} nodes: 1 to ${maxNodes}`);
-      }
-      if (nodes > 1 && redisUrl === undefined) {
-        throw new Error(`${name} was asked for ${nodes} nodes without a Redis: only one joins them`);
-      }
+    async start(asked) {
+      const { redisUrl, features } = asked;
       const server = await buildServer(options.server);
       try {
-        const execArguments = execArgumentsOf(features);
-        const started = await Promise.allSettled(
-          Array.from({ length: nodes }, (_, at) =>
-            startServerProcess({
-              name: nodes === 1 ? name : `${name} node ${at + 1}`,
-              path: server.path,
-              arguments: [
-                ...(options.arguments ?? []),
-                ...(redisUrl === undefined ? [] : ["--redis", redisUrl]),
-              ],
-              nodePath: features.nodePath,
-              execArguments,
-            }),
-          ),
-        );
-        const running = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-        const stop = (): Promise<void> => stopAll(running);
-        const failed = started.find((each) => each.status === "rejected");
-        if (failed !== undefined) {
-          await stop();
-          throw failed.reason;
-        }
-        return { nodes: running.map(nodeOf), stop };
+        return await startNodes(options, asked, async (nodeName) => {
+          const running = await startServerProcess({
+            name: nodeName,
+            path: server.path,
+            arguments: [
+              ...(options.arguments ?? []),
+              ...(redisUrl === undefined ? [] : ["--redis", redisUrl]),
+            ],
+            nodePath: features.nodePath,
+            execArguments: execArgumentsOf(features),
+          });
+          return {
+            node: { url: `ws://127.0.0.1:${running.port}`, pid: running.pid },
+            stop: () => running.stop(),
+          };
+        });
       } finally {
         // Loaded by now.
         await server.remove();
       }
     },
   };
-}
-
-const nodeOf = ({ port, pid }: ServerProcess): RunningNode => ({ url: `ws://127.0.0.1:${port}`, pid });
-
-async function stopAll(running: readonly ServerProcess[]): Promise<void> {
-  await Promise.all(running.map((each) => each.stop()));
 }

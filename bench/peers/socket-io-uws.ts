@@ -1,5 +1,6 @@
 import { versionOf } from "./installed.js";
-import { MANY_NODES, serverPeer } from "./server-peer.js";
+import { MANY_NODES } from "./nodes.js";
+import { serverPeer } from "./server-peer.js";
 
 export const peer = serverPeer({
   name: "socket.io-uws",

@@ -8,7 +8,7 @@ export interface Theme {
   peer(name: string): string;
 }
 
-const PEER_COLORS = 10;
+const PEER_COLORS = 11;
 /** A peer has one colour in all reports, so that two can be laid side by side. */
 const KNOWN: readonly string[] = PEER_NAMES;
 

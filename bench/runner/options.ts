@@ -33,6 +33,8 @@ export interface BenchOptions {
   readonly nodes?: number;
   readonly profileFolder?: string;
   readonly settings: Readonly<Record<string, string>>;
+  /** Path of Centrifugo's binary. */
+  readonly centrifugo?: string;
   readonly attach?: AttachOptions;
 }
 

@@ -36,7 +36,7 @@ export function participants(
 ): { readonly running: readonly Peer[]; readonly skipped: readonly string[] } {
   const running: Peer[] = [];
   const reasons = new Map<string, string[]>();
-  for (const peer of peers) {
+  for (const peer of peers.filter(({ unavailable }) => unavailable === undefined)) {
     const missing = needs.find((need) => !peer.has.includes(need));
     const reason =
       missing !== undefined
@@ -55,11 +55,18 @@ export function participants(
   };
 }
 
+/** Who cannot be started at all, and what to do. */
+export function unavailableOf(peers: readonly Peer[]): string[] {
+  return peers.flatMap(({ name, unavailable }) =>
+    unavailable === undefined ? [] : [`${name} is not available: ${unavailable}`],
+  );
+}
+
 export async function runBench(run: RunOptions): Promise<BenchResult> {
   const { cases, peers, options, signal } = run;
   const startedAt = new Date().toISOString();
   const runs: ScenarioRun[] = [];
-  const skipped: string[] = [];
+  const skipped = unavailableOf(peers);
   let placementWords = "processes placed by the system";
   for (const each of cases) {
     const taking = participants(each, peers, options);
@@ -113,7 +120,7 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
     finishedAt: new Date().toISOString(),
     command: run.command,
     machine: machineInfo(placementWords),
-    versions: versions(),
+    versions: { ...versions(), ...versionsOf(peers) },
     options: flatten(options),
     reference: run.reference,
     runs,
@@ -121,6 +128,12 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
     skipped,
     profiles: profilesIn(options.profileFolder, Date.parse(startedAt)),
   };
+}
+
+function versionsOf(peers: readonly Peer[]): Record<string, string> {
+  return Object.fromEntries(
+    peers.flatMap(({ name, version }) => (version === undefined ? [] : [[name, version]])),
+  );
 }
 
 /** In the order in which they take their turns. */

@@ -34,7 +34,12 @@ export async function startTarget(peer: Peer, options: TargetOptions): Promise<T
       redis = await startRedis();
       if (placement !== undefined) bind(redis.pid, placement.loadCores);
     }
-    running = await peer.start({ nodes, features, ...(redis !== undefined && { redisUrl: redis.url }) });
+    running = await peer.start({
+      nodes,
+      features,
+      ...(redis !== undefined && { redisUrl: redis.url }),
+      ...(placement !== undefined && { cores: placement.serverCores.length }),
+    });
     if (placement !== undefined) for (const pid of pids()) bind(pid, placement.serverCores);
   }
 

@@ -58,6 +58,7 @@ export interface ProgramOptions {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
   readonly isUp: (log: string) => boolean | Promise<boolean>;
   readonly timeoutMs?: number;
   /** Told with its last words when it ends and nobody ended it. */
@@ -71,7 +72,7 @@ const START_MS = 30_000;
  * @throws Error with its last words
  */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
-  const { name, command, args, env, isUp, timeoutMs = START_MS } = options;
+  const { name, command, args, env, cwd, isUp, timeoutMs = START_MS } = options;
   let log = "";
   let expected = true;
   const child: ChildProcess = spawn(command, args, {
@@ -79,6 +80,7 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
     // Ctrl-C goes to the terminal's whole group: these are ended in their order instead.
     detached: true,
     ...(env === undefined ? {} : { env }),
+    ...(cwd === undefined ? {} : { cwd }),
   });
   for (const stream of [child.stdout!, child.stderr!]) {
     stream.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-LOG_CHARS)));

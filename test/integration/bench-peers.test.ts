@@ -13,8 +13,8 @@ import { PEER_NAMES, type PeerName, type ProtocolName, type RunningPeer } from "
 import { eventually } from "../support/eventually.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
-// Starling itself is the other tests' matter, and needs a built dist/.
-const names = PEER_NAMES.filter((name) => name !== "starling");
+// Starling itself is the other tests' matter, and needs a built dist/; Centrifugo, of bench-centrifugo.test.ts, its binary.
+const names = PEER_NAMES.filter((name) => name !== "starling" && name !== "centrifugo");
 const peers = await Promise.all(names.map(async (name) => ({ name, peer: await peerByName(name) })));
 const bridged = peers.filter(({ peer }) => peer.maxNodes > 1);
 const alone = peers.filter(({ peer }) => peer.maxNodes === 1);

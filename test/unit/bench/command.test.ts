@@ -70,6 +70,15 @@ describe("the command line", () => {
     ]);
   });
 
+  it("takes Centrifugo in where its binary is given, beside the others or what is attached to", () => {
+    const given = ["ingest", "--centrifugo", "/opt/centrifugo"];
+    const peersOf = (...argv: string[]) => parseCommand([...given, ...argv]).peers;
+    expect(peersOf()).toEqual(["starling", "raw", "ws", "centrifugo"]);
+    expect(peersOf("--peers", "centrifugo,raw")).toEqual(["centrifugo", "raw"]);
+    expect(peersOf("--attach", "ws://127.0.0.1:1")).toEqual(["centrifugo"]);
+    expect(parseCommand(given).options.centrifugo).toBe("/opt/centrifugo");
+  });
+
   it("leaves out of idle with several workers who cannot run as several", async () => {
     const { options } = parseCommand(["idle", "--workers", "6"]);
     const peers = [await peerByName("starling"), await peerByName("raw")];

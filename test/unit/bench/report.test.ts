@@ -165,7 +165,7 @@ test("peers come in the bench's order, then attached URLs as they came", () => {
     ...result.runs,
   ];
   expect(peersOf({ ...result, runs })).toEqual([
-    ...["starling", "raw", "raw-batched", "ws", "socket.io", "socket.io-uws", "json-publish"],
+    ...["starling", "raw", "raw-batched", "ws", "socket.io", "socket.io-uws", "json-publish", "centrifugo"],
     ...["wss://b.example", "wss://a.example"],
   ]);
 });

@@ -48,6 +48,7 @@ const CASES: readonly CaseSpec[] = [
         "socket.io": 2_000,
         "socket.io-uws": 3_900,
         "json-publish": 16_000,
+        centrifugo: 10_000,
       }),
       {
         name: "rssBytesPerConnection",
@@ -62,6 +63,7 @@ const CASES: readonly CaseSpec[] = [
           "socket.io": 13_079,
           "socket.io-uws": 8_972,
           "json-publish": 1_500,
+          centrifugo: 24_000,
         },
       },
     ],
@@ -211,7 +213,7 @@ function summarize(runs: readonly ScenarioRun[], reference: string): SummaryRow[
   );
 }
 
-/** Seven peers in three scenarios, five times; the generator was the limit in one run. */
+/** Eight peers in three scenarios, five times; the generator was the limit in one run. */
 export function benchResult(changes: Partial<BenchResult> = {}): BenchResult {
   const random = createRandom();
   const runs = CASES.flatMap((spec) =>
