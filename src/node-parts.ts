@@ -39,15 +39,8 @@ export interface Shared {
   readonly prepareFor?: (config: Config) => Promise<void>;
 }
 
-/** In this process where there is no Redis, else in it. */
-export async function sharedParts(config: Config, stats: Stats, log: Log): Promise<Shared> {
-  if (config.redis === undefined) return alone(config, stats, log);
-  // Its client takes 14 MB.
-  const { inFleet } = await import("./node-fleet.js");
-  return inFleet(config, config.redis, stats, log);
-}
-
-function alone(config: Config, stats: Stats, log: Log): Shared {
+/** Of a node without Redis: all in this process. */
+export function alone(config: Config, stats: Stats, log: Log): Shared {
   const { nodeId, sessionTtlMs, messageIdWindowMs, presenceGraceMs } = config;
   return {
     broker: createMemoryBroker({

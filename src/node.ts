@@ -16,7 +16,7 @@ import { createSite } from "./http/site.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
-import { edgeOptions, sharedParts } from "./node-parts.js";
+import { alone, edgeOptions, type Shared } from "./node-parts.js";
 import { PROTOCOLS } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
@@ -272,6 +272,13 @@ const MAX_API_BODIES_BYTES = 64 * 1024 * 1024;
 function tlsFiles(config: Config): TlsFiles | undefined {
   const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsKeyPassphrase: passphrase } = config;
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, passphrase };
+}
+
+async function sharedParts(config: Config, stats: Stats, log: Log): Promise<Shared> {
+  if (config.redis === undefined) return alone(config, stats, log);
+  // Its client takes 14 MB.
+  const { inFleet } = await import("./node-fleet.js");
+  return inFleet(config, config.redis, stats, log);
 }
 
 function demoFiles(): Record<string, URL> {

@@ -83,10 +83,11 @@ async function run(
       http: () => Promise.resolve({ status: 404, headers: {}, body: "" }),
     });
     const { port } = listener;
+    const scripts = conversations.map(scriptOf);
     let left = CONVERSATIONS_MAX;
     const talk = async (): Promise<void> => {
       while (left > 0 && performance.now() < endsAtMs) {
-        await hold(conversations[left-- % conversations.length]!, port, open);
+        await hold(scripts[left-- % scripts.length]!, port, open);
       }
     };
     const late = delay(Math.max(0, endsAtMs - performance.now()), undefined, { ref: false });
@@ -125,17 +126,30 @@ function createEdge({ protocols, edge }: WarmUpOptions, topics: Topics): Edge {
   });
 }
 
+/** What a client of a conversation sends. */
+interface Script {
+  readonly upgrade: string;
+  readonly frames: Buffer;
+  readonly answers: number;
+}
+
+function scriptOf({ path, subprotocol, frames, binary, answers }: Conversation): Script {
+  const offer = subprotocol === undefined ? "" : `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
+  return {
+    upgrade:
+      `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      `Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${offer}\r\n`,
+    frames: Buffer.concat(frames.map((frame) => masked(frame, binary ? 2 : 1))),
+    answers,
+  };
+}
+
 /** One client, from its upgrade to its close. */
-async function hold(conversation: Conversation, port: number, open: Set<Socket>): Promise<void> {
-  const { path, subprotocol, frames, binary, answers } = conversation;
+async function hold({ upgrade, frames, answers }: Script, port: number, open: Set<Socket>): Promise<void> {
   const socket = connect({ host: HOST, port, noDelay: true });
   open.add(socket);
   const closed = once(socket, "close");
-  const offer = subprotocol === undefined ? "" : `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
-  socket.write(
-    `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-      `Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${offer}\r\n`,
-  );
+  socket.write(upgrade);
   let received: Buffer = Buffer.alloc(0);
   let upgraded = false;
   let left = answers;
@@ -146,7 +160,7 @@ async function hold(conversation: Conversation, port: number, open: Set<Socket>)
       if (end === -1) return;
       upgraded = true;
       received = received.subarray(end + 4);
-      for (const frame of frames) socket.write(masked(frame, binary ? 2 : 1));
+      socket.write(frames);
     }
     for (
       let end = frameEnd(received);

@@ -49,7 +49,7 @@ export interface Conversation {
   readonly path: string;
   readonly subprotocol?: string;
   readonly binary: boolean;
-  /** Sent once the socket is open. */
+  /** Sent at once when the socket is open. */
   readonly frames: readonly Uint8Array[];
   /** How many frames the client is sent before it has all that it waits for. */
   readonly answers: number;
@@ -60,7 +60,7 @@ export interface Protocol {
   /** A label of metrics. */
   readonly name: string;
   readonly framings: readonly Framing[];
-  /** None by default. In channels that need no rights, in no namespace. */
+  /** In turn, what is common more than once; none by default. In channels that need no rights, in no namespace. */
   readonly conversations?: readonly Conversation[];
   /** Whether a connection leaves a session that another can resume. */
   readonly keepsSessions: boolean;

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { configSchema, defaultConfig } from "../../src/config.js";
 import { silentLog, type Log } from "../../src/core/log.js";
 import type { Conversation, Protocol } from "../../src/core/protocol.js";
+import type * as WarmUp from "../../src/warm-up.js";
 import { edgeOptions } from "../../src/node-parts.js";
 import { starlingProtocol } from "../../src/protocols/starling/protocol.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
@@ -28,7 +29,7 @@ function counting(conversations = starlingProtocol.conversations): {
 
 describe("the warm-up", () => {
   /** The module knows whether this process is warm: each test has one that is cold. */
-  let warmUp: (typeof import("../../src/warm-up.js"))["warmUp"];
+  let warmUp: typeof WarmUp.warmUp;
   beforeEach(async () => {
     vi.resetModules();
     ({ warmUp } = await import("../../src/warm-up.js"));
