@@ -3,16 +3,18 @@
 FROM node:24.21.0-trixie-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/client/package.json packages/client/
 # `prepare` would build before the sources are here; no dependency needs its install script.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
-COPY scripts/build.mjs scripts/uws-binaries.mjs scripts/uWebSockets.sha256 scripts/
+COPY scripts/build.mjs scripts/client-package.mjs scripts/uws-binaries.mjs scripts/uWebSockets.sha256 scripts/
 COPY src src
 RUN npm run build
 
 FROM node:24.21.0-trixie-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/client/package.json packages/client/
 COPY scripts/uWebSockets.sha256 scripts/
 # uWebSockets.js brings a binary for each system and version of Node, 266 MB of them: only this one's stays, if it
 # is the one that is pinned. In one RUN, as a layer keeps what a later one deletes.

@@ -81,7 +81,7 @@ describe("scripts/uWebSockets.sha256", () => {
   it("stops the build", () => {
     const checkout = temporary();
     mkdirSync(join(checkout, "scripts"));
-    for (const file of ["build.mjs", "uws-binaries.mjs", "uWebSockets.sha256"]) {
+    for (const file of ["build.mjs", "client-package.mjs", "uws-binaries.mjs", "uWebSockets.sha256"]) {
       cpSync(join(ROOT, "scripts", file), join(checkout, "scripts", file));
     }
     spoil(join(copyOfPackage(join(checkout, "node_modules/uWebSockets.js")), OWN));
