@@ -14,11 +14,10 @@ RUN npm run build
 FROM node:24.21.0-trixie-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-COPY packages/client/package.json packages/client/
 COPY scripts/uWebSockets.sha256 scripts/
 # uWebSockets.js brings a binary for each system and version of Node, 266 MB of them: only this one's stays, if it
 # is the one that is pinned. In one RUN, as a layer keeps what a later one deletes.
-RUN npm ci --omit=dev --ignore-scripts \
+RUN npm ci --omit=dev --ignore-scripts --workspaces=false \
   && cd node_modules/uWebSockets.js \
   && keep="$(node -p '`uws_${process.platform}_${process.arch}_${process.versions.modules}.node`')" \
   && find . -maxdepth 1 -name 'uws_*.node' ! -name "$keep" -delete \

@@ -98,7 +98,9 @@ describe("the image", () => {
   /** What its RUN does once npm has installed, on a copy. */
   function trim(app: string) {
     const [, commands] =
-      /^RUN npm ci --omit=dev --ignore-scripts \\\n *&& ([^]*?[^\\])\n\n/m.exec(read("Dockerfile")) ?? [];
+      /^RUN npm ci --omit=dev --ignore-scripts --workspaces=false \\\n *&& ([^]*?[^\\])\n\n/m.exec(
+        read("Dockerfile"),
+      ) ?? [];
     if (commands === undefined) throw new Error("the Dockerfile has no RUN npm ci --omit=dev ... && ...");
     cpSync(join(ROOT, "scripts/uWebSockets.sha256"), join(app, "scripts/uWebSockets.sha256"));
     return spawnSync("sh", ["-c", commands.replaceAll("/app/", `${app}/`)], { cwd: app, encoding: "utf8" });
