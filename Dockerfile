@@ -3,10 +3,11 @@
 FROM node:24.21.0-trixie-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/client/package.json packages/client/
 # `prepare` would build before the sources are here; no dependency needs its install script.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
-COPY scripts/build.mjs scripts/uws-binaries.mjs scripts/uWebSockets.sha256 scripts/
+COPY scripts/build.mjs scripts/client-package.mjs scripts/uws-binaries.mjs scripts/uWebSockets.sha256 scripts/
 COPY src src
 RUN npm run build
 
@@ -16,7 +17,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY scripts/uWebSockets.sha256 scripts/
 # uWebSockets.js brings a binary for each system and version of Node, 266 MB of them: only this one's stays, if it
 # is the one that is pinned. In one RUN, as a layer keeps what a later one deletes.
-RUN npm ci --omit=dev --ignore-scripts \
+RUN npm ci --omit=dev --ignore-scripts --workspaces=false \
   && cd node_modules/uWebSockets.js \
   && keep="$(node -p '`uws_${process.platform}_${process.arch}_${process.versions.modules}.node`')" \
   && find . -maxdepth 1 -name 'uws_*.node' ! -name "$keep" -delete \

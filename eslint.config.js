@@ -58,7 +58,7 @@ const packagesFor = (file) =>
 const restricted = (file) => ["error", { paths: packagesFor(file) }];
 
 export default tseslint.config(
-  { ignores: ["dist/", "node_modules/", "coverage/", "src/demo/**/*.js"] },
+  { ignores: ["dist/", "packages/*/*/", "node_modules/", "coverage/", "src/demo/**/*.js"] },
   {
     files: ["**/*.ts"],
     extends: [tseslint.configs.recommendedTypeChecked],

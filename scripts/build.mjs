@@ -1,4 +1,5 @@
-// Builds dist/: the compiled server and SDK, the SDK's browser build, Lua scripts, the demo page.
+// Builds dist/: the compiled server and SDK, the SDK's browser build, Lua scripts, the demo page. Of the SDK it makes
+// packages/client/dist/, which is what starling-client publishes.
 // Runs as `prepare` in `npm ci`, so it must do without network, terminal and install scripts.
 // --force builds although nothing changed.
 
@@ -18,6 +19,7 @@ import {
 import { createRequire } from "node:module";
 import { dirname, extname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
+import { buildClientPackage } from "./client-package.mjs";
 import { checkBinaries } from "./uws-binaries.mjs";
 
 const root = dirname(import.meta.dirname);
@@ -44,12 +46,15 @@ if (!isInstalled("typescript") || !isInstalled("esbuild")) {
 const fingerprint = fingerprintOf([
   "src",
   "scripts/build.mjs",
+  "scripts/client-package.mjs",
   "scripts/uws-binaries.mjs",
   "package.json",
+  "packages/client/package.json",
   "package-lock.json",
   "tsconfig.json",
 ]);
-if (!process.argv.includes("--force") && existsSync(STAMP) && readFileSync(STAMP, "utf8") === fingerprint) {
+const isWhole = existsSync(STAMP) && existsSync("packages/client/dist");
+if (!process.argv.includes("--force") && isWhole && readFileSync(STAMP, "utf8") === fingerprint) {
   console.log("build: dist/ is up to date");
   process.exit(0);
 }
@@ -59,6 +64,7 @@ compile();
 removeStale();
 copyAssets();
 await bundle();
+await buildClientPackage();
 if (existsSync("dist/cli.js")) chmodSync("dist/cli.js", 0o755);
 writeFileSync(STAMP, fingerprint);
 console.log(`build: dist/ is built, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);

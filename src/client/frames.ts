@@ -30,7 +30,7 @@ export interface Frame {
   readonly [field: string]: unknown;
 }
 
-/** One wire format. `json` is built in; `msgpack` comes from "starling-edge/client/msgpack". */
+/** One wire format. `json` is built in; `msgpack` comes from "starling-client/msgpack". */
 export interface ClientCodec {
   readonly subprotocol: string;
   /** @throws where the content cannot be encoded */

@@ -19,7 +19,7 @@ export interface ConnectOptions {
    * string, the client closes for good.
    */
   readonly token?: TokenOption;
-  /** Default: JSON. `msgpack` from "starling-edge/client/msgpack" for MessagePack. */
+  /** Default: JSON. `msgpack` from "starling-client/msgpack" for MessagePack. */
   readonly codec?: ClientCodec;
   /** Default: the global one. Node 20 has none: pass the `ws` package's. */
   readonly WebSocket?: WebSocketConstructor;

@@ -81,7 +81,7 @@ describe("scripts/uWebSockets.sha256", () => {
   it("stops the build", () => {
     const checkout = temporary();
     mkdirSync(join(checkout, "scripts"));
-    for (const file of ["build.mjs", "uws-binaries.mjs", "uWebSockets.sha256"]) {
+    for (const file of ["build.mjs", "client-package.mjs", "uws-binaries.mjs", "uWebSockets.sha256"]) {
       cpSync(join(ROOT, "scripts", file), join(checkout, "scripts", file));
     }
     spoil(join(copyOfPackage(join(checkout, "node_modules/uWebSockets.js")), OWN));
@@ -98,7 +98,9 @@ describe("the image", () => {
   /** What its RUN does once npm has installed, on a copy. */
   function trim(app: string) {
     const [, commands] =
-      /^RUN npm ci --omit=dev --ignore-scripts \\\n *&& ([^]*?[^\\])\n\n/m.exec(read("Dockerfile")) ?? [];
+      /^RUN npm ci --omit=dev --ignore-scripts --workspaces=false \\\n *&& ([^]*?[^\\])\n\n/m.exec(
+        read("Dockerfile"),
+      ) ?? [];
     if (commands === undefined) throw new Error("the Dockerfile has no RUN npm ci --omit=dev ... && ...");
     cpSync(join(ROOT, "scripts/uWebSockets.sha256"), join(app, "scripts/uWebSockets.sha256"));
     return spawnSync("sh", ["-c", commands.replaceAll("/app/", `${app}/`)], { cwd: app, encoding: "utf8" });
