@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
-import { startRedis } from "../scripts/stack/redis.js";
+import { startPrivateRedis } from "../src/cli/programs/redis.js";
 import { startNodeProcess, type NodeProcess } from "./support/processes.js";
 import type { ClientReport, ClientRequest, ResumeSummary } from "./failover-clients.js";
 
@@ -164,7 +164,7 @@ async function main(): Promise<void> {
     `${everyone} clients on two nodes; ${cpus().length} x ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}, ` +
       `npm run bench:failover -- --connections ${perNode} --rate ${rate}`,
   );
-  const redis = await startRedis();
+  const redis = await startPrivateRedis();
   const look = new Redis(redis.url);
   const nodes: NodeProcess[] = [];
   const sides: Clients[] = [];

@@ -1,14 +1,17 @@
 /** `npm run stack`: a fleet behind Envoy on this machine, without Docker. */
 
 import { parseArgs } from "node:util";
-import { hasProgram, MissingProgram } from "./stack/programs.js";
+import { answers, hasProgram, howToInstall } from "../src/cli/programs/program.js";
+import { onNpmGone } from "../src/cli/signals.js";
 import { startStack, type Stack } from "./stack/start.js";
 
 const HELP = `Usage: npm run stack -- [options] [-- flags of "starling serve"]     (after npm run build)
 
 The fleet of docker-compose.yml without Docker: a private Redis, nodes, Envoy with envoy.yaml and
-Prometheus with prometheus/, on free ports of 127.0.0.1. Prints where each is found, a line each, then
-"ready". Ends with Ctrl-C or SIGTERM, and leaves nothing behind.
+Prometheus with prometheus/, on 127.0.0.1: clients at 8080, the API at 8081, node N at 80N0 and 80N1,
+Prometheus at 9090, or where that is taken on another free port. Prints where each is found, a line each,
+then "ready". A node that ends is started again. Ends with Ctrl-C or SIGTERM; however it ends, it leaves
+nothing running.
 
   --nodes N        (default 3)
   --no-prometheus  without Prometheus
@@ -19,7 +22,6 @@ prometheus (apt-get install prometheus) is left out where it is missing.
 `;
 
 const NODES_MAX = 64;
-const PARENT_CHECK_MS = 250;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function refuse(message: string): never {
@@ -73,12 +75,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => void end(0).catch(fail));
 }
 
-if (process.env["npm_lifecycle_event"] !== undefined) {
-  // npm hands a SIGTERM to the shell that it runs this in, and the shell dies of it alone.
-  const parent = process.ppid;
-  const check = (): void => void (process.ppid !== parent && !ending && end(0).catch(fail));
-  setInterval(check, PARENT_CHECK_MS).unref();
-}
+onNpmGone(() => void (ending || end(0).catch(fail)));
 
 try {
   const withPrometheus = !values["no-prometheus"] && hasProgram("prometheus");
@@ -86,19 +83,25 @@ try {
     nodes,
     nodeFlags: positionals,
     prometheus: withPrometheus,
-    onExit: (what) => {
+    fixedPorts: true,
+    onExit: (what, lastWords) => {
       if (ending) return;
-      process.stderr.write(`stack: ${what}\n`);
+      process.stderr.write(`stack: ${what}${lastWords}\n`);
       end(1).catch(fail);
     },
+    onNodeRestart: (what) => print(`node ${what}`),
   });
-  const { nodes: places, envoy, prometheus } = await starting;
+  const { nodes: places, envoy, prometheus, redis } = await starting;
+  const demo = envoy.wsUrl.replace("ws:", "http:");
+  // Flags of the nodes may have it off.
+  if (await answers(demo)) print(`demo: ${demo}`);
   print(`envoy ${envoy.wsUrl} ${envoy.metricsUrl}`);
   print(`api ${envoy.apiUrl}`);
-  for (const node of places) print(`node ${node.name} ${node.wsUrl} ${node.apiUrl}/metrics`);
+  for (const node of places) print(`node ${node.name} ${node.wsUrl} ${node.apiUrl}/metrics pid ${node.pid}`);
+  print(`redis ${redis.url}`);
   print(
     prometheus === undefined
-      ? `prometheus ${values["no-prometheus"] ? "left out" : new MissingProgram("prometheus").message}`
+      ? `prometheus ${values["no-prometheus"] ? "left out" : howToInstall("prometheus")}`
       : `prometheus ${prometheus.url}`,
   );
   print("ready");

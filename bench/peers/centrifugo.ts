@@ -6,7 +6,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { freePort, startProgram } from "../../scripts/stack/programs.js";
+import { freePort } from "../../src/cli/ports.js";
+import { startProgram } from "../../src/cli/programs/program.js";
 import type { Peer, PeerStartOptions } from "../types.js";
 import { MANY_NODES, startNodes, type StartedNode } from "./nodes.js";
 

@@ -1,6 +1,6 @@
 /** The servers that a case runs against: started for it, or attached to. */
 
-import { startRedis, type Redis } from "../../scripts/stack/redis.js";
+import { startPrivateRedis, type PrivateRedis } from "../../src/cli/programs/redis.js";
 import type { Peer, PeerFeatures, RunningPeer } from "../types.js";
 import type { AttachOptions } from "./options.js";
 import { bind } from "./processes.js";
@@ -26,12 +26,12 @@ export interface TargetOptions {
 
 export async function startTarget(peer: Peer, options: TargetOptions): Promise<Target> {
   const { nodes, features, placement } = options;
-  let redis: Redis | undefined;
+  let redis: PrivateRedis | undefined;
   let running: RunningPeer | undefined;
 
   async function start(): Promise<void> {
     if (options.redis || nodes > 1) {
-      redis = await startRedis();
+      redis = await startPrivateRedis();
       if (placement !== undefined) bind(redis.pid, placement.loadCores);
     }
     running = await peer.start({

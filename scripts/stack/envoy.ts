@@ -1,16 +1,11 @@
-/** The real Envoy with envoy.yaml, in front of nodes of this machine. */
+/** Envoy as the stack and the tests have it: on ports of their own, with what it tells of itself. */
 
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { localEnvoyConfig, type Endpoint, type EnvoyConfig, type EnvoyPorts } from "./envoy-config.js";
-import { answers, freePort, requireProgram, startProgram, type Program } from "./programs.js";
+import { freePort } from "../../src/cli/ports.js";
+import { launchEnvoy, metricsUrl, urlAt, type EnvoyOptions } from "../../src/cli/programs/envoy.js";
 
-export interface EnvoyOptions {
-  readonly nodes: readonly Endpoint[];
-  /** Changes what envoy.yaml says: time-outs that are too long for a test. */
-  readonly adjust?: (config: EnvoyConfig) => void;
-  readonly onExit?: (what: string) => void;
+export interface StackEnvoyOptions extends Omit<EnvoyOptions, "places"> {
+  /** The ports of docker-compose.yml, each where it is free. */
+  readonly fixedPorts?: boolean;
 }
 
 export interface Envoy {
@@ -29,44 +24,24 @@ export interface Envoy {
   stop(): Promise<void>;
 }
 
-/**
- * Resolves once it listens, which it does when it has checked every node once.
- * @throws MissingProgram, or Error with what Envoy said
- */
-export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
-  requireProgram("envoy");
-  const ports: EnvoyPorts = {
-    clients: await freePort(),
-    api: await freePort(),
-    metrics: await freePort(),
-    admin: await freePort(),
+const HOST = "127.0.0.1";
+const FIXED_PORTS = { clients: 8080, api: 8081, metrics: 9902, admin: 9901 };
+
+/** @throws StartError naming what to install, or what Envoy said */
+export async function startEnvoy({ fixedPorts = false, ...options }: StackEnvoyOptions): Promise<Envoy> {
+  const place = async (name: keyof typeof FIXED_PORTS): Promise<{ host: string; port: number }> => ({
+    host: HOST,
+    port: await freePort(fixedPorts ? FIXED_PORTS[name] : undefined),
+  });
+  const places = {
+    clients: await place("clients"),
+    api: await place("api"),
+    metrics: await place("metrics"),
+    admin: await place("admin"),
   };
-  const config = await localEnvoyConfig(options.nodes, ports);
-  options.adjust?.(config);
-  const directory = await mkdtemp(join(tmpdir(), "starling-envoy-"));
-  const file = join(directory, "envoy.yaml");
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify(config));
-  const metricsUrl = `http://127.0.0.1:${ports.metrics}/stats/prometheus`;
-  const admin = `http://127.0.0.1:${ports.admin}`;
-  const launch = (): Promise<Program> =>
-    startProgram({
-      name: "envoy",
-      command: "envoy",
-      // Without hot restart, which would share memory with every other Envoy of this machine.
-      args: ["-c", file, "--log-level", "warning", "--concurrency", "2", "--disable-hot-restart"],
-      isUp: async () => (await answers(`${admin}/ready`)) && (await answers(metricsUrl)),
-      onExit: options.onExit,
-    });
-  let running: Program;
-  try {
-    running = await launch();
-  } catch (error) {
-    await rm(directory, { recursive: true, force: true });
-    throw error;
-  }
+  let running = await launchEnvoy({ ...options, places });
   const stats = async (filter: string): Promise<Map<string, number>> => {
-    const response = await fetch(`${admin}/stats?filter=${encodeURIComponent(filter)}`);
+    const response = await fetch(`${urlAt(places.admin)}/stats?filter=${encodeURIComponent(filter)}`);
     const lines = (await response.text()).split("\n").filter((line) => /: \d+$/.test(line));
     return new Map(
       lines.map((line) => {
@@ -76,9 +51,9 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     );
   };
   return {
-    wsUrl: `ws://127.0.0.1:${ports.clients}`,
-    apiUrl: `http://127.0.0.1:${ports.api}`,
-    metricsUrl,
+    wsUrl: `ws://${HOST}:${places.clients.port}`,
+    apiUrl: urlAt(places.api),
+    metricsUrl: metricsUrl(places),
     get pid() {
       return running.pid;
     },
@@ -89,11 +64,8 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     healthyNodes: async () => (await stats("^cluster.nodes.membership_healthy$")).values().next().value ?? 0,
     async restart(signal = "SIGTERM") {
       await running.end(signal);
-      running = await launch();
+      running = await launchEnvoy({ ...options, places });
     },
-    async stop() {
-      await running.end();
-      await rm(directory, { recursive: true, force: true });
-    },
+    stop: () => running.end(),
   };
 }

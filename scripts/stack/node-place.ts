@@ -2,8 +2,9 @@
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Endpoint } from "./envoy-config.js";
-import { answers, freePort, startProgram, type Program } from "./programs.js";
+import { freePort } from "../../src/cli/ports.js";
+import type { Endpoint } from "../../src/cli/programs/envoy-config.js";
+import { answers, startProgram, type OnExit, type Program } from "../../src/cli/programs/program.js";
 
 export interface NodePlace extends Endpoint {
   readonly name: string;
@@ -25,14 +26,18 @@ export interface NodePlaceOptions {
   readonly redisUrl: string;
   /** More flags of `starling serve`. */
   readonly flags: readonly string[];
-  readonly onExit?: ((what: string) => void) | undefined;
+  /** Each is taken where it is free. */
+  readonly preferredPorts?: { readonly port: number; readonly apiPort: number } | undefined;
+  /** Told when it ends and nobody ended it. */
+  readonly onExit?: OnExit | undefined;
 }
 
 const HOST = "127.0.0.1";
 const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
-export async function nodePlace({ name, redisUrl, flags, onExit }: NodePlaceOptions): Promise<NodePlace> {
-  const [port, apiPort] = [await freePort(), await freePort()];
+export async function nodePlace(options: NodePlaceOptions): Promise<NodePlace> {
+  const { name, redisUrl, flags, preferredPorts, onExit } = options;
+  const [port, apiPort] = [await freePort(preferredPorts?.port), await freePort(preferredPorts?.apiPort)];
   const apiUrl = `http://${HOST}:${apiPort}`;
   let incarnation = 0;
   let process_: Program | undefined;

@@ -1,18 +1,21 @@
 /** The real Prometheus with prometheus/prometheus.yml, its targets replaced by those of this machine. */
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
-import { answers, freePort, requireProgram, startProgram } from "./programs.js";
+import { freePort } from "../../src/cli/ports.js";
+import { answers, requirePrograms, startProgram, type OnExit } from "../../src/cli/programs/program.js";
 
 export interface PrometheusOptions {
   /** host:port by job of prometheus.yml; the job `prometheus` finds itself. */
   readonly targets: Readonly<Record<string, readonly string[]>>;
   /** How often it scrapes and evaluates rules; as prometheus.yml has it by default. */
   readonly scrapeSeconds?: number;
-  readonly onExit?: (what: string) => void;
+  /** Taken where it is free. */
+  readonly preferredPort?: number | undefined;
+  readonly onExit?: OnExit | undefined;
 }
 
 export interface Prometheus {
@@ -29,14 +32,15 @@ interface PrometheusConfig {
 
 const FILE = fileURLToPath(new URL("../../prometheus/prometheus.yml", import.meta.url));
 
-/** @throws MissingProgram, or Error with what Prometheus said */
+/** @throws StartError naming what to install, or what Prometheus said */
 export async function startPrometheus({
   targets,
   scrapeSeconds,
+  preferredPort,
   onExit,
 }: PrometheusOptions): Promise<Prometheus> {
-  requireProgram("prometheus");
-  const port = await freePort();
+  requirePrograms("prometheus");
+  const port = await freePort(preferredPort);
   const config = parse(await readFile(FILE, "utf8")) as PrometheusConfig;
   if (scrapeSeconds !== undefined) {
     const interval = `${scrapeSeconds}s`;
@@ -49,32 +53,20 @@ export async function startPrometheus({
     static_configs: [{ targets: all[String(scrape["job_name"])] ?? [] }],
   }));
   const directory = await mkdtemp(join(tmpdir(), "starling-prometheus-"));
-  const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   const file = join(directory, "prometheus.yml");
   await writeFile(file, stringify(config));
   const url = `http://127.0.0.1:${port}`;
-  try {
-    const running = await startProgram({
-      name: "prometheus",
-      command: "prometheus",
-      args: [
-        `--config.file=${file}`,
-        `--storage.tsdb.path=${join(directory, "data")}`,
-        `--web.listen-address=127.0.0.1:${port}`,
-      ],
-      isUp: () => answers(`${url}/-/ready`),
-      onExit,
-    });
-    return {
-      url,
-      pid: running.pid,
-      async stop() {
-        await running.end();
-        await remove();
-      },
-    };
-  } catch (error) {
-    await remove();
-    throw error;
-  }
+  const running = await startProgram({
+    name: "prometheus",
+    command: "prometheus",
+    args: [
+      `--config.file=${file}`,
+      `--storage.tsdb.path=${join(directory, "data")}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    directory,
+    isUp: () => answers(`${url}/-/ready`),
+    onExit,
+  });
+  return { url, pid: running.pid, stop: () => running.end() };
 }

@@ -1,24 +1,31 @@
 /** The topology of docker-compose.yml without Docker: Redis, nodes, Envoy and Prometheus as processes. */
 
+import { setTimeout as delay } from "node:timers/promises";
+import { PORTS_BETWEEN_NODES } from "../../src/cli/cluster/ports.js";
+import type { EnvoyConfig } from "../../src/cli/programs/envoy-config.js";
+import { requirePrograms, type OnExit } from "../../src/cli/programs/program.js";
+import { startPrivateRedis, type PrivateRedis } from "../../src/cli/programs/redis.js";
+import { restartDelay } from "../../src/cli/restart-delay.js";
 import { startEnvoy, type Envoy } from "./envoy.js";
-import type { EnvoyConfig } from "./envoy-config.js";
 import { nodePlace, type NodePlace } from "./node-place.js";
 import { startPrometheus, type Prometheus } from "./prometheus.js";
-import { startRedis, type Redis } from "./redis.js";
-import { requireProgram } from "./programs.js";
 
 export interface StackOptions {
   readonly nodes: number;
   /** More flags of `starling serve`. */
   readonly nodeFlags?: readonly string[];
   readonly prometheus?: boolean;
+  /** Those of docker-compose.yml and `npm run cluster`, each where it is free; without, any. */
+  readonly fixedPorts?: boolean;
   readonly adjustEnvoy?: (config: EnvoyConfig) => void;
   /** Told when a process ends that nobody ended. */
-  readonly onExit?: (what: string) => void;
+  readonly onExit?: OnExit;
+  /** Nodes that end are started again; it is told of both. Without, a node's end is told as any other. */
+  readonly onNodeRestart?: (what: string) => void;
 }
 
 export interface Stack {
-  readonly redis: Redis;
+  readonly redis: PrivateRedis;
   readonly nodes: readonly NodePlace[];
   readonly envoy: Envoy;
   readonly prometheus: Prometheus | undefined;
@@ -26,29 +33,57 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
-/** @throws MissingProgram, or Error with the last words of what did not start; nothing is left then */
+const FIXED_PORTS = { redis: 16_379, node: 8000, prometheus: 9090 };
+
+/** @throws StartError naming what to install, or with the last words of what did not start; nothing is left then */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { nodeFlags = [], onExit } = options;
-  requireProgram("envoy");
+  const { nodeFlags = [], fixedPorts = false, onExit, onNodeRestart } = options;
+  requirePrograms("redis-server", "envoy");
+  const fixed = (port: number): number | undefined => (fixedPorts ? port : undefined);
   const stops: (() => Promise<void>)[] = [];
+  let stopping = false;
   const stop = async (): Promise<void> => {
+    stopping = true;
     for (const step of stops.splice(0).reverse()) await step();
   };
+
+  async function placeNode(number: number, redisUrl: string): Promise<NodePlace> {
+    const restarts = restartDelay();
+    const again = async (what: string): Promise<void> => {
+      if (stopping) return;
+      const delayMs = restarts.nextMs();
+      onNodeRestart?.(`${what}; it starts again in ${delayMs / 1000} s`);
+      await delay(delayMs);
+      if (stopping) return;
+      restarts.started();
+      try {
+        await place.start();
+      } catch (error) {
+        return again((error as Error).message);
+      }
+      if (stopping) return place.end("SIGKILL");
+      onNodeRestart?.(`${place.name} runs again, pid ${place.pid}`);
+    };
+    const port = FIXED_PORTS.node + PORTS_BETWEEN_NODES * number;
+    const place = await nodePlace({
+      name: `n${number}`,
+      redisUrl,
+      flags: nodeFlags,
+      preferredPorts: fixedPorts ? { port, apiPort: port + 1 } : undefined,
+      onExit: onNodeRestart === undefined ? onExit : (what) => void again(what),
+    });
+    return place;
+  }
+
   try {
-    const redis = await startRedis(onExit);
+    const redis = await startPrivateRedis({ preferredPort: fixed(FIXED_PORTS.redis), onExit });
     stops.push(() => redis.stop());
     const nodes: NodePlace[] = [];
-    for (let number = 1; number <= options.nodes; number++) {
-      nodes.push(await nodePlace({ name: `n${number}`, redisUrl: redis.url, flags: nodeFlags, onExit }));
-    }
+    for (let number = 1; number <= options.nodes; number++) nodes.push(await placeNode(number, redis.url));
     // Killed: Redis goes with them, so there is nobody for whom they would have to drain.
     stops.push(async () => void (await Promise.all(nodes.map((node) => node.end("SIGKILL")))));
     await Promise.all(nodes.map((node) => node.start()));
-    const envoy = await startEnvoy({
-      nodes,
-      ...(options.adjustEnvoy === undefined ? {} : { adjust: options.adjustEnvoy }),
-      ...(onExit === undefined ? {} : { onExit }),
-    });
+    const envoy = await startEnvoy({ nodes, fixedPorts, adjust: options.adjustEnvoy, onExit });
     stops.push(() => envoy.stop());
     let prometheus: Prometheus | undefined;
     if (options.prometheus === true) {
@@ -56,7 +91,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         starling: nodes.map(({ host, apiPort }) => `${host}:${apiPort}`),
         envoy: [new URL(envoy.metricsUrl).host],
       };
-      prometheus = await startPrometheus({ targets, ...(onExit === undefined ? {} : { onExit }) });
+      prometheus = await startPrometheus({ targets, preferredPort: fixed(FIXED_PORTS.prometheus), onExit });
       stops.push(() => prometheus!.stop());
     }
     return { redis, nodes, envoy, prometheus, stop };

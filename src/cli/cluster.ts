@@ -1,53 +1,86 @@
-/** `starling cluster`: a private Redis and several nodes on one machine. */
+/** `starling cluster`: a private Redis, several nodes and one address in front of them, to try out what a fleet does. */
 
-import { loadConfig, ConfigError, type LoadedConfig } from "../config/load.js";
+import { loadConfig, ConfigError } from "../config/load.js";
 import { envName } from "../config/options.js";
+import { startBalancer, startEnvoyFront, whyNoEnvoy, type Front } from "./cluster/front.js";
+import { clusterNodes, type RunningNode } from "./cluster/nodes.js";
+import { clusterPorts, NODE_HOST, type PortPair } from "./cluster/ports.js";
 import { environmentOf } from "./environment.js";
-import { killAfterMs, startNodeProcess, type NodeProcess } from "./node-process.js";
-import { startPrivateRedis, type PrivateRedis } from "./private-redis.js";
-import { onStopSignals } from "./signals.js";
+import { killAfterMs } from "./node-process.js";
+import { startPrivateRedis, type PrivateRedis } from "./programs/redis.js";
+import { onNpmGone, onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
 
 const MAX_NODES = 64;
-/** Where nodes put their APIs unless told: the clients' ports begin at 8000. */
-const API_PORT = 9000;
+/** How often nodes are asked for their clients, to name one that has some. */
+const LOOK_INTERVAL_MS = 1000;
 
 interface ClusterFlags {
   readonly nodes: string;
   readonly config?: string;
 }
 
-export async function clusterCommand({ nodes, config: configFile, ...flags }: ClusterFlags): Promise<void> {
-  const count = /^\d+$/.test(nodes) ? Number(nodes) : 0;
+export async function clusterCommand({
+  nodes: asked,
+  config: configFile,
+  ...flags
+}: ClusterFlags): Promise<void> {
+  const count = /^\d+$/.test(asked) ? Number(asked) : 0;
   if (count < 1 || count > MAX_NODES) {
     throw new ConfigError(
-      `--nodes: ${JSON.stringify(nodes)} is not allowed: a whole number from 1 to ${MAX_NODES}`,
+      `--nodes: ${JSON.stringify(asked)} is not allowed: a whole number from 1 to ${MAX_NODES}`,
     );
   }
   // Checked here once, so that a wrong flag is said once and not by every node.
   const loaded = loadConfig({ flags, env: process.env, configFile });
-  if (loaded.config.workers > 1) {
+  const { config, origins } = loaded;
+  if (config.workers > 1) {
     throw new ConfigError("--workers is for `starling serve`: here --nodes says how many processes run");
   }
-  const ports = portsOf(loaded, count);
+  const ports = await clusterPorts(loaded, count);
+  const noEnvoy = whyNoEnvoy(config);
 
   let redis: PrivateRedis | undefined;
-  const running: NodeProcess[] = [];
-  let up = false;
+  let redisUrl = config.redis;
+  let front: Front | undefined;
   let stopping: Promise<void> | undefined;
+  const byDefault = (name: "drainNoticeMs" | "clientAddressHops"): boolean =>
+    origins[name].kind === "default";
+  const nodes = clusterNodes({
+    count,
+    name: redisUrl === undefined ? "node" : config.nodeId,
+    envNameOfId: envName("nodeId"),
+    environment: (index) => ({
+      ...environmentOf(loaded, flags),
+      // The front finds out by itself, and Ctrl-C stops all together.
+      ...(byDefault("drainNoticeMs") && { [envName("drainNoticeMs")]: "0" }),
+      // Envoy adds the one address that it saw.
+      ...(noEnvoy === undefined && byDefault("clientAddressHops") && { [envName("clientAddressHops")]: "1" }),
+      [envName("redis")]: redisUrl,
+      [envName("host")]: NODE_HOST,
+      [envName("apiHost")]: NODE_HOST,
+      [envName("port")]: String(ports.nodes[index]?.port),
+      [envName("apiPort")]: String(ports.nodes[index]?.apiPort),
+    }),
+    onStart: ({ id, pid, urls }) =>
+      say(`${id}  websocket ${urls["websocket"] ?? ""}  api ${urls["api"] ?? ""}  pid ${pid}`),
+    onEnd: (id, pid, how, left, againInMs) =>
+      say(
+        `${id} (pid ${pid}) ended by ${how}; ${left} of ${count} nodes are left; it starts again in ${againInMs / 1000} s`,
+      ),
+  });
+
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
       // Redis goes last: the nodes still clear their state in it.
-      await Promise.all(running.map((node) => node.stop(killAfterMs(loaded.config))));
+      await nodes.stop(killAfterMs(config));
+      await front?.stop();
       await redis?.stop();
     })());
   // Reached by process.exit too, as on a second Ctrl-C: nothing may be left running.
-  process.on("exit", () => {
-    for (const node of running) node.kill();
-    redis?.kill();
-  });
+  process.on("exit", () => nodes.kill());
   const end = (reason: string): void => {
-    say(`${reason}: stopping ${running.length} nodes`);
+    say(`${reason}: stopping ${count} nodes`);
     void stop().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -56,75 +89,74 @@ export async function clusterCommand({ nodes, config: configFile, ...flags }: Cl
       },
     );
   };
-  onStopSignals(end, () => {
-    for (const node of running) node.send({ kind: "reload" });
-  });
+  const stopOnce = onStopSignals(end, () => nodes.send({ kind: "reload" }));
+  onNpmGone(() => stopOnce("npm ended"));
 
-  let redisUrl = loaded.config.redis;
   if (redisUrl === undefined) {
-    redis = await startPrivateRedis();
+    redis = await startPrivateRedis({
+      onExit: (what) => say(`${what}: stop the cluster and start it again`),
+    });
     redisUrl = redis.url;
-    say(`redis   ${redis.url} (private, in memory only)`);
-    void redis.ended.then((how) => {
-      if (stopping === undefined) say(`redis ended by ${how}: the nodes are not ready until it runs again`);
-    });
+    say(`redis  ${redisUrl} (private, in memory only)  pid ${redis.pid}`);
   }
-  const prefix = redis === undefined ? loaded.config.nodeId : "node";
-  for (const [index, { port, apiPort }] of ports.entries()) {
-    running.push(
-      startNodeProcess(`${prefix}-${index + 1}`, {
-        ...environmentOf(loaded, flags),
-        // All stop together: there is no load balancer that would send anyone elsewhere.
-        ...(loaded.origins.drainNoticeMs.kind === "default" && { [envName("drainNoticeMs")]: "0" }),
-        [envName("redis")]: redisUrl,
-        [envName("nodeId")]: `${prefix}-${index + 1}`,
-        [envName("port")]: String(port),
-        [envName("apiPort")]: String(apiPort),
-      }),
-    );
-  }
-  for (const node of running) {
-    void node.ended.then((how) => {
-      if (stopping !== undefined) return;
-      const left = running.filter((other) => other.alive).length;
-      say(`${node.id} ended by ${how}; ${left} of ${count} nodes are left`);
-      if (left === 0 && up) void stop().then(() => process.exit(1));
-    });
-  }
-  const ready = await Promise.all(running.map((node) => node.ready));
+  const started = await nodes.start();
   if (stopping !== undefined) return;
-  if (ready.includes(undefined)) {
+  if (!started) {
     await stop();
     throw new StartError("cannot start the cluster: a node did not start, see above");
   }
-  for (const [index, urls] of ready.entries()) {
-    const shown = Object.entries(urls ?? {}).filter(([name]) => name !== "metrics");
-    say([running[index]?.id, ...shown.map(([name, url]) => `${name} ${url}`)].join("  "));
+  try {
+    front = await (noEnvoy === undefined
+      ? startEnvoyFront(config, ports, say)
+      : startBalancer(config, ports));
+  } catch (error) {
+    await stop();
+    throw error;
   }
-  up = true;
+  if (stopping !== undefined) return void front.stop();
+  say(
+    `front  ${noEnvoy === undefined ? "Envoy, with envoy.yaml" : `a TCP balancer of this command: ${noEnvoy}`}`,
+  );
+  for (const [name, url] of frontUrls(config, ports.front, nodes.running[0])) say(`${name.padEnd(9)} ${url}`);
+  tellWhomToKill();
   say("running; Ctrl-C stops all");
+
+  /** Names another when the one that was named has no client any more and another has. */
+  function tellWhomToKill(): void {
+    let named: RunningNode | undefined;
+    const look = (): void => {
+      const { running } = nodes;
+      const still = running.find(({ pid }) => pid === named?.pid);
+      const [busiest] = [...running].sort((a, b) => b.clients - a.clients);
+      if (busiest !== undefined && (still === undefined || (still.clients === 0 && busiest.clients > 0))) {
+        named = busiest;
+        const { id, pid, clients } = busiest;
+        const has =
+          clients === 0
+            ? "open the demo page; "
+            : `${clients === 1 ? "1 client is" : `${clients} clients are`} on ${id}: `;
+        say(`${has}now kill -9 ${pid} and watch (${id} starts again)`);
+      }
+      nodes.ask();
+    };
+    look();
+    setInterval(look, LOOK_INTERVAL_MS);
+  }
 }
 
-function portsOf({ config, origins }: LoadedConfig, count: number): { port: number; apiPort: number }[] {
-  const apiDefault = config.port === 0 ? 0 : API_PORT;
-  const apiBase = origins.apiPort.kind === "default" ? apiDefault : config.apiPort;
-  const at = (base: number, index: number): number => (base === 0 ? 0 : base + index);
-  const ports = Array.from({ length: count }, (_, index) => ({
-    port: at(config.port, index),
-    apiPort: at(apiBase, index),
-  }));
-  const all = ports.flatMap(({ port, apiPort }) => [port, apiPort]).filter((port) => port !== 0);
-  const tooHigh = all.find((port) => port > 65_535);
-  if (tooHigh !== undefined)
-    throw new ConfigError(`port ${tooHigh} is over 65535: ${count} nodes need consecutive ports`);
-  const twice = all.find((port, index) => all.indexOf(port) !== index);
-  if (twice !== undefined) {
-    throw new ConfigError(
-      `port ${twice} would be used twice: ${count} nodes take ${count} ports from --port ${config.port} ` +
-        `and from --api-port ${apiBase}`,
-    );
-  }
-  return ports;
+/** Those of a node, at the ports in front. */
+function frontUrls(
+  { host, apiHost }: { readonly host: string; readonly apiHost: string },
+  { port, apiPort }: PortPair,
+  node: RunningNode | undefined,
+): [string, string][] {
+  return ["websocket", "demo", "api"].flatMap((name): [string, string][] => {
+    const url = node?.urls[name];
+    if (url === undefined) return [];
+    const [at, to] = name === "api" ? [apiHost, apiPort] : [host, port];
+    const reached = at === "0.0.0.0" || at === "::" ? NODE_HOST : at.includes(":") ? `[${at}]` : at;
+    return [[name, url.replace(/\/\/[^/]+/, `//${reached}:${to}`)]];
+  });
 }
 
 function say(line: string): void {

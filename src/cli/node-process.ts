@@ -8,6 +8,7 @@ import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 export interface NodeProcess {
   readonly id: string;
+  readonly pid: number;
   readonly alive: boolean;
   /** Once it serves; undefined where it ended before. */
   readonly ready: Promise<Urls | undefined>;
@@ -30,7 +31,7 @@ export function killAfterMs({ drainNoticeMs, drainMs }: Pick<Config, "drainNotic
 
 export interface NodeProcessOptions {
   readonly args?: readonly string[];
-  /** Its output goes to this process's as it is; else line by line under its id. */
+  /** Its output goes to this process's as it is; else its log alone, line by line under its id. */
   readonly plain?: boolean;
   /** What it says beyond that it is ready. */
   readonly heard?: (message: FromWorker) => void;
@@ -42,14 +43,13 @@ export function startNodeProcess(
   { args = [], plain = false, heard = () => undefined }: NodeProcessOptions = {},
 ): NodeProcess {
   const command = process.argv[1] ?? "";
-  const output = plain ? "inherit" : "pipe";
   const child = spawn(
     process.execPath,
     [...process.execArgv, command, "serve", "--exit-with-parent", ...args],
     {
       env,
       // The IPC channel tells the node when this process is gone, however it went.
-      stdio: ["ignore", output, output, "ipc"],
+      stdio: ["ignore", plain ? "inherit" : "ignore", plain ? "inherit" : "pipe", "ipc"],
       // A process group of its own: Ctrl-C reaches it once, through this process.
       detached: true,
     },
@@ -66,12 +66,9 @@ export function startNodeProcess(
       else heard(message);
     });
   });
-  forward(child.stdout, process.stdout);
-  forward(child.stderr, process.stderr);
-
-  function forward(from: NodeJS.ReadableStream | null, to: NodeJS.WritableStream): void {
-    if (from === null) return;
-    createInterface({ input: from, crlfDelay: Infinity }).on("line", (line) => to.write(`${id} | ${line}\n`));
+  if (child.stderr !== null) {
+    const lines = createInterface({ input: child.stderr, crlfDelay: Infinity });
+    lines.on("line", (line) => process.stderr.write(`${id} | ${line}\n`));
   }
 
   const kill = (): void => {
@@ -79,6 +76,8 @@ export function startNodeProcess(
   };
   return {
     id,
+    // None where it could not be started at all: `ended` says why.
+    pid: child.pid ?? 0,
     get alive() {
       return how === undefined;
     },

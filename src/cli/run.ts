@@ -54,11 +54,13 @@ function createProgram(): Command {
   addConfigFlags(
     program
       .command("cluster")
-      .description("run a private Redis and several nodes on this machine, to try things out")
+      .description(
+        "run a private Redis, several nodes and one address in front of them on this machine, to try things out",
+      )
       .addOption(
         new Option(
           "--nodes <n>",
-          "how many nodes: they take ports from --port on, and for their APIs from --api-port, or else 9000, on",
+          "how many nodes, behind one address at --port and --api-port: node N takes the ports 10 x N above those",
         ).default("3", "3"),
       ),
   ).action(clusterCommand);

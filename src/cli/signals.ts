@@ -12,6 +12,20 @@ import { constants } from "node:os";
  */
 const SAME_PRESS_MS = 300;
 
+const PARENT_CHECK_MS = 250;
+
+/** Calls `stop` once npm is gone, where npm runs this: it hands a SIGTERM to its shell alone, and a SIGKILL to nobody. */
+export function onNpmGone(stop: () => void): void {
+  if (process.env["npm_lifecycle_event"] === undefined) return;
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    stop();
+  }, PARENT_CHECK_MS);
+  timer.unref();
+}
+
 /**
  * @param stop called once, with the signal's name
  * @param reload  called on each SIGHUP that does not stop it

@@ -7,15 +7,12 @@ import type { Log } from "../core/log.js";
 import { environmentOf } from "./environment.js";
 import { killAfterMs, startNodeProcess, type NodeProcess } from "./node-process.js";
 import { readConfigAgain } from "./reload.js";
+import { restartDelay, type RestartDelay } from "./restart-delay.js";
 import { onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 const METRICS_TIMEOUT_MS = 1000;
-/** A worker that ended is started again after 1, 2, 4 ... 30 s; from 1 s again if it stood for a minute. */
-const RESTART_FIRST_MS = 1000;
-const RESTART_MOST_MS = 30_000;
-const STABLE_MS = 60_000;
 
 interface Worker {
   readonly number: number;
@@ -24,8 +21,7 @@ interface Worker {
   answers: boolean;
   ready: boolean;
   restarts: number;
-  startedAtMs: number;
-  restartDelayMs: number;
+  readonly delay: RestartDelay;
 }
 
 /** A question of one worker, for the metrics of the others. */
@@ -43,7 +39,7 @@ export async function serveWorkers(loaded: LoadedConfig, sources: ConfigSources,
   const workers: Worker[] = Array.from({ length: config.workers }, (_, index) => ({
     number: index + 1,
     ...{ process: undefined, answers: false, ready: false },
-    ...{ restarts: 0, startedAtMs: 0, restartDelayMs: RESTART_FIRST_MS },
+    ...{ restarts: 0, delay: restartDelay() },
   }));
   const api = await listenForWorkers(config.apiHost, apiPort, () => {
     const serving = workers.filter(({ ready }) => ready);
@@ -103,7 +99,7 @@ export async function serveWorkers(loaded: LoadedConfig, sources: ConfigSources,
 
   async function start(worker: Worker): Promise<Urls | undefined> {
     const id = `${config.nodeId}-${worker.number}${worker.restarts === 0 ? "" : `r${worker.restarts}`}`;
-    worker.startedAtMs = performance.now();
+    worker.delay.started();
     const child = startNodeProcess(
       id,
       {
@@ -132,9 +128,7 @@ export async function serveWorkers(loaded: LoadedConfig, sources: ConfigSources,
     if (!serving || stopping !== undefined) return;
     // Under another id: the entry of the one that died stands until its lease ends.
     worker.restarts++;
-    if (performance.now() - worker.startedAtMs >= STABLE_MS) worker.restartDelayMs = RESTART_FIRST_MS;
-    const restartAfterMs = worker.restartDelayMs;
-    worker.restartDelayMs = Math.min(RESTART_MOST_MS, restartAfterMs * 2);
+    const restartAfterMs = worker.delay.nextMs();
     log.error({ worker: worker.number, id, how, restartAfterMs }, "a worker ended");
     setTimeout(() => {
       if (stopping === undefined) void start(worker);

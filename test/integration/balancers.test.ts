@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startEnvoy } from "../../scripts/stack/envoy.js";
-import { freePort } from "../../scripts/stack/programs.js";
+import { freePort } from "../../src/cli/ports.js";
 import { startHaproxy, startNginx, startNginxWith, type Balancer } from "../support/balancers.js";
 import { closeAll, endpointOf, upgrade } from "../support/envoy.js";
 import {

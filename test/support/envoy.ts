@@ -2,7 +2,7 @@
 
 import type { IncomingHttpHeaders } from "node:http";
 import { WebSocket, type ClientOptions } from "ws";
-import type { Endpoint } from "../../scripts/stack/envoy-config.js";
+import type { Endpoint } from "../../src/cli/programs/envoy-config.js";
 import type { TestNode } from "./nodes.js";
 
 export interface Upgrade {

@@ -1,9 +1,9 @@
 /** The built command as a child process, for tests of what a user sees on a terminal. */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll } from "vitest";
 
@@ -64,6 +64,33 @@ export const url = (program: Program, name: string): string =>
 
 export const serving = async (program: Program): Promise<void> =>
   until(program, () => url(program, "api") !== "");
+
+/** A PATH on which Envoy is not. */
+export function pathWithoutEnvoy(): string {
+  const directories = (process.env["PATH"] ?? "").split(delimiter);
+  return directories.filter((directory) => !existsSync(join(directory, "envoy"))).join(delimiter);
+}
+
+/** A node as `starling cluster` names it. */
+export interface ClusterNode {
+  readonly id: string;
+  readonly wsUrl: string;
+  readonly pid: number;
+}
+
+/** Every node that it has started, oldest first. */
+export const clusterNodes = ({ stdout }: Program): ClusterNode[] =>
+  [...stdout.matchAll(/^cluster \| (node-\S+) {2}websocket (\S+) {2}api \S+ {2}pid (\d+)$/gm)].map(
+    ([, id = "", wsUrl = "", pid]) => ({ id, wsUrl, pid: Number(pid) }),
+  );
+
+/** The process ids that `starling cluster` said to kill, oldest first. */
+export const pidsToKill = ({ stdout }: Program): number[] =>
+  [...stdout.matchAll(/now kill -9 (\d+) and watch/g)].map(([, pid]) => Number(pid));
+
+/** An address that `starling cluster` has in front. */
+export const clusterUrl = ({ stdout }: Program, name: string): string =>
+  new RegExp(`^cluster \\| ${name} +(\\S+)$`, "m").exec(stdout)?.[1] ?? "";
 
 export async function output(args: readonly string[], env?: Record<string, string>) {
   const program = starling(args, env);

@@ -1,4 +1,4 @@
-/** envoy.yaml with other addresses: what `npm run stack` and the tests run is what compose runs. */
+/** envoy.yaml with other addresses: what `npm run cluster`, `npm run stack` and the tests run is what compose runs. */
 
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
@@ -9,11 +9,18 @@ export interface Endpoint {
   readonly apiPort: number;
 }
 
-export interface EnvoyPorts {
-  readonly clients: number;
-  readonly api: number;
-  readonly metrics: number;
-  readonly admin: number;
+interface Place {
+  /** An address: Envoy listens at no name. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where Envoy listens. */
+export interface EnvoyPlaces {
+  readonly clients: Place;
+  readonly api: Place;
+  readonly metrics: Place;
+  readonly admin: Place;
 }
 
 type Yaml = Record<string, unknown>;
@@ -49,17 +56,20 @@ interface LbEndpoint {
   health_check_config?: { port_value: number };
 }
 
-const HOST = "127.0.0.1";
-
-export const ENVOY_YAML = new URL("../../envoy.yaml", import.meta.url);
+/** In the package it lies where it does in the checkout. */
+export const ENVOY_YAML = new URL("../../../envoy.yaml", import.meta.url);
 
 /** @throws Error where envoy.yaml lacks a listener or cluster that is looked for */
-export async function localEnvoyConfig(nodes: readonly Endpoint[], ports: EnvoyPorts): Promise<EnvoyConfig> {
+export async function localEnvoyConfig(
+  nodes: readonly Endpoint[],
+  places: EnvoyPlaces,
+): Promise<EnvoyConfig> {
   const config = parse(await readFile(ENVOY_YAML, "utf8"), { merge: true }) as EnvoyConfig;
-  config.admin.address = at(HOST, ports.admin);
-  listenerOf(config, "clients").address = at(HOST, ports.clients);
-  listenerOf(config, "api").address = at(HOST, ports.api);
-  listenerOf(config, "metrics").address = at(HOST, ports.metrics);
+  const addressOf = ({ host, port }: Place): Address => at(host, port);
+  config.admin.address = addressOf(places.admin);
+  listenerOf(config, "clients").address = addressOf(places.clients);
+  listenerOf(config, "api").address = addressOf(places.api);
+  listenerOf(config, "metrics").address = addressOf(places.metrics);
   setEndpoints(
     config,
     "nodes",
@@ -73,7 +83,7 @@ export async function localEnvoyConfig(nodes: readonly Endpoint[], ports: EnvoyP
     "api",
     nodes.map(({ host, apiPort }) => ({ address: at(host, apiPort) })),
   );
-  setEndpoints(config, "admin", [{ address: at(HOST, ports.admin) }]);
+  setEndpoints(config, "admin", [{ address: addressOf(places.admin) }]);
   return config;
 }
 
