@@ -155,7 +155,8 @@ export class Room {
   /** Says so, and shows what the channel still has. */
   #lost(back?: Return): void {
     // Of one loss the client tells twice: with the subscription, and as a gap.
-    const told = this.#loss?.isConnected === true && this.#timeline.positionBelow(this.#loss) === undefined;
+    const loss = this.#loss;
+    const told = loss?.parentNode === this.list && this.#timeline.positionBelow(loss) === undefined;
     if (back === undefined && told) return;
     if (back === undefined) {
       this.#loss = this.#note("Some messages may be missing here").element;
@@ -196,7 +197,7 @@ export class Room {
       // From there on everything comes, or came, by itself.
       if (live !== undefined && (message.epoch !== live.epoch || message.offset! >= live.offset)) break;
       // The page is full.
-      if (!divider.isConnected) break;
+      if (divider.parentNode !== this.list) break;
       const heard = readMessage(message);
       if (this.#take(message, heard, heard.saidAt, divider) !== undefined) inserted++;
     }
