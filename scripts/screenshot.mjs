@@ -36,6 +36,7 @@ try {
 
   const enter = async (url, name, options = {}) => {
     const { page } = await browser.open(url, { ...WINDOW, ...options });
+    await page.click("#me");
     await page.fill("#hello-name", name);
     await page.press("#hello-name", "Enter");
     await stateOf(page, "Connected");

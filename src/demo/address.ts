@@ -28,6 +28,14 @@ function nodeUrl(text: string): string {
   throw new Error(`?node=${text} is not the address of a node: it must start with ws:// or wss://`);
 }
 
+/** For someone beside this page: where there are several nodes, on the next one. */
+export function addressBeside(here: string): string {
+  const url = new URL(here);
+  const [first, ...others] = (url.searchParams.get("node") ?? "").split(",");
+  if (others.length > 0) url.searchParams.set("node", [...others, first].join(","));
+  return url.href;
+}
+
 /** So that a reload, or whoever gets the link, is in the same channel. */
 export function rememberChannel(channel: string): void {
   const url = new URL(location.href);

@@ -1,7 +1,7 @@
 /** What a peer said, made fit to be shown: anyone can publish anything to a channel. */
 
 import type { Message, Position } from "starling-edge/client";
-import { NAME_MAX } from "./name.js";
+import { fitName } from "./name.js";
 
 /** What this page publishes. */
 export interface ChatContent {
@@ -37,9 +37,9 @@ export function readMessage({ content, from, offset, epoch }: Message): ChatMess
   const connection = from?.connection;
   const known = typeof fields.name === "string" && fields.name.trim() !== "" ? fields.name : undefined;
   return {
-    name: cut(known ?? from?.user ?? (connection === undefined ? "the server" : "someone"), NAME_MAX),
+    name: fitName(known ?? from?.user ?? (connection === undefined ? "the server" : "someone")),
     named: known !== undefined,
-    text: cut(typeof fields.text === "string" ? fields.text : plain(content), TEXT_MAX),
+    text: cut(typeof fields.text === "string" ? fields.text : plain(content)),
     id: typeof fields.id === "string" && fields.id.length <= 64 ? fields.id : undefined,
     saidAt: pastOf(fields.at),
     position: offset === undefined || epoch === undefined ? undefined : { offset, epoch },
@@ -63,8 +63,8 @@ function plain(content: unknown): string {
   return JSON.stringify(content) ?? "(nothing)";
 }
 
-function cut(text: string, max: number): string {
-  return text.length > max ? `${text.slice(0, max)}…` : text;
+function cut(text: string): string {
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
 }
 
 /** Not crypto.randomUUID: a page over plain http from another machine does not have it. */

@@ -28,6 +28,13 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+export function onSubmit(id: string, act: () => void): void {
+  byId(id, HTMLFormElement).addEventListener("submit", (event) => {
+    event.preventDefault();
+    act();
+  });
+}
+
 /** Initials on a colour that is always the same for a name. */
 export function paintAvatar(avatar: HTMLElement, name: string): void {
   const words = name.split(/\s+/).filter((word) => word !== "");
@@ -40,4 +47,9 @@ export function paintAvatar(avatar: HTMLElement, name: string): void {
 
 export function plural(count: number, one: string, many: string): string {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
+}
+
+export function duration(ms: number): string {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
 }

@@ -2,7 +2,6 @@
 
 import type { Client } from "starling-edge/client";
 import { byId, make, paintAvatar } from "./dom.js";
-import type { OwnName } from "./name.js";
 import type { People, Person } from "./people.js";
 import { nodeOf } from "./chat-message.js";
 
@@ -10,19 +9,20 @@ const FACES = 3;
 const ROWS_MAX = 50;
 
 export interface MembersPanel {
-  show(people: People): void;
+  /** @param people undefined: no channel is open */
+  show(people: People | undefined): void;
 }
 
-export function startMembersPanel(client: Client, ownName: OwnName): MembersPanel {
+export function startMembersPanel(client: Client, ownName: () => string): MembersPanel {
   const button = byId("here", HTMLButtonElement);
   const panel = byId("people", HTMLElement);
   let shown: People | undefined;
 
-  function show(people: People): void {
+  function show(people: People | undefined): void {
     shown = people;
-    const { count } = people;
+    const count = people?.count;
     button.hidden = count === undefined;
-    if (count === undefined) return panel.hidePopover();
+    if (people === undefined || count === undefined) return panel.hidePopover();
     const all = people.list.map((person) => mark(person));
     // Oneself first, then who is known by name.
     all.sort((a, b) => Number(b.own) - Number(a.own) || byName(a, b));
@@ -40,19 +40,16 @@ export function startMembersPanel(client: Client, ownName: OwnName): MembersPane
     const me = client.connection;
     const own =
       person.connection === me?.connection || (person.user !== undefined && person.user === me?.user);
-    return { ...person, own, name: (own ? ownName.current : "") || person.name };
+    return { ...person, own, name: own ? ownName() : person.name };
   }
 
   panel.addEventListener("toggle", () => {
-    if (shown !== undefined) show(shown);
+    show(shown);
     const at = button.getBoundingClientRect();
     panel.style.setProperty("--right", `${document.documentElement.clientWidth - at.right}px`);
     panel.style.setProperty("--top", `${at.bottom + 8}px`);
   });
   client.on("state", ({ state }) => button.toggleAttribute("data-stale", state !== "connected"));
-  void ownName.chosen.then(() => {
-    if (shown !== undefined) show(shown);
-  });
   return { show };
 }
 

@@ -1,76 +1,81 @@
-/** Who one is here: a name that this tab remembers. */
+/** Who one is here: a guest's name at first, then one that was chosen. */
 
 import { byId, paintAvatar } from "./dom.js";
+import { recall, remember } from "./tab-memory.js";
 
-const STORED_AS = "starling-demo-name";
-export const NAME_MAX = 40;
+const REMEMBERED_AS = "name";
+const NAME_MAX = 40;
 const MOODS = ["Quiet", "Bright", "Early", "Swift", "Merry", "Bold"];
 const BIRDS = ["Wren", "Finch", "Robin", "Lark", "Jay", "Swallow"];
 
 export interface OwnName {
   readonly current: string;
-  /** Resolves once there is a name: at once where the tab remembers one. */
-  readonly chosen: Promise<void>;
+  /** Asks for a name, unless one was chosen. @returns whether one is: not where the question was put off */
+  settle(): Promise<boolean>;
 }
 
-export function startName(): OwnName {
+/** @param changed called when another name was chosen */
+export function startName(changed: (name: string) => void): OwnName {
   const dialog = byId("hello", HTMLDialogElement);
   const input = byId("hello-name", HTMLInputElement);
-  let current = recall();
+  let { name, chosen } = recallName() ?? { name: guestName(), chosen: false };
 
-  const show = (): void => {
-    byId("me-name", HTMLElement).textContent = current;
-    paintAvatar(byId("me-avatar", HTMLElement), current);
-  };
-  const ask = (): void => {
-    input.value = current || suggestion();
+  function show(): void {
+    remember(REMEMBERED_AS, { name, chosen });
+    byId("me-name", HTMLElement).textContent = name;
+    paintAvatar(byId("me-avatar", HTMLElement), name);
+  }
+
+  function ask(): Promise<boolean> {
+    input.value = name;
+    // Escape leaves it as it is.
+    dialog.returnValue = "";
     dialog.showModal();
     input.select();
-  };
-  const chosen = new Promise<void>((resolve) => {
-    // Also after Escape: then it is the name that was suggested.
-    dialog.addEventListener("close", () => {
-      current = tidy(input.value) || current || suggestion();
-      remember(current);
-      show();
-      resolve();
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(take(dialog.returnValue)), { once: true });
     });
-    if (current !== "") resolve();
-  });
-  byId("me", HTMLButtonElement).addEventListener("click", ask);
-  if (current === "") ask();
-  else show();
+  }
+
+  function take(answer: string): boolean {
+    const given = tidy(input.value);
+    if (answer !== "named" || given === "") return false;
+    chosen = true;
+    const before = name;
+    name = given;
+    show();
+    if (name !== before) changed(name);
+    return true;
+  }
+
+  byId("me", HTMLButtonElement).addEventListener("click", () => void ask());
+  byId("hello-later", HTMLButtonElement).addEventListener("click", () => dialog.close());
+  show();
   return {
     get current() {
-      return current;
+      return name;
     },
-    chosen,
+    settle: () => (chosen ? Promise.resolve(true) : ask()),
   };
+}
+
+/** A name as it is shown, cut where it is too long. */
+export function fitName(name: string): string {
+  const fitting = name.trim();
+  return fitting.length > NAME_MAX ? `${fitting.slice(0, NAME_MAX)}…` : fitting;
 }
 
 function tidy(name: string): string {
   return name.trim().replace(/\s+/g, " ").slice(0, NAME_MAX);
 }
 
-function suggestion(): string {
+function guestName(): string {
   const any = (words: readonly string[]): string => words[Math.floor(Math.random() * words.length)] ?? "";
   return `${any(MOODS)} ${any(BIRDS)}`;
 }
 
-function recall(): string {
-  try {
-    return tidy(sessionStorage.getItem(STORED_AS) ?? "");
-  } catch (error) {
-    // Storage can be forbidden by the browser's settings: one is then asked again.
-    console.info("the name is not remembered", error);
-    return "";
-  }
-}
-
-function remember(name: string): void {
-  try {
-    sessionStorage.setItem(STORED_AS, name);
-  } catch (error) {
-    console.info("the name is not remembered", error);
-  }
+function recallName(): { name: string; chosen: boolean } | undefined {
+  const stored = recall(REMEMBERED_AS) as { name?: unknown; chosen?: unknown } | null;
+  const name = typeof stored?.name === "string" ? tidy(stored.name) : "";
+  return name === "" ? undefined : { name, chosen: stored?.chosen === true };
 }

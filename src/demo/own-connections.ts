@@ -1,8 +1,9 @@
 /** Which messages are this tab's own: by who the server says sent them, as a name or an id can be anyone's. */
 
 import type { Client, Message } from "starling-edge/client";
+import { recallList, remember } from "./tab-memory.js";
 
-const STORED_AS = "starling-demo-connections";
+const REMEMBERED_AS = "connections";
 /** Enough for what history may still hold of this tab, over reloads and reconnects. */
 const REMEMBERED_MAX = 50;
 
@@ -13,7 +14,7 @@ export interface OwnConnections {
 }
 
 export function trackOwnConnections(client: Client): OwnConnections {
-  const connections = new Set(recall());
+  const connections = new Set(recallList(REMEMBERED_AS).slice(-REMEMBERED_MAX));
   /** Without those of before a reload: a tab's copy inherits them while they live. */
   const ofThisPage = new Set<string>();
   client.on("state", (change) => {
@@ -23,7 +24,7 @@ export function trackOwnConnections(client: Client): OwnConnections {
       const [oldest] = known;
       if (known.size > REMEMBERED_MAX && oldest !== undefined) known.delete(oldest);
     }
-    remember([...connections]);
+    remember(REMEMBERED_AS, [...connections]);
   });
   return {
     isOwn(from) {
@@ -33,23 +34,4 @@ export function trackOwnConnections(client: Client): OwnConnections {
     },
     isPast: (connection) => ofThisPage.has(connection) && connection !== client.connection?.connection,
   };
-}
-
-function recall(): string[] {
-  try {
-    const stored: unknown = JSON.parse(sessionStorage.getItem(STORED_AS) ?? "[]");
-    return Array.isArray(stored) ? stored.map(String).slice(-REMEMBERED_MAX) : [];
-  } catch (error) {
-    // Forbidden storage, or not what this page wrote: own messages from before a reload look like others'.
-    console.info("earlier connections are not remembered", error);
-    return [];
-  }
-}
-
-function remember(connections: readonly string[]): void {
-  try {
-    sessionStorage.setItem(STORED_AS, JSON.stringify(connections));
-  } catch (error) {
-    console.info("this connection is not remembered", error);
-  }
 }

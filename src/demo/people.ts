@@ -1,11 +1,13 @@
-/** Who is in one channel. The server knows connections; names come from messages. */
+/** Who is in one channel. The server knows connections; names come from tokens, introductions and messages. */
 
 import { watchPresence, type Client, type Roster, type Sender } from "starling-edge/client";
+import { Introductions } from "./introductions.js";
+import { fitName } from "./name.js";
 
 export interface Person {
   readonly connection: string;
   readonly user: string | undefined;
-  /** Undefined: has not said anything that this page knows of. */
+  /** Undefined: nothing that this page heard names it. */
   readonly name: string | undefined;
 }
 
@@ -14,6 +16,7 @@ export interface PeopleOptions {
   readonly channel: string;
   /** Whether it is a connection that this page had before: not a person who is here. */
   readonly isPast: (connection: string) => boolean;
+  readonly ownName: () => string;
   readonly changed: () => void;
 }
 
@@ -25,6 +28,7 @@ export class People {
   readonly #options: PeopleOptions;
   readonly #roster: Roster;
   readonly #names = new Map<string, string>();
+  #introductions: Introductions | undefined;
   #timer: number | undefined;
   #gone = false;
 
@@ -45,7 +49,7 @@ export class People {
       .map((member) => ({
         connection: member.connection,
         user: member.user,
-        name: this.#names.get(keyOf(member)) ?? member.user,
+        name: this.#names.get(keyOf(member)) ?? nameIn(member.info) ?? member.user,
       }));
   }
 
@@ -53,8 +57,14 @@ export class People {
     this.#roster.refresh();
   }
 
-  learn(member: Sender | undefined, name: string): void {
-    if (member === undefined) return;
+  /** Tells the others one's own name: it is another now. */
+  introduce(): void {
+    this.#introductions?.say();
+  }
+
+  learn(member: Sender | undefined, given: string): void {
+    const name = fitName(given);
+    if (member === undefined || name === "") return;
     const key = keyOf(member);
     if (this.#names.get(key) === name) return;
     this.#names.delete(key);
@@ -67,6 +77,7 @@ export class People {
   stop(): void {
     this.#gone = true;
     this.#roster.stop();
+    this.#introductions?.stop();
     window.clearTimeout(this.#timer);
   }
 
@@ -76,6 +87,13 @@ export class People {
 
   #changed(): void {
     if (this.#gone) return;
+    // Where nobody is told to be here there is nobody to name.
+    if (this.#roster.count !== undefined) {
+      this.#introductions ??= new Introductions({
+        ...this.#options,
+        learn: (member, name) => this.learn(member, name),
+      });
+    }
     this.#timer ??= window.setTimeout(() => {
       this.#timer = undefined;
       this.#options.changed();
@@ -86,4 +104,10 @@ export class People {
 /** A user is one person, whatever the number of connections; without a user each connection is one. */
 function keyOf({ connection, user }: Sender): string {
   return user === undefined ? `connection ${connection}` : `user ${user}`;
+}
+
+/** What a token shows of its user, where that has a name. */
+function nameIn(info: unknown): string | undefined {
+  const name = (info as { name?: unknown } | null | undefined)?.name;
+  return typeof name === "string" ? fitName(name) || undefined : undefined;
 }

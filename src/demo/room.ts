@@ -1,6 +1,6 @@
 /** One channel's conversation, in the order in which the server delivered it, over every interruption. */
 
-import type { Client, Message, StarlingError, Subscribed, Subscription } from "starling-edge/client";
+import type { Client, Message, Removal, StarlingError, Subscribed, Subscription } from "starling-edge/client";
 import { makeBubble, setFate, setNode, setTime, type Bubble } from "./bubble.js";
 import { plural } from "./dom.js";
 import { whatFailed } from "./failure.js";
@@ -14,8 +14,11 @@ export interface RoomOptions {
   readonly client: Client;
   readonly channel: string;
   readonly mine: OwnConnections;
+  readonly ownName: () => string;
   /** Something is there that was not before; `heard`: from someone else, and new. */
   readonly grown: (heard: boolean) => void;
+  /** The server did not let this page in. */
+  readonly refused: (why: Removal) => void;
   /** Who is here is another number, or other names. */
   readonly peopled: () => void;
   readonly failed: (error: StarlingError) => void;
@@ -41,6 +44,10 @@ interface Return {
 export class Room {
   readonly channel: string;
   readonly people: People;
+  /** joining: the server has not answered yet. removed: it took the subscription away. */
+  standing: "joining" | "joined" | "removed" = "joining";
+  /** Nobody can read later what is said here now. */
+  keepsNothing = false;
   /** Messages seen here since it was joined. */
   count = 0;
   /** How many of them came while another channel was shown. */
@@ -62,17 +69,17 @@ export class Room {
   #loss: Element | undefined;
 
   constructor(options: RoomOptions) {
-    const { client, channel, mine, peopled } = options;
+    const { client, channel, mine, ownName, peopled } = options;
     this.#options = options;
     this.channel = channel;
-    this.people = new People({ client, channel, isPast: mine.isPast, changed: peopled });
+    this.people = new People({ client, channel, isPast: mine.isPast, ownName, changed: peopled });
     this.#timeline = new Timeline({
       label: `Messages in ${channel}`,
       trimmed: ({ id }) => id !== undefined && this.#outbox.delete(id),
     });
     this.#subscription = client.subscribe(channel, (message) => this.#heard(message), {
       onSubscribed: (subscribed) => this.#subscribed(subscribed),
-      onUnsubscribed: ({ code, message }) => this.#note(`Not in this channel: ${message} (${code})`),
+      onUnsubscribed: (removal) => this.#removed(removal),
       onGap: ({ recovered }) => {
         if (!recovered) this.#lost();
       },
@@ -121,7 +128,17 @@ export class Room {
     this.list.remove();
   }
 
+  #removed(removal: Removal): void {
+    // What was heard before stays to be read.
+    if (this.standing === "joining") return this.#options.refused(removal);
+    this.standing = "removed";
+    this.#note(`Removed from this channel: ${removal.message}`);
+  }
+
   #subscribed({ recovered }: Subscribed): void {
+    const isNew = this.standing === "joining";
+    this.standing = "joined";
+    if (isNew) this.#options.grown(false);
     if (this.#keeps === undefined) void this.#load();
     this.#settle(recovered);
   }
@@ -155,7 +172,8 @@ export class Room {
   /** Says so, and shows what the channel still has. */
   #lost(back?: Return): void {
     // Of one loss the client tells twice: with the subscription, and as a gap.
-    const told = this.#loss?.isConnected === true && this.#timeline.positionBelow(this.#loss) === undefined;
+    const loss = this.#loss;
+    const told = loss?.parentNode === this.list && this.#timeline.positionBelow(loss) === undefined;
     if (back === undefined && told) return;
     if (back === undefined) {
       this.#loss = this.#note("Some messages may be missing here").element;
@@ -179,8 +197,11 @@ export class Room {
       this.#timeline.quietly(() => this.#insert([...publications].reverse(), below));
       grown(false);
     } catch (error) {
+      const { code, temporary } = error as StarlingError;
       // Where nothing is kept there is nothing to show; otherwise the next connection asks again.
-      if (!(error as StarlingError).temporary) this.#keeps = false;
+      if (!temporary) this.#keeps = false;
+      this.keepsNothing = code === "not_enabled";
+      grown(false);
       console.debug("history", error);
     } finally {
       this.#loading = false;
@@ -196,7 +217,7 @@ export class Room {
       // From there on everything comes, or came, by itself.
       if (live !== undefined && (message.epoch !== live.epoch || message.offset! >= live.offset)) break;
       // The page is full.
-      if (!divider.isConnected) break;
+      if (divider.parentNode !== this.list) break;
       const heard = readMessage(message);
       if (this.#take(message, heard, heard.saidAt, divider) !== undefined) inserted++;
     }

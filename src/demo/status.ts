@@ -7,7 +7,6 @@ export interface StatusOptions {
   readonly client: Client;
   /** A connection after one that was lost. */
   readonly back: (back: Back) => void;
-  readonly changed: (connected: boolean) => void;
 }
 
 export interface Back {
@@ -17,28 +16,24 @@ export interface Back {
   readonly awayMs: number;
 }
 
-const PING_INTERVAL_MS = 5000;
 const RESUMED_SHOWN_MS = 6000;
 const COUNTDOWN_TICK_MS = 100;
-const TRACE_LENGTH = 30;
-const TRACE_WIDTH = 120;
-const TRACE_HEIGHT = 24;
+
+/** Unlike a connection that is waited for, nothing brings this one back by itself. */
+const CLOSED = "Closed for good";
 
 type Shown = "connecting" | "connected" | "resumed" | "waiting" | "closed";
 
-export function startStatus({ client, back, changed }: StatusOptions): void {
+export function startStatus({ client, back }: StatusOptions): void {
   const card = byId("link", HTMLElement);
   const text = byId("state", HTMLElement);
   const why = byId("why", HTMLElement);
   const wait = byId("wait", HTMLElement);
   const waitBar = byId("wait-bar", HTMLElement);
   const node = byId("node", HTMLElement);
-  const trip = byId("trip", HTMLElement);
   const again = byId("again", HTMLButtonElement);
-  const trips: number[] = [];
   let countdown: number | undefined;
   let calm: number | undefined;
-  let pings: number | undefined;
   let lost: { node: string; at: number } | undefined;
   let last: { node: string } | undefined;
   let reconnects = 0;
@@ -53,7 +48,7 @@ export function startStatus({ client, back, changed }: StatusOptions): void {
     why.hidden = reason === "";
     wait.hidden = state !== "waiting";
     again.hidden = state !== "closed";
-    byId("spoken", HTMLElement).textContent = words;
+    byId("spoken", HTMLElement).textContent = state === "closed" ? `${words}: ${reason}` : words;
   }
 
   function showWaiting(retryInMs: number, reason: Reason): void {
@@ -85,35 +80,13 @@ export function startStatus({ client, back, changed }: StatusOptions): void {
     }
     lost = undefined;
     last = { node: info.node };
-    void measure();
-    pings = window.setInterval(() => void measure(), PING_INTERVAL_MS);
-  }
-
-  async function measure(): Promise<void> {
-    const asked = client.connection?.connection;
-    let ms: number;
-    try {
-      ms = await client.ping();
-    } catch (error) {
-      // Without a connection the state says enough.
-      if (client.state === "connected") trip.textContent = "no answer";
-      console.debug("ping", error);
-      return;
-    }
-    if (client.connection?.connection !== asked) return;
-    trip.textContent = duration(ms);
-    trips.push(ms);
-    if (trips.length > TRACE_LENGTH) trips.shift();
-    drawTrace(trips);
   }
 
   function shownChange(change: StateChange): void {
-    window.clearInterval(pings);
     card.toggleAttribute("data-stale", change.state !== "connected");
     if (change.state !== "connected" && last !== undefined) {
       lost = { node: last.node, at: performance.now() };
       last = undefined;
-      trip.textContent = "–";
     }
     switch (change.state) {
       case "connecting":
@@ -126,10 +99,9 @@ export function startStatus({ client, back, changed }: StatusOptions): void {
         showConnected(change);
         break;
       case "closed":
-        show("closed", "Closed", because(change.reason));
+        show("closed", CLOSED, because(change.reason));
         break;
     }
-    changed(change.state === "connected");
   }
 
   function listDetails(): void {
@@ -155,7 +127,16 @@ export function startStatus({ client, back, changed }: StatusOptions): void {
   again.addEventListener("click", () => location.reload());
   listDetails();
   placeDetails();
-  drawTrace(trips);
+}
+
+/** There is nothing to connect to. */
+export function showRefusal(message: string): void {
+  byId("link", HTMLElement).dataset["state"] = "closed";
+  byId("state", HTMLElement).textContent = CLOSED;
+  byId("spoken", HTMLElement).textContent = `${CLOSED}: ${message}`;
+  const why = byId("why", HTMLElement);
+  why.textContent = message;
+  why.hidden = false;
 }
 
 /** Beside the button that opens it; where there is no room, where the style sheet puts it. */
@@ -169,26 +150,7 @@ function placeDetails(): void {
   });
 }
 
-/** A bar for each round trip, the newest on the right; a dot where there is none yet. */
-function drawTrace(trips: readonly number[]): void {
-  const most = Math.max(...trips, 1);
-  const step = (TRACE_WIDTH - 2) / (TRACE_LENGTH - 1);
-  const foot = TRACE_HEIGHT - 2;
-  const first = TRACE_LENGTH - trips.length;
-  const bar = (place: number, height: number): string =>
-    `M${(1 + place * step).toFixed(1)} ${foot}v${(-height).toFixed(1)}`;
-  const dots = Array.from({ length: first }, (_, place) => bar(place, 0.1));
-  const bars = trips.map((ms, i) => bar(first + i, Math.max(1, (ms / most) * (TRACE_HEIGHT - 4))));
-  byId("trace-empty", SVGPathElement).setAttribute("d", dots.join(""));
-  byId("trace", SVGPathElement).setAttribute("d", bars.join(""));
-}
-
 function because({ code, message }: Reason): string {
   const hint = code === "unauthorized" ? ": add #token=<JWT> to this page's address" : "";
   return `${message} (${code})${hint}`;
-}
-
-export function duration(ms: number): string {
-  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
 }

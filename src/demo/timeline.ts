@@ -62,7 +62,7 @@ export class Timeline {
     const { element, id, position } = bubble;
     if (id !== undefined) this.#ids.set(id, bubble);
     if (position !== undefined) this.#positions.add(show(position));
-    if (before !== element && (element.nextElementSibling !== before || !element.isConnected)) {
+    if (before !== element && (element.nextElementSibling !== before || element.parentNode !== this.list)) {
       const after = element.nextElementSibling;
       this.#bubbles.set(element, bubble);
       this.list.insertBefore(element, before);

@@ -36,7 +36,7 @@ declare global {
 /** Long enough for backoff after several failures. */
 export const DEADLINE = { timeout: 20_000, interval: 50 };
 
-/** Opens the page and leaves the question for a name open. */
+/** Opens the page, as a guest. */
 export async function openChat(browser: TestBrowser, url: string, options?: OpenOptions): Promise<ChatPage> {
   const opened = await browser.open(url, options);
   const { page } = opened;
@@ -90,6 +90,7 @@ export async function enterChat(
   options?: OpenOptions,
 ): Promise<ChatPage> {
   const chat = await openChat(browser, url, options);
+  await chat.page.click("#me");
   await chat.page.fill("#hello-name", name);
   await chat.page.press("#hello-name", "Enter");
   await expect.poll(() => chat.text("#state"), DEADLINE).toBe("Connected");

@@ -179,8 +179,6 @@ describe("who is here", () => {
     await expect.poll(() => ada.text("#here"), DEADLINE).toContain("1 here");
     const bob = await enter(b.demoUrl, "Bob");
     for (const chat of [ada, bob]) await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("2 here");
-    expect(await ada.people()).toEqual(["Ada (you)", "Someone quiet"]);
-    await bob.say("hello");
     await expect.poll(() => ada.people(), DEADLINE).toEqual(["Ada (you)", "Bob"]);
 
     await bob.page.context().close();
@@ -342,7 +340,6 @@ describe("the connection's state", () => {
       "Connected",
     ]);
     expect(states.slice(0, four)).toContain("Connecting…");
-    await chat.page.keyboard.press("Escape");
     await chat.page.click("#details-open");
     expect(await chat.text("#details")).toContain("Sessionalone.");
   });
@@ -351,7 +348,7 @@ describe("the connection's state", () => {
     const alone = await node({ id: "alone" });
     for (const address of ["javascript:alert(1)", "http://127.0.0.1", "nonsense"]) {
       const chat = known(await openChat(browser, `${alone.demoUrl}?node=${encodeURIComponent(address)}`));
-      expect(await chat.text("#state")).toBe("Closed");
+      expect(await chat.text("#state")).toBe("Closed for good");
       expect(await chat.text("#why")).toContain(`${address} is not the address of a node`);
     }
   });
@@ -437,8 +434,7 @@ describe("what others send", () => {
     await expect.poll(() => texts(ada), DEADLINE).toHaveLength(4);
     await ada.page.fill("#join-name", markup);
     await ada.page.press("#join-name", "Enter");
-    expect(await ada.text("#channel")).toBe(markup);
-    await expect.poll(() => ada.notes(), DEADLINE).toEqual([expect.stringContaining("bad_channel")]);
+    await expect.poll(() => ada.text("#toasts"), DEADLINE).toContain(`Not in ${markup.slice(0, 40)}`);
     expect(await ada.page.$$("img, b, body script")).toEqual([]);
     expect(await ada.page.evaluate(() => "hacked" in window)).toBe(false);
   });
