@@ -1,8 +1,9 @@
 /** The bench's command line. */
 
-import { accessSync, constants, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { didYouMean } from "../src/core/suggest.js";
+import { nodeAt, type NodeBinary } from "./peers/on-node.js";
 import type { BenchOptions } from "./runner/options.js";
 import { unsuitable } from "./protocols/suitability.js";
 import { scenarios } from "./scenarios/index.js";
@@ -23,6 +24,8 @@ export interface BenchCommand {
   readonly options: BenchOptions;
   readonly jsonFile?: string;
   readonly reportFile?: string;
+  /** That run the servers; none: the one that runs the bench. */
+  readonly nodeBinaries: readonly NodeBinary[];
   readonly planOnly: boolean;
 }
 
@@ -47,7 +50,7 @@ interface Flags {
   connectRate: number;
   workers: number;
   cold?: true;
-  node?: string;
+  node: NodeBinary[];
   connections?: number;
   channels?: number;
   subscribers?: number;
@@ -118,6 +121,7 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
     scenarios: named.length > 0 ? [...new Set(named)] : all,
     peers,
     reference,
+    nodeBinaries: flags.node,
     planOnly: flags.plan === true,
     ...(flags.json !== undefined && { jsonFile: flags.json }),
     ...(flags.report !== undefined && { reportFile: flags.report }),
@@ -137,7 +141,6 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       connectRate: flags.connectRate,
       workers: flags.workers,
       cold: flags.cold === true,
-      ...(flags.node !== undefined && { nodePath: flags.node }),
       settings: flags.set,
       ...given(flags, [
         "redis",
@@ -261,8 +264,9 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
     .option("--nodes <n>", "nodes (bridge 2 and 3, history 2, others 1)", whole(1, 16))
     .option(
       "--node <path>",
-      "a Node that runs the servers (default: the one that runs the bench)",
-      executable,
+      "a Node that runs the servers (default: the one that runs the bench); several: each server on each, side by side",
+      (path, before: NodeBinary[]) => [...before, node(path)],
+      [],
     )
     .option(
       "--cold",
@@ -349,12 +353,11 @@ function whole(least: number, most: number): (text: string) => number {
   };
 }
 
-function executable(path: string): string {
+function node(path: string): NodeBinary {
   try {
-    accessSync(path, constants.X_OK);
-    return path;
+    return nodeAt(path);
   } catch (error) {
-    throw new InvalidArgumentError(`It cannot be run: ${(error as Error).message}.`);
+    throw new InvalidArgumentError(`It is no Node that runs here: ${(error as Error).message}.`);
   }
 }
 

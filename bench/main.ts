@@ -3,6 +3,7 @@
 import { writeFile } from "node:fs/promises";
 import { CommanderError } from "commander";
 import { parseCommand, type BenchCommand } from "./command.js";
+import { onNodes } from "./peers/on-node.js";
 import { namesOf, participants, runBench, unavailableOf } from "./runner/run.js";
 import { withoutSecrets } from "./runner/secret.js";
 import { printable } from "./runner/table.js";
@@ -22,7 +23,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const { options } = command;
   const { peerByName } = await import("./peers/index.js");
-  const peers = await Promise.all(command.peers.map((name) => peerByName(name, options)));
+  const found = await Promise.all(command.peers.map((name) => peerByName(name, options)));
+  const peers = onNodes(found, command.nodeBinaries);
   const cases = command.scenarios.flatMap((name) => scenarios[name].cases(options));
   print(planText(command, cases, peers));
   if (command.planOnly) return 0;

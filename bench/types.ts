@@ -47,8 +47,8 @@ export const PROTOCOL_NAMES = [
 ] as const;
 export type ProtocolName = (typeof PROTOCOL_NAMES)[number];
 
-/** What not every peer has, and some scenarios need; `workers`: several processes that share a port. */
-export type PeerAbility = "history" | "presence" | "api" | "workers";
+/** What not every peer has, and some scenarios need; `workers`: several processes that share a port; `msgpack`: its protocol in MessagePack too. */
+export type PeerAbility = "history" | "presence" | "api" | "workers" | "msgpack";
 
 /** What a scenario needs of the servers; a peer ignores what it does not have. */
 export interface PeerFeatures {
@@ -100,7 +100,8 @@ export interface RunningPeer {
 }
 
 export interface Peer {
-  readonly name: PeerName;
+  /** One of PEER_NAMES; behind it "@" and the version of Node, where it runs on several. */
+  readonly name: string;
   /** One line for --help and the report: what it is and with which versions. */
   readonly description: string;
   readonly protocol: ProtocolName;

@@ -113,4 +113,3 @@ function redisOptions(config: Config, url: string): RedisOptions {
     },
   };
 }
-

@@ -37,7 +37,7 @@ export const peer: Peer = {
     "this node, `starling serve`, with metrics, heartbeats, registry and limits on; rate limits raised",
   protocol: "starling-json",
   maxNodes: NODES_MAX,
-  has: ["history", "presence", "api", "workers"],
+  has: ["history", "presence", "api", "workers", "msgpack"],
   async start(options) {
     if (!existsSync(CLI)) throw new Error("dist/cli.js is missing: npm run build");
     if (options.nodes > 1 && options.redisUrl === undefined) {

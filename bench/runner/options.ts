@@ -19,8 +19,6 @@ export interface BenchOptions {
   readonly workers: number;
   /** connect: servers that have just started, and memory as it is. */
   readonly cold: boolean;
-  /** Runs the servers; absent: the Node that runs the bench. */
-  readonly nodePath?: string;
   /** Absent: as the scenario says. */
   readonly redis?: boolean;
   readonly connections?: number;

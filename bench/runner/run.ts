@@ -181,9 +181,7 @@ async function takeTurn({ options, signal }: RunOptions, turn: Turn) {
             placement,
             features: {
               ...each.features,
-              ...(options.nodePath !== undefined && { nodePath: options.nodePath }),
-              // The flags are those of `starling serve`.
-              ...(peer.name === "starling" && { settings: options.settings }),
+              settings: options.settings,
               ...(profiled && { profileFolder: options.profileFolder }),
             },
           });
@@ -209,7 +207,7 @@ async function takeTurn({ options, signal }: RunOptions, turn: Turn) {
 /** --encoding is Starling's own; the other peers speak JSON. */
 function protocolOf(peer: Peer | undefined, { attach, encoding }: BenchOptions): ProtocolName {
   const protocol = peer?.protocol ?? attach!.protocol;
-  const speaks = peer === undefined || peer.name === "starling";
+  const speaks = peer === undefined || peer.has.includes("msgpack");
   return speaks && protocol === "starling-json" && encoding === "msgpack" ? "starling-msgpack" : protocol;
 }
 

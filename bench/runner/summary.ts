@@ -1,5 +1,6 @@
 /** Medians, spread, and ratios against the reference peer. */
 
+import { referenceOf } from "../peers/on-node.js";
 import { groupBy } from "./group.js";
 import type { ScenarioRun, SummaryCell, SummaryRow } from "../types.js";
 
@@ -23,7 +24,8 @@ export function summarizeRuns(runs: readonly ScenarioRun[], reference: string): 
         .find((each) => each.name === name)!;
       const byPeer = groupBy(ofCase, ({ peer }) => peer);
       const peers = [...byPeer].flatMap(([peer, ofPeer]) => {
-        const cell = cellOf(peer, ofPeer, name, ofCase, peer === reference ? undefined : reference);
+        const against = referenceOf(peer, reference);
+        const cell = cellOf(peer, ofPeer, name, ofCase, peer === against ? undefined : against);
         return cell === undefined ? [] : [cell];
       });
       rows.push({ scenario, variant, figure, peers });

@@ -45,6 +45,7 @@ describe("the command line", () => {
       ["fanout", "--peers", "raw", "--attach", "ws://127.0.0.1:1", "--reference", "ws"],
       "not among raw,ws://",
     ],
+    [["--node", "/nowhere/node"], "no Node that runs here"],
     [["--rats", "1"], "unknown option"],
   ])("refuses %o", (argv, why) => {
     expect(refusal(argv)).toContain(why);
@@ -54,6 +55,13 @@ describe("the command line", () => {
     const { options } = parseCommand(["fanout", "--quick", "--seconds", "3", "--channels", "2"]);
     expect(options).toMatchObject({ seconds: 3, warmUpSeconds: 0.3 });
     expect(scenarios.fanout.cases(options).map(({ variant }) => variant)).toEqual(["2 x 1,000"]);
+  });
+
+  it("connects to servers that have just started with --cold, and does nothing else", () => {
+    const { options } = parseCommand(["connect", "--cold"]);
+    expect(scenarios.connect.cases(options).map(({ variant }) => variant)).toEqual([
+      "10,000 connections, cold",
+    ]);
   });
 
   it("attaches to servers alone, or beside the peers that are named", () => {
