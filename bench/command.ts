@@ -252,7 +252,7 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
     .option("--warm-up <n>", "seconds of load before those (default: 2)", seconds)
     .option("--sustain-seconds <n>", "seconds for which a rate must hold (default: 10)", seconds)
     .option("--sustain-p99 <ms>", "p99 under which a rate must stay", whole(1, 60_000), 100)
-    .option("--minutes <n>", "how long idle holds its connections", seconds, 1)
+    .option("--minutes <n>", "how long idle and connect --cold hold their connections", seconds, 1)
     .option(
       "--load-processes <n>",
       "processes that make the load; each holds as many connections as it may open files",

@@ -98,13 +98,15 @@ export function connectCases(options: BenchOptions): Case[] {
 }
 
 const COLD_CONNECTIONS = 10_000;
-/** When memory is read after the last connection came. */
-const COLD_READ_MS = [5_000, 60_000];
+/** When memory is read after the last connection came; and once more after --minutes. */
+const COLD_READ_MS = 5_000;
 
 /** What a server that has just started takes, and what it then holds: nobody collects its garbage. */
 function coldCase(options: BenchOptions): Case {
   const connections = options.connections ?? (options.quick ? 200 : COLD_CONNECTIONS);
-  const readMs = options.quick ? COLD_READ_MS.map((ms) => ms / 50) : COLD_READ_MS;
+  const readMs = [COLD_READ_MS, Math.max(COLD_READ_MS + 1_000, options.holdMinutes * 60_000)].map((ms) =>
+    options.quick ? ms / 50 : ms,
+  );
   return {
     scenario: "connect",
     variant: `${countText(connections)} connections, cold`,
