@@ -115,6 +115,12 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
     });
     if (why !== undefined) program.error(`error: ${why}`);
   }
+  if (flags.cold === true && (attach !== undefined || named.some((name) => name !== "connect"))) {
+    program.error("error: --cold is for connect alone, and for servers that the bench starts");
+  }
+  if (new Set(flags.node.map(({ version }) => version)).size < flags.node.length) {
+    program.error("error: --node was given twice with the same version: results would not tell them apart");
+  }
   const profileFolder = flags.profile;
   if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
   return {

@@ -109,6 +109,8 @@ export interface Peer {
   readonly maxNodes: number;
   /** Features it has, of those that are asked for by scenarios. */
   readonly has: readonly PeerAbility[];
+  /** Of the Node that runs it, where that was chosen. */
+  readonly nodeVersion?: string;
   /** Of a program from elsewhere: told among the result's versions. */
   readonly version?: string;
   /** Why it cannot be started here, and what to do; absent: it can. */

@@ -8,33 +8,47 @@ import { runInNewContext } from "node:vm";
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 
 const HALVES = 2;
-const MIB = 1_048_576;
-/** About a third of a MiB each: several fit between two sizes. */
+/** About a third of a MiB: several fit between two sizes. */
 const OBJECTS_AT_A_TIME = 10_000;
-/** What it takes at most; V8 that does not grow by then is left as it is. */
-const ROUNDS_PER_MIB = 24;
+/** After so many without a larger size V8 has come to its own limit. */
+const ROUNDS_MAX = 200;
+/** V8 makes it smaller while little happens. */
+const LOOK_INTERVAL_MS = 5_000;
 
 /**
- * Doubles it until it has this size, at once, and keeps it from growing further: of the whole process. What is larger
- * already stays.
+ * The young generation has this size from now on, of the whole process. What is larger already stays.
+ * @returns false: V8 has a lower limit
  */
-export function setYoungGeneration(halfBytes: number): void {
+export function keepYoungGeneration(halfBytes: number): boolean {
+  const reached = grow(halfBytes);
+  if (reached) setInterval(() => void grow(halfBytes), LOOK_INTERVAL_MS).unref();
+  return reached;
+}
+
+function grow(halfBytes: number): boolean {
+  let size = sizeBytes();
+  if (size >= halfBytes * HALVES) return true;
   setFlagsFromString("--semi-space-growth-factor=2");
-  const rounds = (halfBytes / MIB) * ROUNDS_PER_MIB;
   let kept: object[] = [];
-  for (let round = 0; sizeBytes() < halfBytes * HALVES && round < rounds; round++) {
+  for (let round = 0; size < halfBytes * HALVES && round < ROUNDS_MAX; round++) {
     for (let i = 0; i < OBJECTS_AT_A_TIME; i++) kept.push({ i });
+    const before = size;
+    size = sizeBytes();
+    if (size === before) continue;
     // What stays for long would grow the rest of the heap.
-    if (kept.length > OBJECTS_AT_A_TIME * ROUNDS_PER_MIB) kept = [];
+    kept = [];
+    round = 0;
   }
   setFlagsFromString("--semi-space-growth-factor=1");
+  return size >= halfBytes * HALVES;
 }
 
 /** Collects all garbage at once, which takes tens of milliseconds: before there are clients. */
 export function collectGarbage(): void {
+  const isExposed = "gc" in globalThis;
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
-  setFlagsFromString("--no-expose-gc");
+  if (!isExposed) setFlagsFromString("--no-expose-gc");
   collect();
 }
 

@@ -13,6 +13,7 @@ import type { Topics } from "./core/transport.js";
 import { clientAddress } from "./core/client-address.js";
 import { createApi } from "./http/api.js";
 import { createSite } from "./http/site.js";
+import { collectGarbage } from "./heap.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
@@ -69,6 +70,8 @@ export interface StartOptions {
    */
   readonly repair?: boolean;
   readonly worker?: WorkerOptions;
+  /** The process is there for this node: the garbage of its start is collected before there are clients. */
+  readonly ownsProcess?: boolean;
   /** In the order in which they are offered an upgrade. */
   readonly protocols?: readonly Protocol[];
 }
@@ -91,7 +94,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  { repair = true, worker, protocols = PROTOCOLS }: StartOptions = {},
+  { repair = true, worker, ownsProcess = false, protocols = PROTOCOLS }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -132,6 +135,9 @@ export async function startNode(
     stats,
     log,
   });
+  // What it does to the event loop is over before that is measured.
+  await warmUp({ protocols, edge: { ...edgeOptions(config), repair }, limitMs: config.warmUpMs, log });
+  if (ownsProcess) collectGarbage();
   const metrics = createMetrics({
     stats,
     gauges: {
@@ -191,7 +197,6 @@ export async function startNode(
       // Only now: beside workers that serve, one that is about to would answer for all.
       await openApi();
     });
-    await warmUp({ protocols, edge: { ...edgeOptions(config), repair }, limitMs: config.warmUpMs, log });
     await edge.start();
     const listener = await listenWebSocket({
       host: config.host,

@@ -4,7 +4,6 @@
  * core, broker, registry and counts are of their own too, so that nothing of it shows in metrics, Redis or the log.
  */
 
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { createOpenAuthorizer } from "./auth/open.js";
@@ -16,7 +15,6 @@ import type { EdgeOptions } from "./core/options.js";
 import type { Conversation, Protocol } from "./core/protocol.js";
 import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
-import { collectGarbage } from "./heap.js";
 import { createMemoryBroker } from "./memory/broker.js";
 import { createMemoryControl } from "./memory/control.js";
 import { createMemoryPresence } from "./memory/presence.js";
@@ -52,8 +50,6 @@ export async function warmUp(options: WarmUpOptions): Promise<void> {
   if (conversations.length === 0) return;
   try {
     await run(options, conversations, endsAtMs);
-    // What is left of it would soon be collected among clients.
-    collectGarbage();
   } catch (error) {
     options.log.debug({ error: String(error) }, "the warm-up was left out");
   }
@@ -68,6 +64,7 @@ async function run(
   const topics: Topics = { publish: (topic, frame, binary) => listener?.publish(topic, frame, binary) };
   const edge = createEdge(options, topics);
   const open = new Set<Socket>();
+  let ended = false;
   try {
     await edge.start();
     listener = await listenWebSocket({
@@ -86,13 +83,14 @@ async function run(
     const scripts = conversations.map(scriptOf);
     let left = CONVERSATIONS_MAX;
     const talk = async (): Promise<void> => {
-      while (left > 0 && performance.now() < endsAtMs) {
+      while (left > 0 && !ended && performance.now() < endsAtMs) {
         await hold(scripts[left-- % scripts.length]!, port, open);
       }
     };
     const late = delay(Math.max(0, endsAtMs - performance.now()), undefined, { ref: false });
     await Promise.race([late, Promise.all(Array.from({ length: AT_A_TIME }, talk))]);
   } finally {
+    ended = true;
     for (const socket of open) socket.destroy();
     await edge.stop();
     listener?.close();
@@ -148,7 +146,7 @@ function scriptOf({ path, subprotocol, frames, binary, answers }: Conversation):
 async function hold({ upgrade, frames, answers }: Script, port: number, open: Set<Socket>): Promise<void> {
   const socket = connect({ host: HOST, port, noDelay: true });
   open.add(socket);
-  const closed = once(socket, "close");
+  const closed = new Promise<void>((resolve) => void socket.once("close", () => resolve()));
   socket.write(upgrade);
   let received: Buffer = Buffer.alloc(0);
   let upgraded = false;
@@ -172,7 +170,8 @@ async function hold({ upgrade, frames, answers }: Script, port: number, open: Se
     }
     if (left > 0) return;
     left = Infinity;
-    socket.end(GOODBYE);
+    // The server ends the connection: else thousands of ports would wait a minute behind it.
+    socket.write(GOODBYE);
   });
   socket.on("error", () => undefined); // "close" follows
   await closed;

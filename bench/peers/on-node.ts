@@ -1,6 +1,7 @@
 /** Which Node.js runs the servers. With several, each peer runs on each of them, and is called after both. */
 
 import { execFileSync } from "node:child_process";
+import { resolve } from "node:path";
 import type { Peer } from "../types.js";
 
 export interface NodeBinary {
@@ -11,13 +12,15 @@ export interface NodeBinary {
 
 const VERSION_MS = 20_000;
 const SEPARATOR = "@";
+const SUFFIX = /@v\d+\.\d+\.\d+$/;
 
 /** @throws Error where there is none, or it does not run here */
 export function nodeAt(path: string): NodeBinary {
   const version = execFileSync(path, ["--version"], { encoding: "utf8", timeout: VERSION_MS }).trim();
   if (!/^v\d+\.\d+\.\d+/.test(version))
     throw new Error(`it says ${JSON.stringify(version)}, no version of Node`);
-  return { path, version };
+  // Servers are started elsewhere.
+  return { path: path.includes("/") ? resolve(path) : path, version };
 }
 
 /** @param nodes  none: the Node that runs the bench */
@@ -30,12 +33,17 @@ function onNode(peer: Peer, { path, version }: NodeBinary, isOneOfSeveral: boole
   return {
     ...peer,
     ...(isOneOfSeveral && { name: `${peer.name}${SEPARATOR}${version}` }),
+    nodeVersion: version,
     start: (options) => peer.start({ ...options, features: { ...options.features, nodePath: path } }),
   };
 }
 
 /** What a peer is compared with: the reference on the same Node. */
 export function referenceOf(peer: string, reference: string): string {
-  const at = peer.lastIndexOf(`${SEPARATOR}v`);
-  return at === -1 ? reference : reference + peer.slice(at);
+  return reference + suffixOf(peer);
+}
+
+/** Of a peer's name: the Node that it runs on, where there are several; else empty. */
+export function suffixOf(peer: string): string {
+  return SUFFIX.exec(peer)?.[0] ?? "";
 }

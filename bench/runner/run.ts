@@ -131,9 +131,13 @@ export async function runBench(run: RunOptions): Promise<BenchResult> {
 }
 
 function versionsOf(peers: readonly Peer[]): Record<string, string> {
-  return Object.fromEntries(
-    peers.flatMap(({ name, version }) => (version === undefined ? [] : [[name, version]])),
-  );
+  const nodes = new Set(peers.flatMap(({ nodeVersion }) => nodeVersion ?? []));
+  return {
+    ...(nodes.size > 0 && { "servers' node": [...nodes].join(", ") }),
+    ...Object.fromEntries(
+      peers.flatMap(({ name, version }) => (version === undefined ? [] : [[name, version]])),
+    ),
+  };
 }
 
 /** In the order in which they take their turns. */

@@ -1,6 +1,6 @@
 /** Medians, spread, and ratios against the reference peer. */
 
-import { referenceOf } from "../peers/on-node.js";
+import { referenceOf, suffixOf } from "../peers/on-node.js";
 import { groupBy } from "./group.js";
 import type { ScenarioRun, SummaryCell, SummaryRow } from "../types.js";
 
@@ -42,10 +42,11 @@ export interface RatioRow {
   readonly peers: readonly Omit<SummaryCell, "ratio" | "clientLimitedRuns">[];
 }
 
-/** The subject (the first peer of each case) divided by the others, for figures of which a direction is good. */
+/** The subject (the first peer of each case, and Node) divided by the others, for figures of which a direction is good. */
 export function ratiosOf(runs: readonly ScenarioRun[]): RatioRow[] {
   const rows: RatioRow[] = [];
-  for (const ofCase of groupBy(runs, ({ scenario, variant }) => `${scenario}\n${variant}`).values()) {
+  const groups = groupBy(runs, ({ scenario, variant, peer }) => `${scenario}\n${variant}\n${suffixOf(peer)}`);
+  for (const ofCase of groups.values()) {
     const [subject, ...others] = new Set(ofCase.map(({ peer }) => peer));
     if (subject === undefined) continue;
     for (const { scenario, variant, figure } of summarizeRuns(ofCase, subject)) {

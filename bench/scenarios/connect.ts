@@ -145,13 +145,13 @@ function coldCase(options: BenchOptions): Case {
           ),
           figure("emptyRssBytes", "RSS without connections", "bytes", "lower", empty),
         );
-        for (const ms of readMs) {
+        for (const [at, ms] of readMs.entries()) {
           await sleep(Math.max(0, openedAtMs + ms - performance.now()));
           const each = (rssOf(bench.target.pids) - empty) / opened.connections;
           const seconds = Math.round(ms / 1000);
           figures.push(
             figure(
-              `rssBytesAfter${seconds}s`,
+              at === 0 ? "rssBytesSoon" : "rssBytesLater",
               `RSS per connection ${seconds} s later`,
               "bytes",
               "lower",

@@ -1,7 +1,7 @@
 /** `starling serve`: one node, from its configuration to its exit code; or its workers. */
 
 import { loadConfig } from "../config/load.js";
-import { setYoungGeneration } from "../heap.js";
+import { keepYoungGeneration } from "../heap.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
 import { readConfigAgain, reloadNode } from "./reload.js";
@@ -63,8 +63,15 @@ export async function serveCommand({
   try {
     // Imported here, as it loads a native module that not every platform has.
     const { startNode } = await import("../node.js");
-    setYoungGeneration(config.youngGenerationBytes);
+    const { youngGenerationBytes } = config;
+    if (!keepYoungGeneration(youngGenerationBytes)) {
+      log.warn(
+        { youngGenerationBytes },
+        "V8 keeps its young generation below youngGenerationBytes: NODE_OPTIONS, or little memory",
+      );
+    }
     node = await startNode(config, log, {
+      ownsProcess: true,
       ...(worker !== undefined &&
         link !== undefined && {
           worker: {

@@ -581,7 +581,7 @@ export const options = {
     default: 4 * MIB,
     unit: "bytes",
     description:
-      "size of each half of V8's young generation, of each worker; `starling serve` sets it, a node in a program of your own keeps the program's",
+      "size of each half of V8's young generation, of each worker, rounded up to a power of two MiB; `starling serve` sets it, a node in a program of your own keeps the program's",
     reason: "measured: larger ones take memory that is not given back, and two nodes pass on less",
   }),
   demo: option({

@@ -4,10 +4,13 @@
  * told before it: they are waited for, and the channel's later ones are held back until the page was told.
  */
 
+import { setBounded } from "../../core/bounded-map.js";
 import type { ChannelKey } from "../../core/broker.js";
 import type { PresenceEvent } from "../../core/presence.js";
 import type { PresenceEvents } from "./presence-entries.js";
 import type { EventCount } from "./presence-shard.js";
+
+const PAGES_KEPT = 4_096;
 
 export interface PresenceOrderOptions {
   /** How long events are waited for that Redis told before a read. */
@@ -41,10 +44,10 @@ export class PresenceOrder {
   readonly #waiting = new Set<Waiting>();
   /** What was received; undefined: it is not known yet what was told before this node listened. */
   #received: EventCount | undefined;
-  /** Up to here events were not received but taken for received: they may still come. */
+  /** Up to here events were not received but taken for received: they may still come. undefined: none of them can. */
   #assumed: EventCount | undefined;
-  /** Whether a page was told since, which is of no earlier than that. */
-  #pageTold = false;
+  /** Pages that were told meanwhile, by channel. */
+  readonly #pages = new Map<ChannelKey, EventCount>();
 
   constructor(options: PresenceOrderOptions) {
     this.#options = options;
@@ -56,15 +59,24 @@ export class PresenceOrder {
     const follows = received?.epoch !== epoch || number <= received.told + 1;
     const told = number + events.length - 1;
     if (received?.epoch !== epoch || told > received.told) this.#received = { epoch, told };
-    // What a page has already is not told behind it, though others may lack it: the channels are told anew.
-    const behind = this.#pageTold && this.#assumed?.epoch === epoch ? this.#assumed.told : -1;
+    let behindPage = false;
     events.forEach((event, at) => {
-      if (event === undefined || number + at <= behind) return;
+      if (event === undefined) return;
+      const page = this.#pages.get(event.key);
+      // What a page has already is not told behind it, though others may lack it: the channels are told anew.
+      if (page?.epoch === epoch && number + at <= page.told) {
+        behindPage = true;
+        return;
+      }
       const hold = this.#holds.get(event.key);
       if (hold === undefined) this.#options.event(event);
       else hold.events.push({ epoch, number: number + at, event });
     });
-    if (!follows || number <= behind || events.includes(undefined)) this.#options.missed();
+    if (this.#assumed !== undefined && (this.#assumed.epoch !== epoch || told > this.#assumed.told)) {
+      this.#assumed = undefined;
+      this.#pages.clear();
+    }
+    if (!follows || behindPage || events.includes(undefined)) this.#options.missed();
     this.#wake();
   }
 
@@ -77,7 +89,6 @@ export class PresenceOrder {
 
   #assume(count: EventCount): void {
     this.#received = this.#assumed = count;
-    this.#pageTold = false;
   }
 
   /** Events may be missing from now on: the link to the bus is not what it was. */
@@ -104,7 +115,9 @@ export class PresenceOrder {
       const { epoch, told } = read;
       const after = hold.events.findIndex((held) => held.epoch === epoch && held.number > told);
       this.#release(hold.events.splice(0, after === -1 ? Infinity : after));
-      this.#pageTold = true;
+      if (this.#assumed !== undefined || this.#received === undefined) {
+        setBounded(this.#pages, PAGES_KEPT, key, { epoch, told });
+      }
       tell(read);
     } finally {
       hold.reads--;

@@ -45,6 +45,9 @@ describe("the command line", () => {
       ["fanout", "--peers", "raw", "--attach", "ws://127.0.0.1:1", "--reference", "ws"],
       "not among raw,ws://",
     ],
+    [["connect", "fanout", "--cold"], "for connect alone"],
+    [["connect", "--cold", "--attach", "ws://127.0.0.1:1"], "that the bench starts"],
+    [["--node", process.execPath, "--node", process.execPath], "twice with the same version"],
     [["--node", "/nowhere/node"], "no Node that runs here"],
     [["--rats", "1"], "unknown option"],
   ])("refuses %o", (argv, why) => {

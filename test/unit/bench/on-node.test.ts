@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { parseCommand } from "../../../bench/command.js";
 import { nodeAt, onNodes, referenceOf } from "../../../bench/peers/on-node.js";
-import { summarizeRuns } from "../../../bench/runner/summary.js";
+import { ratiosOf, summarizeRuns } from "../../../bench/runner/summary.js";
 import type { Peer, PeerStartOptions, ScenarioRun } from "../../../bench/types.js";
 
 const own = { path: process.execPath, version: process.version };
@@ -58,13 +58,25 @@ it("one Node runs the peers under their names, of several each runs each", async
 it("a peer is compared with the reference on the same Node", () => {
   expect(referenceOf("starling", "raw")).toBe("raw");
   expect(referenceOf("starling@v99.1.2", "raw")).toBe("raw@v99.1.2");
+  expect(referenceOf("prod@v2", "raw")).toBe("raw");
   const of = (name: string, value: number): ScenarioRun => ({
     ...{ scenario: "ingest", variant: "1 x 1", protocol: "starling-json", run: 1, startedAt: "" },
     ...{ peer: name, series: [], limited: "server", problems: [] },
     cpu: { wallSeconds: 1, clientSeconds: 1, serverSeconds: 1, busiestClient: 1, busiestServer: 1 },
     figures: [{ name: "deliveries", label: "", unit: "1/s", better: "higher", value }],
   });
-  const runs = [of("starling@v20", 6), of("raw@v20", 2), of("starling@v24", 8), of("raw@v24", 4)];
+  const runs = [
+    of("starling@v20.1.2", 6),
+    of("raw@v20.1.2", 2),
+    of("starling@v24.1.2", 8),
+    of("raw@v24.1.2", 4),
+  ];
   const [row] = summarizeRuns(runs, "raw");
   expect(row!.peers.map(({ ratio }) => ratio?.median)).toEqual([3, undefined, 2, undefined]);
+  expect(ratiosOf(runs).map(({ subject, peers }) => [subject, ...peers.map(({ median }) => median)])).toEqual(
+    [
+      ["starling@v20.1.2", 3],
+      ["starling@v24.1.2", 2],
+    ],
+  );
 });

@@ -124,6 +124,30 @@ describe("the order of reads and events", () => {
     expect(missed).toBe(1);
   });
 
+  it("a late event is left out of no channel but those whose page has it", async () => {
+    order.reset();
+    order.counted({ epoch: "E", told: 7 });
+    const page = read("page");
+    page.answer(7);
+    await page.done;
+    order.receive({ epoch: "E", number: 6, events: [event("elsewhere", "main/other"), event("b")] });
+    expect(told).toEqual(["page at 7", "elsewhere"]);
+    expect(missed).toBe(1);
+  });
+
+  it("of a page before the link was away and back nothing is told behind it either", async () => {
+    order.reset();
+    order.counted({ epoch: "E", told: 6 });
+    const page = read("page");
+    page.answer(6);
+    await page.done;
+    order.reset();
+    order.counted({ epoch: "E", told: 9 });
+    came(6, "a", "b");
+    expect(told).toEqual(["page at 6", "b"]);
+    expect(missed).toBe(1);
+  });
+
   it("a number that was left out is told as missed", () => {
     came(1, "a");
     came(3, "c");
