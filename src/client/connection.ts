@@ -1,9 +1,16 @@
 import type { Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
-import { asFrame, stringOf, welcomeOf, type ClientCodec, type Frame, type Welcome } from "./frames.js";
+import {
+  asFrame,
+  stringOf,
+  welcomeOf,
+  type ClientCodec,
+  type Debug,
+  type Frame,
+  type Welcome,
+} from "./frames.js";
 import { hintOf } from "./backoff.js";
-import type { Debug } from "./options.js";
 import type { Outlet } from "./pending-commands.js";
 import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 import { SilenceWatch } from "./silence-watch.js";

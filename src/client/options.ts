@@ -2,13 +2,10 @@ import { json } from "./codec-json.js";
 import { checkNames, shown } from "./arguments.js";
 import { systemClock, type Clock } from "./clock.js";
 import { StarlingError } from "./error.js";
-import type { ClientCodec } from "./frames.js";
+import type { ClientCodec, Debug } from "./frames.js";
 import { urlOf, webSocketOf, type WebSocketConstructor } from "./socket.js";
 import type { TokenOption } from "./token.js";
 import type { ConnectOptions, Urls } from "./types.js";
-
-/** Tells the console what the client does. */
-export type Debug = (...what: unknown[]) => void;
 
 /** Every option with its default, checked. */
 export interface ResolvedOptions {

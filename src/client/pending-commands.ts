@@ -1,8 +1,7 @@
 import { utf8Length, type Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
-import { errorOf, type ClientCodec, type Frame, type OutgoingCommand } from "./frames.js";
-import type { Debug } from "./options.js";
+import { errorOf, type ClientCodec, type Debug, type Frame, type OutgoingCommand } from "./frames.js";
 
 /** Takes a command's error or its reply. It is called once, in the turn in which the frame arrived. */
 export type Settle = (error: StarlingError | undefined, reply: Frame | undefined) => void;
