@@ -30,6 +30,8 @@ const SOLE_IMPORTER = {
   pino: "src/log.ts",
   "pino-pretty": "src/log.ts",
   commander: "src/cli/**",
+  react: "src/client/react.ts",
+  vue: "src/client/vue.ts",
 };
 
 const entries = readdirSync("src", { withFileTypes: true }).map((entry) => entry.name);

@@ -122,7 +122,15 @@ export async function startNode(
   // Topics exist before the listener does: nobody is subscribed until it is there.
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
-  const site = createSite({ files: config.demo ? demoFiles() : {} });
+  const site = createSite({
+    files: config.demo ? demoFiles() : {},
+    explain: (request) =>
+      edge.admissions.explain({
+        ...{ method: request.method, path: request.path, query: request.query },
+        ...{ origin: request.header("origin"), address: "" },
+        ...{ subprotocols: [], allSubprotocols: [], upgrade: "", version: "", key: "" },
+      }),
+  });
   const sockets = socketLimits(config.maxConnections, openFileLimit());
   const { reachable, prepareFor, ...shared } = await sharedParts(config, stats, log);
   let prepared = Promise.resolve();

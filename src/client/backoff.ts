@@ -22,12 +22,12 @@ export class Backoff {
     this.#options = options;
   }
 
-  /** @param hintMs the least delay the server asked for; jitter comes on top */
+  /** @param hintMs the least delay the server asked for; jitter comes on top @returns whole milliseconds */
   next(hintMs = 0): number {
     const { baseMs, capMs, random } = this.#options;
     const ceilingMs = Math.min(capMs, baseMs * 2 ** this.attempts);
     this.attempts++;
-    return Math.min(hintMs, HINT_MAX_MS) + random() * ceilingMs;
+    return Math.round(Math.min(hintMs, HINT_MAX_MS) + random() * ceilingMs);
   }
 
   reset(): void {

@@ -14,6 +14,8 @@ export interface Handle {
 /** Resolved, rejected or still open. */
 export class Ready {
   settled = false;
+  /** Whether the application has taken the promise. */
+  watched = false;
   resolve!: () => void;
   reject!: (error: StarlingError) => void;
   readonly promise: Promise<void>;

@@ -1,8 +1,11 @@
 import { Backoff } from "./backoff.js";
+import { checkChannel, checkFunction, checkNames } from "./arguments.js";
 import type { Action } from "../protocols/starling/messages.js";
 import { PendingCommands } from "./pending-commands.js";
 import { Session } from "./session.js";
+import { bindMembers } from "./bound.js";
 import { contentOf } from "./content.js";
+import { disposable, type Disposer } from "./disposable.js";
 import { Emitter } from "./emitter.js";
 import { StarlingError, messageOf } from "./error.js";
 import { errorOf, type Frame, type OutgoingCommand } from "./frames.js";
@@ -31,7 +34,24 @@ import type {
   Urls,
 } from "./types.js";
 
-/** What connect() gives. `Channels` maps channel names, or templates of them, to what they carry. */
+const EVENTS: Readonly<Record<keyof ClientEvents, true>> = {
+  ...{ state: true, error: true, unsubscribed: true, gap: true, message: true },
+};
+const LISTENERS: Readonly<Record<Exclude<keyof SubscribeOptions, "since">, true>> = {
+  ...{ onSubscribed: true, onUnsubscribed: true, onGap: true, onPresence: true },
+  ...{ onJoin: true, onLeave: true, onUpdate: true },
+};
+
+/** `using client = connect(...)` closes it at the end of its block. */
+// The constructor adds what Disposer has.
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type, @typescript-eslint/no-unused-vars
+export interface Client<Channels extends object> extends Disposer {}
+
+/**
+ * What connect() gives. `Channels` maps channel names, or templates of them, to what they carry. Its methods may be
+ * taken off it, and called on a proxy of it, as Vue's `reactive` makes.
+ */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class Client<Channels extends object = Record<string, unknown>> {
   readonly #options: ResolvedOptions;
   readonly #events = new Emitter<ClientEvents>();
@@ -65,10 +85,15 @@ export class Client<Channels extends object = Record<string, unknown>> {
       },
     });
     this.#session = new Session(resolved, this.#commands, this.#subscriptions, {
-      changed: (change) => this.#events.emit("state", change),
+      changed: (change) => {
+        resolved.debug?.(change.state, change);
+        this.#events.emit("state", change);
+      },
       push: (frame) => this.#pushed(frame),
       report: (error) => this.#events.report(error),
     });
+    bindMembers(this, Client.prototype);
+    disposable(this, () => this.close());
     void this.#session.open();
   }
 
@@ -86,6 +111,11 @@ export class Client<Channels extends object = Record<string, unknown>> {
     name: Name,
     listener: (payload: ClientEvents[Name]) => void,
   ): () => void {
+    if (EVENTS[name] !== true) {
+      const known = Object.keys(EVENTS).join(", ");
+      throw new StarlingError("bad_request", `on: unknown event ${JSON.stringify(name)}; events: ${known}`);
+    }
+    checkFunction(`on("${name}")`, "the listener", listener);
     return this.#events.on(name, listener);
   }
 
@@ -94,14 +124,21 @@ export class Client<Channels extends object = Record<string, unknown>> {
    * Several handlers of one channel share one subscription at the server. Names
    * that start with # are the server's own, such as `#user:42`: the handler hears
    * what the server sends there, nothing is asked.
-   * @throws StarlingError closed, after close(); refusals of the server reject `ready`
+   * @throws StarlingError closed, after close(); bad_request, for a wrong argument; refusals of the server reject `ready`
    */
   subscribe<Name extends keyof Channels & string>(
     channel: Name,
     handler: Handler<Channels[Name], Name>,
     options: SubscribeOptions = {},
   ): Subscription {
-    if (this.state === "closed") throw closedError(`subscribe to "${channel}"`);
+    checkChannel("subscribe", channel);
+    const call = `subscribe to "${channel}"`;
+    checkFunction(call, "the handler", handler);
+    checkNames(call, options, ["since", ...Object.keys(LISTENERS)]);
+    for (const name of Object.keys(LISTENERS) as (keyof typeof LISTENERS)[]) {
+      if (options[name] !== undefined) checkFunction(call, name, options[name]);
+    }
+    if (this.state === "closed") throw closedError(call);
     // The map of types is the application's word; the channel is what ties a handler to its content.
     return this.#subscriptions.add(channel, handler as unknown as Handler<never>, options);
   }
@@ -119,7 +156,9 @@ export class Client<Channels extends object = Record<string, unknown>> {
     content: Channels[Name],
     options: PublishOptions = {},
   ): Promise<Published> {
+    checkChannel("publish", channel);
     const name = `publish to "${channel}"`;
+    checkNames(name, options, ["event", "tags", "echo", "messageId", "timeoutMs"]);
     const { timeoutMs = this.#options.timeoutMs, messageId = randomId(), event, tags, echo } = options;
     const fields = given({ event, tags, echo });
     try {
@@ -172,6 +211,8 @@ export class Client<Channels extends object = Record<string, unknown>> {
       subscribe: (handler, options) => client.subscribe(name, handler, options),
       publish: (content, options) => client.publish(name, content, options),
       history: (options) => client.history(name, options),
+      presence: (options) => client.presence(name, options),
+      presenceStats: () => client.presenceStats(name),
     };
   }
 
@@ -188,12 +229,23 @@ export class Client<Channels extends object = Record<string, unknown>> {
     return this.#options.clock.now() - startedAt;
   }
 
+  /**
+   * Comes back now, by a new connection, whatever it waits for: for a platform that tells no news of the network, as
+   * React Native, or after a login. The session is resumed; what waits for an answer is rejected with outcome_unknown.
+   * @throws StarlingError closed
+   */
+  reconnect(): void {
+    if (this.state === "closed") throw closedError("reconnect");
+    this.#session.reconnect("reconnect() was called");
+  }
+
   /** For good: the session ends, and what still waits for an answer is rejected. */
   close(): void {
     this.#session.close({ code: 1000, message: "the client was closed" });
   }
 
-  #ask(action: Action, channel: string, fields: object = {}): Promise<Frame> {
+  async #ask(action: Action, channel: string, fields: object = {}): Promise<Frame> {
+    checkChannel(action, channel);
     const { timeoutMs } = this.#options;
     return this.#request(`${action} of "${channel}"`, { action, channel, ...given(fields) }, timeoutMs);
   }

@@ -17,8 +17,6 @@ export function fromBase64(text: string): Bytes {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-const decoder = new TextDecoder();
-
 /** JSON text frames: subprotocol starling.v1.json. Bytes travel as base64. */
 export const json: ClientCodec = {
   subprotocol: "starling.v1.json",
@@ -28,7 +26,8 @@ export const json: ClientCodec = {
     return JSON.stringify({ ...rest, contentBase64: toBase64(content) });
   },
   decode(frame) {
-    const value = JSON.parse(typeof frame === "string" ? frame : decoder.decode(frame)) as Frame | null;
+    if (typeof frame !== "string") throw new Error("a binary frame on a JSON connection");
+    const value = JSON.parse(frame) as Frame | null;
     const base64 = value?.["contentBase64"];
     if (typeof base64 !== "string") return value;
     const { contentBase64: _, ...rest } = value!;

@@ -1,7 +1,15 @@
 import type { Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
-import { asFrame, stringOf, welcomeOf, type ClientCodec, type Frame, type Welcome } from "./frames.js";
+import {
+  asFrame,
+  stringOf,
+  welcomeOf,
+  type ClientCodec,
+  type Debug,
+  type Frame,
+  type Welcome,
+} from "./frames.js";
 import { hintOf } from "./backoff.js";
 import type { Outlet } from "./pending-commands.js";
 import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
@@ -15,6 +23,7 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** From the first packet to the welcome. */
   readonly connectTimeoutMs: number;
+  readonly debug: Debug | undefined;
 }
 
 /** How a connection ended. */
@@ -26,6 +35,10 @@ export interface ConnectionEnd {
   readonly reconnect: boolean;
   /** The least delay that the server asked for. */
   readonly retryAfterMs: number | undefined;
+  /** The server was not reached: it neither sent a frame nor closed with a code. */
+  readonly unreached: boolean;
+  /** What the WebSocket's error event said of it. */
+  readonly fault: object | undefined;
 }
 
 export interface ConnectionHandlers {
@@ -42,6 +55,8 @@ export interface ConnectionHandlers {
 /** Codes 3000 to 3999 are free for clients; any but 1000 lets the session be resumed. */
 const ABANDONED = 3000;
 const NORMAL = 1000;
+/** There was no close frame. */
+const LOST = 1006;
 
 /** One WebSocket from its opening to its end. */
 export class Connection implements Outlet {
@@ -57,6 +72,8 @@ export class Connection implements Outlet {
   #settled = false;
   #framesSent = 0;
   #ended = false;
+  #fault: object | undefined;
+  #faultTimer: Timer;
 
   /** @throws what the WebSocket's constructor throws, as for ws:// on an https page */
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
@@ -68,8 +85,7 @@ export class Connection implements Outlet {
     socket.binaryType = "arraybuffer";
     socket.addEventListener("message", (event) => this.#received(event.data));
     socket.addEventListener("close", (event) => this.#closed(event.code, event.reason));
-    // Says nothing that the close event after it does not; ws throws where nobody listens.
-    socket.addEventListener("error", () => undefined);
+    socket.addEventListener("error", (event) => this.#failed(event));
     this.#connectTimer = clock.setTimeout(
       () => this.#dead(`no welcome within ${connectTimeoutMs} ms`),
       connectTimeoutMs,
@@ -94,7 +110,15 @@ export class Connection implements Outlet {
     if (this.#ended) return;
     this.#stop();
     this.#socket.close(ABANDONED);
-    this.#handlers.ended({ code: 1006, reason, reconnect: true, retryAfterMs: retryAfterMs ?? this.#hintMs });
+    this.#handlers.ended({
+      ...{ code: LOST, reason, reconnect: true, retryAfterMs: retryAfterMs ?? this.#hintMs },
+      ...{ unreached: this.#watch === undefined, fault: undefined },
+    });
+  }
+
+  /** The network may be another: the connection is left unless a frame comes in time. */
+  askNow(withinMs: number): void {
+    this.#watch?.askNow(withinMs);
   }
 
   /** Nobody is there to close it with: ws would wait 30 s for the other side's close. */
@@ -106,7 +130,17 @@ export class Connection implements Outlet {
   #stop(): void {
     this.#ended = true;
     this.#options.clock.clearTimeout(this.#connectTimer);
+    this.#options.clock.clearTimeout(this.#faultTimer);
     this.#watch?.stop();
+  }
+
+  /** The close event comes behind it, but Node 22's own WebSocket has none where it could not connect. */
+  #failed(event: object): void {
+    if (this.#ended) return;
+    this.#fault = event;
+    if (this.#watch === undefined) {
+      this.#faultTimer = this.#options.clock.setTimeout(() => this.#closed(LOST, ""), 0, true);
+    }
   }
 
   #received(data: unknown): void {
@@ -119,6 +153,7 @@ export class Connection implements Outlet {
       const message = `a frame from the server could not be read: ${messageOf(cause)}`;
       return this.#handlers.unreadable(new StarlingError("bad_frame", message, { cause }));
     }
+    this.#options.debug?.("<-", frame.type, frame["channel"] ?? frame["id"] ?? "", frame["code"] ?? "");
     if (frame.type === "closing") this.#closing = frame;
     else if (frame.type === "error" && !this.#settled) {
       this.#hintMs = hintOf(frame["retryAfterMs"]) ?? this.#hintMs;
@@ -138,7 +173,7 @@ export class Connection implements Outlet {
       intervalMs,
       timeoutMs,
       probe: () => this.#handlers.probe(),
-      dead: () => this.#dead(`no data was received for ${intervalMs + timeoutMs * 2} ms`),
+      dead: (silentMs) => this.#dead(`no data was received for ${silentMs} ms`),
     });
     this.#handlers.welcome(welcome);
   }
@@ -155,12 +190,15 @@ export class Connection implements Outlet {
     const closing = this.#closing;
     // The frame before the close says the code too, and arrives where the close itself is lost.
     const announced = closing?.["code"];
-    if (code === 1006 && typeof announced === "number") code = announced;
+    // Deno gives 0 where there was no close frame.
+    if (code === LOST || !code) code = typeof announced === "number" ? announced : LOST;
     this.#handlers.ended({
       code,
       reason: reason || stringOf(closing?.["reason"]) || "the connection was lost",
       reconnect: mayReconnect(code) && closing?.["reconnect"] !== false,
       retryAfterMs: hintOf(closing?.["retryAfterMs"]) ?? this.#hintMs,
+      unreached: this.#watch === undefined && (code === LOST || this.#fault !== undefined),
+      fault: this.#fault,
     });
   }
 }

@@ -27,7 +27,7 @@ export class Emitter<Events extends { error: StarlingError }> {
 
   /** To the "error" listeners; to the console where there are none, as nothing may fail unseen. */
   report(error: StarlingError): void {
-    if (!this.has("error")) return console.error(error);
+    if (!this.has("error")) return print(error);
     for (const listener of [...this.#listeners.get("error")!] as Listener<StarlingError>[]) {
       try {
         listener(error);
@@ -49,4 +49,13 @@ export class Emitter<Events extends { error: StarlingError }> {
       failed(cause);
     }
   }
+}
+
+/** A stack is printed where it is somebody's: the client's own leads nowhere. */
+function print(error: StarlingError): void {
+  const line = `starling: ${error.message}`;
+  // The client goes on by itself.
+  if (error.code === "connect_failed") console.warn(line);
+  else if (error.cause === undefined) console.error(line);
+  else console.error(error);
 }

@@ -2,15 +2,23 @@ import { ERROR_CODES, type ErrorCode } from "../protocols/starling/words.js";
 
 /**
  * Codes of the client's own, beside the server's. timeout: the deadline passed;
- * closed: the client, or this subscription, was ended; token_unavailable: the
- * token callback failed; handler_failed: a handler of the application threw;
+ * closed: the client, or this subscription, was ended; connect_failed: an attempt
+ * to connect failed, and the next one follows; token_unavailable: the token
+ * callback failed; handler_failed: a handler of the application threw;
  * out_of_order: messages were skipped without a word from the server.
  */
 export type ClientErrorCode =
-  ErrorCode | "timeout" | "closed" | "token_unavailable" | "handler_failed" | "out_of_order";
+  | ErrorCode
+  | "timeout"
+  | "closed"
+  | "connect_failed"
+  | "token_unavailable"
+  | "handler_failed"
+  | "out_of_order";
 
 const TEMPORARY: ReadonlySet<string> = new Set([
   "timeout",
+  "connect_failed",
   "token_unavailable",
   "out_of_order",
   ...Object.entries(ERROR_CODES).flatMap(([code, { temporary }]) => (temporary ? [code] : [])),
@@ -21,6 +29,7 @@ export interface StarlingErrorOptions {
   readonly temporary?: boolean;
   readonly retryAfterMs?: number | undefined;
   readonly sent?: boolean;
+  readonly status?: number | undefined;
 }
 
 /** What every promise of the client rejects with, and what its "error" event carries. */
@@ -33,6 +42,8 @@ export class StarlingError extends Error {
   readonly retryAfterMs: number | undefined;
   /** false: the command never left this client. With `timeout`, true means that the outcome is unknown. */
   readonly sent: boolean;
+  /** With `connect_failed`, the HTTP status that the server answered with, where the platform tells it. */
+  readonly status: number | undefined;
   /** The message's id, for a publish: given again, it makes a repetition safe where the channel keeps history. */
   messageId: string | undefined;
 
@@ -43,6 +54,7 @@ export class StarlingError extends Error {
     this.temporary = options.temporary ?? TEMPORARY.has(code);
     this.retryAfterMs = options.retryAfterMs;
     this.sent = options.sent ?? false;
+    this.status = options.status;
   }
 }
 

@@ -39,6 +39,9 @@ export interface ClientCodec {
   decode(frame: string | Uint8Array): unknown;
 }
 
+/** Tells the console what the client does and what goes over the wire. */
+export type Debug = (...what: unknown[]) => void;
+
 /** @throws Error unless the value is an object with a `type` */
 export function asFrame(value: unknown): Frame {
   if (typeof value === "object" && value !== null && typeof (value as Frame).type === "string") {

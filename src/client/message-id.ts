@@ -1,6 +1,14 @@
-import { toBase64 } from "./codec-json.js";
+const CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/";
+const LENGTH = 22;
 
-/** 128 random bits. Not crypto.randomUUID: pages without https do not have it. */
+/**
+ * 132 random bits. Not crypto.randomUUID, which pages without https do not have. React Native has no crypto: an id
+ * must be another's, not a secret.
+ */
 export function randomId(): string {
-  return toBase64(crypto.getRandomValues(new Uint8Array(16))).slice(0, 22);
+  const bytes = new Uint8Array(LENGTH);
+  const { crypto } = globalThis as { crypto?: Pick<Crypto, "getRandomValues"> };
+  if (crypto?.getRandomValues) crypto.getRandomValues(bytes);
+  else bytes.forEach((_, at) => (bytes[at] = Math.random() * 256));
+  return Array.from(bytes, (byte) => CHARACTERS[byte & 63]).join("");
 }

@@ -1,7 +1,8 @@
 import { json } from "./codec-json.js";
+import { checkNames, shown } from "./arguments.js";
 import { systemClock, type Clock } from "./clock.js";
 import { StarlingError } from "./error.js";
-import type { ClientCodec } from "./frames.js";
+import type { ClientCodec, Debug } from "./frames.js";
 import { urlOf, webSocketOf, type WebSocketConstructor } from "./socket.js";
 import type { TokenOption } from "./token.js";
 import type { ConnectOptions, Urls } from "./types.js";
@@ -21,7 +22,13 @@ export interface ResolvedOptions {
   readonly stableMs: number;
   readonly random: () => number;
   readonly clock: Clock;
+  readonly debug: Debug | undefined;
 }
+
+const KNOWN = [
+  ...["token", "codec", "WebSocket", "key", "offline", "timeoutMs", "connectTimeoutMs", "backoff"],
+  ...["debug", "random", "clock"],
+];
 
 function atLeast(least: number, name: string, value: number): number {
   if (value >= least && (Number.isFinite(value) || name === "offline.queue")) return value;
@@ -37,11 +44,26 @@ function resolveUrls(urls: Urls, key: string | undefined): readonly string[] {
 
 /** @throws StarlingError bad_request, naming the option and its value */
 export function resolveOptions(urls: Urls, options: ConnectOptions): ResolvedOptions {
-  const { backoff = {}, offline = {} } = options;
+  checkNames("connect", options, KNOWN);
+  const { backoff = {}, offline = {}, token, codec = json } = options;
+  checkNames("connect", backoff, ["baseMs", "capMs", "stableMs"], "backoff.");
+  checkNames("connect", offline, ["queue"], "offline.");
+  if (token !== undefined && typeof token !== "string" && typeof token !== "function") {
+    throw new StarlingError(
+      "bad_request",
+      `connect: option "token" is ${shown(token)}: give a string, or a function that gives one`,
+    );
+  }
+  if (typeof codec?.encode !== "function") {
+    throw new StarlingError(
+      "bad_request",
+      `connect: option "codec" is ${shown(codec)}: give json or msgpack`,
+    );
+  }
   return {
     urls: resolveUrls(urls, options.key),
-    token: options.token,
-    codec: options.codec ?? json,
+    token,
+    codec,
     WebSocket: webSocketOf(options.WebSocket),
     queueMax: atLeast(0, "offline.queue", offline.queue ?? 100),
     timeoutMs: atLeast(1, "timeoutMs", options.timeoutMs ?? 10_000),
@@ -51,5 +73,6 @@ export function resolveOptions(urls: Urls, options: ConnectOptions): ResolvedOpt
     stableMs: atLeast(0, "backoff.stableMs", backoff.stableMs ?? 30_000),
     random: options.random ?? Math.random,
     clock: options.clock ?? systemClock,
+    debug: options.debug ? (...what) => console.debug("starling:", ...what) : undefined,
   };
 }

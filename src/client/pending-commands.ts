@@ -1,7 +1,7 @@
-import type { Bytes } from "./bytes.js";
+import { utf8Length, type Bytes } from "./bytes.js";
 import type { Clock, Timer } from "./clock.js";
 import { StarlingError, messageOf } from "./error.js";
-import { errorOf, type ClientCodec, type Frame, type OutgoingCommand } from "./frames.js";
+import { errorOf, type ClientCodec, type Debug, type Frame, type OutgoingCommand } from "./frames.js";
 
 /** Takes a command's error or its reply. It is called once, in the turn in which the frame arrived. */
 export type Settle = (error: StarlingError | undefined, reply: Frame | undefined) => void;
@@ -31,14 +31,13 @@ export interface PendingCommandsOptions {
   readonly codec: ClientCodec;
   /** How many commands may wait for a connection. */
   readonly queueMax: number;
+  readonly debug: Debug | undefined;
 }
-
-const encoder = new TextEncoder();
 
 function exceeds(frame: string | Uint8Array, bytesMax: number): boolean {
   // A UTF-16 unit takes at most 3 bytes of UTF-8: most frames need no exact count.
   if (typeof frame === "string" && frame.length * 3 <= bytesMax) return false;
-  return (typeof frame === "string" ? encoder.encode(frame) : frame).length > bytesMax;
+  return (typeof frame === "string" ? utf8Length(frame) : frame.length) > bytesMax;
 }
 
 /**
@@ -144,6 +143,7 @@ export class PendingCommands {
       return this.#settle(waiting, new StarlingError("too_large", message), undefined);
     }
     this.#queued--;
+    this.#options.debug?.("->", waiting.name);
     waiting.number = outlet.send(waiting.frame);
   }
 

@@ -2,9 +2,11 @@ import { Backoff } from "./backoff.js";
 import type { Timer } from "./clock.js";
 import type { PendingCommands } from "./pending-commands.js";
 import type { Position } from "../protocols/starling/words.js";
+import { ConnectFailures } from "./connect-failure.js";
 import { messageOf, type StarlingError } from "./error.js";
 import { stringOf, type Frame, type Welcome } from "./frames.js";
 import { Connection, type ConnectionEnd } from "./connection.js";
+import { watchNetwork, type NetworkNews } from "./network-watch.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Restored, Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./token.js";
@@ -21,7 +23,11 @@ const TOKEN_EXPIRED_CLOSE = 4002;
 const SUPERSEDED_CLOSE = 4006;
 /** What a position takes in a frame besides the channel's name and the epoch. */
 const POSITION_BYTES = 64;
-const NOTHING_RESTORED: Restored = { channels: [], recovering: new Set(), told: new Set() };
+const NOTHING_RESTORED: Restored = { channels: [], recovering: new Set(), told: new Set(), user: null };
+/** An open connection that the network's news make doubtful has so long to answer. */
+const ANSWER_MS: Readonly<Record<NetworkNews, number>> = { online: 1_000, perhaps: 5_000 };
+/** The platform's news start attempts no closer than this. */
+const ATTEMPT_GAP_MS = 500;
 
 /** Keeps a client connected: attempts, authentication, resumption, waiting, and the end. */
 export class Session {
@@ -40,6 +46,14 @@ export class Session {
   #urlIndex = 0;
   #connectedAt: number | undefined;
   #retry: Timer;
+  readonly #failures: ConnectFailures;
+  readonly #unwatch: () => void;
+  /** Attempts so far: one that still fetches its token is let go once there is another. */
+  #attempts = 0;
+  #attemptedAt = 0;
+  #retryAt = 0;
+  /** The server asked for a pause until then. */
+  #notBefore = 0;
 
   constructor(
     options: ResolvedOptions,
@@ -59,25 +73,70 @@ export class Session {
       timeoutMs: options.connectTimeoutMs,
       refresh: (token, settle) =>
         commands.start("refresh", { action: "refresh", token }, options.timeoutMs, settle),
+      stopped: () => this.#stopped(),
       report: handlers.report,
     });
+    this.#failures = new ConnectFailures(handlers.report);
+    this.#unwatch = watchNetwork((news) => this.#heard(news));
   }
 
   async open(): Promise<void> {
+    const { clock, urls } = this.#options;
+    const attempt = ++this.#attempts;
+    clock.clearTimeout(this.#retry);
+    this.#attemptedAt = clock.now();
     this.#change({ state: "connecting", attempt: this.#backoff.attempts + 1 });
-    let token: string | undefined;
+    let token: string | null | undefined;
     try {
       token = await this.#tokens.get();
     } catch (error) {
-      if (this.state === "closed") return;
+      if (this.state === "closed" || attempt !== this.#attempts) return;
       this.#handlers.report(error as StarlingError);
       return this.#wait(error as StarlingError);
     }
-    if (this.state === "closed") return;
-    const { urls } = this.#options;
+    if (this.state === "closed" || attempt !== this.#attempts) return;
+    if (token === null) return this.#stopped();
+    this.#connect(urls[this.#urlIndex % urls.length]!, token);
+  }
+
+  /** Now, to a new connection; the session is resumed. */
+  reconnect(why: string): void {
+    this.#backoff.reset();
+    this.#connection?.abandon(why);
+    if (this.state !== "closed") void this.open();
+  }
+
+  #heard(news: NetworkNews): void {
+    const { clock } = this.#options;
+    if (this.state === "connected") return this.#connection!.askNow(ANSWER_MS[news]);
+    if (news === "online") {
+      // It may have begun where there was no network, and go on until its deadline.
+      if (this.#connection !== undefined) return this.reconnect("the network came back");
+      this.#backoff.reset();
+    }
+    if (this.state !== "waiting") return;
+    const now = clock.now();
+    const delayMs = Math.max(0, this.#notBefore - now, this.#attemptedAt + ATTEMPT_GAP_MS - now);
+    if (now + delayMs >= this.#retryAt) return;
+    this.#retryAfter(delayMs);
+  }
+
+  #retryAfter(delayMs: number): void {
+    const { clock } = this.#options;
+    clock.clearTimeout(this.#retry);
+    this.#retryAt = clock.now() + delayMs;
+    // Keeps a Node process up: between two connections nothing else would.
+    this.#retry = clock.setTimeout(() => void this.open(), delayMs, true);
+  }
+
+  #stopped(): void {
+    this.close({ code: "unauthorized", message: "the token callback gave null: there is no token" });
+  }
+
+  #connect(url: string, token: string | undefined): void {
     try {
       this.#connection = new Connection(
-        { ...this.#options, url: urls[this.#urlIndex % urls.length]! },
+        { ...this.#options, url },
         {
           welcome: (welcome) => this.#welcomed(welcome, token),
           frame: (frame) => {
@@ -90,7 +149,7 @@ export class Session {
           },
           probe: () => this.#probe(),
           unreadable: (error) => this.#handlers.report(error),
-          ended: (end) => this.#ended(end),
+          ended: (end) => this.#ended(end, url),
         },
       );
     } catch (cause) {
@@ -103,6 +162,7 @@ export class Session {
   close(reason: Reason): void {
     if (this.state === "closed") return;
     const connection = this.#connection;
+    this.#unwatch();
     this.#lost();
     this.#options.clock.clearTimeout(this.#retry);
     connection?.close("closed by the application");
@@ -152,7 +212,7 @@ export class Session {
         const user = stringOf(reply["user"]) ?? null;
         const session = stringOf(reply["session"]) ?? welcome.session;
         const resumed = reply["resumed"] === true;
-        this.#connected(welcome, { session, resumed, user }, { channels, recovering, told });
+        this.#connected(welcome, { session, resumed, user }, { channels, recovering, told, user });
       },
       connection,
     );
@@ -183,6 +243,7 @@ export class Session {
   ): void {
     const connection = this.#connection!;
     this.#connectedAt = this.#options.clock.now();
+    this.#failures.connected();
     connection.settled();
     this.info = { node: welcome.node, connection: welcome.connection, ...session };
     this.state = "connected";
@@ -207,9 +268,11 @@ export class Session {
     this.#subscriptions.offline();
   }
 
-  #ended(end: ConnectionEnd): void {
+  #ended(end: ConnectionEnd, url: string): void {
     this.#lost();
-    const reason: Reason = { code: end.code, message: end.reason };
+    const reason: Reason = end.unreached
+      ? this.#failures.failed({ url, ...end })
+      : { code: end.code, message: end.reason };
     const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
     if (final) return this.close(reason);
     // Another connection has the session now: a duplicated tab, which has a copy of the token. Asking
@@ -225,8 +288,8 @@ export class Session {
     if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= stableMs) this.#backoff.reset();
     this.#connectedAt = undefined;
     const retryInMs = this.#backoff.next(hintMs);
-    // Keeps a Node process up: between two connections nothing else would.
-    this.#retry = clock.setTimeout(() => void this.open(), retryInMs, true);
+    this.#notBefore = clock.now() + Math.min(hintMs ?? 0, retryInMs);
+    this.#retryAfter(retryInMs);
     const { code, message } = reason;
     const attempt = this.#backoff.attempts;
     this.#change({ state: "waiting", attempt, retryInMs, reason: { code, message } });

@@ -8,7 +8,7 @@ export interface WatchOptions {
   /** Asks the server for a frame. */
   readonly probe: () => void;
   /** Nothing came, not even an answer to the probe. */
-  readonly dead: () => void;
+  readonly dead: (silentMs: number) => void;
 }
 
 /** Notices a connection on which nothing arrives any more, as after a network change. */
@@ -16,6 +16,8 @@ export class SilenceWatch {
   readonly #options: WatchOptions;
   #heardAt: number;
   #probing = false;
+  /** How long nothing will have come when the answer is due. */
+  #silentMs = 0;
   #timer: Timer;
 
   constructor(options: WatchOptions) {
@@ -30,6 +32,14 @@ export class SilenceWatch {
     this.#probing = false;
   }
 
+  /** The network may be another: asks now, unless it is asking, and waits for a frame no longer than this. */
+  askNow(withinMs: number): void {
+    if (this.#probing) return;
+    this.stop();
+    const answerMs = Math.min(withinMs, this.#options.timeoutMs);
+    this.#ask(answerMs, answerMs);
+  }
+
   stop(): void {
     this.#options.clock.clearTimeout(this.#timer);
   }
@@ -39,12 +49,17 @@ export class SilenceWatch {
   }
 
   #check(): void {
-    const { clock, intervalMs, timeoutMs, probe, dead } = this.#options;
-    if (this.#probing) return dead();
+    const { clock, intervalMs, timeoutMs, dead } = this.#options;
+    if (this.#probing) return dead(this.#silentMs);
     const leftMs = this.#heardAt + intervalMs + timeoutMs - clock.now();
     if (leftMs > 0) return this.#arm(leftMs);
+    this.#ask(timeoutMs, intervalMs + timeoutMs * 2);
+  }
+
+  #ask(withinMs: number, silentMs: number): void {
     this.#probing = true;
-    this.#arm(timeoutMs);
-    probe();
+    this.#silentMs = silentMs;
+    this.#arm(withinMs);
+    this.#options.probe();
   }
 }

@@ -2,11 +2,12 @@ import type { Backoff } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import type { Settle } from "./pending-commands.js";
 import { ChannelSubscription, type Handle } from "./channel-subscription.js";
+import { disposable } from "./disposable.js";
 import { StarlingError, messageOf } from "./error.js";
 import type { Frame } from "./frames.js";
 import { positionOf, reaches, standingOf } from "./position.js";
 import type { Gap, Message, Removal, Subscription, SubscribeOptions } from "./types.js";
-import { isServerChannel } from "../protocols/starling/words.js";
+import { isServerChannel, userOfChannel } from "../protocols/starling/words.js";
 import type { Position } from "../protocols/starling/words.js";
 
 type NewsName = Exclude<keyof SubscribeOptions, "since">;
@@ -41,6 +42,8 @@ export interface Restored {
   readonly recovering: ReadonlySet<string>;
   /** Those whose position was told with the `connect`. */
   readonly told: ReadonlySet<string>;
+  /** null: not identified. */
+  readonly user: string | null;
 }
 
 /** More at once could exceed what a node lets wait while it checks rights: that closes the connection. */
@@ -53,6 +56,7 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions;
   readonly #subscriptions = new Map<string, ChannelSubscription>();
   #online = false;
+  #user: string | null = null;
   #asked = 0;
   /** Subscriptions whose turn to be asked for has not come. */
   #backlog: ChannelSubscription[] = [];
@@ -72,19 +76,26 @@ export class Subscriptions {
     const handle: Handle = { handler, options };
     const { handles, ready } = subscription;
     handles.add(handle);
-    return {
-      channel,
-      ready: ready.promise,
-      get subscribed() {
-        return subscription.held && handles.has(handle);
-      },
-      get position() {
-        return subscription.position;
-      },
-      unsubscribe: () => {
-        if (handles.delete(handle) && handles.size === 0) this.#leave(subscription);
-      },
+    const unsubscribe = () => {
+      if (handles.delete(handle) && handles.size === 0) this.#leave(subscription);
     };
+    return disposable(
+      {
+        channel,
+        get ready() {
+          ready.watched = true;
+          return ready.promise;
+        },
+        get subscribed() {
+          return subscription.held && handles.has(handle);
+        },
+        get position() {
+          return subscription.position;
+        },
+        unsubscribe,
+      },
+      unsubscribe,
+    );
   }
 
   /** @returns whether the message is to be delivered */
@@ -124,8 +135,9 @@ export class Subscriptions {
    * A connection is ready. Subscribes, all at once, to what the server does not hold yet, and
    * unsubscribes from what the session brought along and the application no longer wants.
    */
-  online({ channels, recovering, told }: Restored): void {
+  online({ channels, recovering, told, user }: Restored): void {
     this.#online = true;
+    this.#user = user;
     const held = new Set(channels);
     for (const subscription of [...this.#subscriptions.values()]) {
       const { channel } = subscription;
@@ -201,7 +213,7 @@ export class Subscriptions {
     // Left while it waited for its turn.
     if (this.#subscriptions.get(subscription.channel) !== subscription) return;
     // The server's own channels, such as #user:42, are not asked for: it subscribes whom it means.
-    if (isServerChannel(subscription.channel)) return this.#hold(subscription);
+    if (isServerChannel(subscription.channel)) return this.#holdOwn(subscription);
     if (this.#asked >= ASKED_AT_ONCE) return void this.#backlog.push(subscription);
     this.#asked++;
     if (subscription.unsure) {
@@ -213,6 +225,19 @@ export class Subscriptions {
       this.#answered(subscription, error, reply);
       while (this.#asked < ASKED_AT_ONCE && this.#backlog.length > 0) this.#ask(this.#backlog.shift()!);
     });
+  }
+
+  /** What the server sends of itself reaches the connections of one user. */
+  #holdOwn(subscription: ChannelSubscription): void {
+    const { channel } = subscription;
+    const user = userOfChannel(channel);
+    if (user !== undefined && user === this.#user) return this.#hold(subscription);
+    const who = this.#user === null ? "is not identified" : `is of user ${JSON.stringify(this.#user)}`;
+    const why =
+      user === undefined
+        ? "of the names that begin with # only #user:<user> reaches anybody"
+        : `it reaches the connections of its user alone, and this one ${who}`;
+    this.#drop(subscription, new StarlingError("forbidden", `nothing can arrive in "${channel}": ${why}`));
   }
 
   #answered(
@@ -321,9 +346,11 @@ export class Subscriptions {
     this.#subscriptions.delete(channel);
     this.#options.clock.clearTimeout(subscription.retry);
     subscription.held = false;
+    const wasReady = ready.settled;
     ready.reject(error);
     const removal: Removal = { channel, code: error.code, message: error.message };
-    const told = this.#options.removed(removal);
+    // Who has `ready` is told by it.
+    const told = [this.#options.removed(removal), ready.watched && !wasReady].includes(true);
     if (this.#tell(subscription, "onUnsubscribed", removal) === 0 && !told) this.#options.report(error);
   }
 }

@@ -3,8 +3,11 @@ import { Backoff } from "./backoff.js";
 import { StarlingError, messageOf } from "./error.js";
 import type { Settle } from "./pending-commands.js";
 
-/** A token, or what fetches a fresh one: called before each connect and before a token runs out. */
-export type TokenOption = string | (() => string | Promise<string>);
+/**
+ * A token, or what fetches a fresh one: called before each connect and before a token runs out. Where it gives null
+ * there is none and there will be none, as after a logout: the client closes for good.
+ */
+export type TokenOption = string | (() => string | null | Promise<string | null>);
 
 export interface TokensOptions {
   readonly token: TokenOption | undefined;
@@ -14,6 +17,8 @@ export interface TokensOptions {
   readonly timeoutMs: number;
   /** Sends a refresh command on the open connection. */
   refresh(token: string, settle: Settle): void;
+  /** The callback gave null for the open connection. */
+  stopped(): void;
   report(error: StarlingError): void;
 }
 
@@ -37,8 +42,11 @@ export class Tokens {
     this.#backoff = new Backoff({ baseMs: REFRESH_MIN_MS, capMs: 30_000, random: options.random });
   }
 
-  /** @throws StarlingError token_unavailable: the callback failed, or took too long */
-  async get(): Promise<string | undefined> {
+  /**
+   * @returns null: coming back is useless
+   * @throws StarlingError token_unavailable: the callback failed, or took too long
+   */
+  async get(): Promise<string | null | undefined> {
     const { token, clock, timeoutMs } = this.#options;
     if (typeof token !== "function") return token;
     let timer: Timer;
@@ -47,8 +55,8 @@ export class Tokens {
         timer = clock.setTimeout(() => reject(new Error(`no token within ${timeoutMs} ms`)), timeoutMs, true);
       });
       const fetched: unknown = await Promise.race([token(), late]);
-      if (typeof fetched === "string") return fetched;
-      throw new TypeError(`it gave ${typeof fetched}, not a string`);
+      if (typeof fetched === "string" || fetched === null) return fetched;
+      throw new TypeError(`it gave ${typeof fetched}, not a string, or null to stop`);
     } catch (cause) {
       const message = `the token callback failed: ${messageOf(cause)}`;
       throw new StarlingError("token_unavailable", message, { cause });
@@ -77,7 +85,11 @@ export class Tokens {
     const turn = this.#turn;
     this.#timer = this.#options.clock.setTimeout(() => {
       this.get().then(
-        (token) => turn === this.#turn && this.#refresh(turn, token!),
+        (token) => {
+          if (turn !== this.#turn) return;
+          if (token === null) this.#options.stopped();
+          else this.#refresh(turn, token!);
+        },
         (error: StarlingError) => turn === this.#turn && this.#failed(error),
       );
     }, delayMs);

@@ -1,5 +1,6 @@
 import type { Position, Sender, Tags } from "../protocols/starling/words.js";
 import type { Clock } from "./clock.js";
+import type { Disposer } from "./disposable.js";
 import type { ClientErrorCode, StarlingError } from "./error.js";
 import type { ClientCodec } from "./frames.js";
 import type { WebSocketConstructor } from "./socket.js";
@@ -16,7 +17,7 @@ export interface ConnectOptions {
   /**
    * A JWT, or a function that fetches a fresh one: it is called before each
    * connect and at nine tenths of a token's life. When the server refuses a
-   * string, the client closes for good.
+   * string, or the function gives null, the client closes for good.
    */
   readonly token?: TokenOption;
   /** Default: JSON. `msgpack` from "starling-client/msgpack" for MessagePack. */
@@ -42,6 +43,8 @@ export interface ConnectOptions {
     /** A connection that lasted this long counts as good: the next delay is a first one. Default 30,000. */
     readonly stableMs?: number;
   };
+  /** Tells the console each change of state, and the name of each frame. */
+  readonly debug?: boolean;
   /** For tests: from 0 (included) to 1 (excluded). */
   readonly random?: () => number;
   /** For tests. */
@@ -65,6 +68,7 @@ export type StateChange =
   | {
       readonly state: "waiting";
       readonly attempt: number;
+      /** A whole number. It may end sooner: by reconnect(), or when the platform says that there is a network. */
       readonly retryInMs: number;
       readonly reason: Reason;
     }
@@ -171,12 +175,14 @@ export interface SubscribeOptions {
   readonly onPresence?: (presence: Presence) => void;
 }
 
-export interface Subscription {
+/** `using subscription = client.subscribe(...)` unsubscribes at the end of its block. */
+export interface Subscription extends Disposer {
   readonly channel: string;
   /**
    * Resolves once the server holds the subscription: what is published from then
    * on arrives. Temporary refusals are retried meanwhile.
-   * @throws StarlingError the server's permanent refusal, or closed
+   * @throws StarlingError the server's permanent refusal, or closed; forbidden, where nothing can ever arrive, as in
+   *   another user's `#user:43`
    */
   readonly ready: Promise<void>;
   /** Up to here every message was delivered; undefined where the channel has no positions. */
@@ -232,7 +238,10 @@ export interface HistoryPage<Content = unknown> {
 
 export interface ClientEvents {
   state: StateChange;
-  /** What no promise told: the console gets it where nobody listens. */
+  /**
+   * What no promise told: the console gets it where nobody listens. An attempt to connect that failed is told once for
+   * each cause, until one succeeds.
+   */
   error: StarlingError;
   /** The server refused a subscription, or took it away. */
   unsubscribed: Removal;
@@ -248,4 +257,6 @@ export interface Channel<Content> {
   subscribe(handler: Handler<Content>, options?: SubscribeOptions): Subscription;
   publish(content: Content, options?: PublishOptions): Promise<Published>;
   history(options?: HistoryOptions): Promise<HistoryPage<Content>>;
+  presence(options?: PresenceOptions): Promise<Presence>;
+  presenceStats(): Promise<PresenceStats>;
 }

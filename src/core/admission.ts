@@ -112,6 +112,20 @@ export class Admissions<Client extends object> {
     return typeof limited === "object" ? limited : { offer, address: limited };
   }
 
+  /**
+   * Why an upgrade at this URL would be refused to whoever asks, for a plain request: a page does not see the answer to
+   * a refused upgrade. Not counted.
+   */
+  explain(request: UpgradeRequest): UpgradeRefusal | undefined {
+    const wrongOrigin = this.#wrongOrigin(request);
+    if (wrongOrigin !== undefined) return { status: 403, message: wrongOrigin };
+    for (const protocol of this.#protocols) {
+      const offer = protocol.admit(request, this.#apps);
+      if (offer !== undefined) return "status" in offer ? offer : undefined;
+    }
+    return { status: 404, message: `no protocol is served at ${quote(request.path)}` };
+  }
+
   entered(client: Client, { address, offer }: Admission): void {
     if (offer.app.authorizer.required) this.#unauthenticated?.add(client, address);
     if (address === undefined || this.#options.maxConnectionsPerIp === 0) return;

@@ -203,7 +203,7 @@ export class Edge implements EdgeContext {
   }
 
   /** What metrics tell of who may come in. */
-  get admissions(): { readonly unauthenticated: number; readonly addresses: number } {
+  get admissions(): Pick<Admissions<Connection>, "unauthenticated" | "addresses" | "explain"> {
     return this.#admissions;
   }
 

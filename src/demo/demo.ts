@@ -102,6 +102,8 @@ function wordsFor({ resumed, node, nodeBefore, awayMs }: Back): string {
 }
 
 function reportError(error: StarlingError): void {
+  // The status has it, for as long as it lasts.
+  if (error.code === "connect_failed") return;
   toast(titleOf(error), error.message);
 }
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
-import type { HttpHandler, HttpResponse } from "../core/transport.js";
+import type { HttpHandler, HttpRequest, HttpResponse, UpgradeRefusal } from "../core/transport.js";
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -11,9 +11,14 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
+/** RFC 9110 15.5.22. */
+const WELCOME: UpgradeRefusal = { status: 426, message: "WebSockets are served here" };
+
 export interface SiteOptions {
   /** Request path to file; the files are read once, now. Empty: nothing but 404. */
   readonly files: Readonly<Record<string, URL>>;
+  /** Why a WebSocket would be refused at the URL of a plain request. */
+  readonly explain: (request: HttpRequest) => UpgradeRefusal | undefined;
 }
 
 /** @throws Error naming the file that is not there */
@@ -47,8 +52,18 @@ export function createSite(options: SiteOptions): HttpHandler {
     headers: { "content-type": "text/plain; charset=utf-8" },
     body: "A request body is not accepted here.\n",
   };
-  return ({ method, path, hasBody }) => {
+  return (request) => {
+    const { method, path, hasBody } = request;
     if (hasBody) return Promise.resolve(noBody);
+    // Who asks for nothing but text is a client whose WebSocket was refused: pages of other origins may read it.
+    if (request.header("accept") === "text/plain") {
+      const { status, message } = options.explain(request) ?? WELCOME;
+      return Promise.resolve({
+        status,
+        headers: { ...missing.headers, "access-control-allow-origin": "*", "cache-control": "no-store" },
+        body: `${message}\n`,
+      });
+    }
     const page = pages.get(path);
     if (page === undefined) return Promise.resolve(missing);
     return Promise.resolve(method === "GET" || method === "HEAD" ? page : wrongMethod);

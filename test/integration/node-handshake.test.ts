@@ -281,3 +281,30 @@ describe("a request whose length is told twice", () => {
     expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 200"]);
   });
 });
+
+describe("a plain request for text", () => {
+  const ask = (node: TestNode, path: string, headers: Record<string, string> = {}) =>
+    fetch(`${node.wsUrl.replace("ws:", "http:")}${path}`, { headers: { accept: "text/plain", ...headers } });
+
+  it("is told what an upgrade of the same URL would be refused for, readable for every origin", async () => {
+    const node = await startTestNode({ origins: ["https://example.com"] });
+    for (const [path, origin, status, line] of [
+      ["/?app=shpo", "https://example.com", 404, 'unknown app "shpo"'],
+      ["/", "https://example.org", 403, 'origin "https://example.org" is not allowed'],
+      ["/any", "https://example.com", 426, "WebSockets are served here"],
+    ] as const) {
+      const answer = await ask(node, path, { origin });
+      expect([answer.status, await answer.text()]).toEqual([status, `${line}\n`]);
+      expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+    }
+    expect(await rejects(node, "app")).toBe(0);
+    expect(await rejects(node, "origin")).toBe(0);
+  });
+
+  it("is another's where more than text is wanted", async () => {
+    const node = await startTestNode();
+    const answer = await ask(node, "/?app=shpo", { accept: "text/html,text/plain" });
+    expect(await answer.text()).toContain("this port serves WebSockets");
+    expect(answer.headers.get("access-control-allow-origin")).toBeNull();
+  });
+});

@@ -33,6 +33,27 @@ const WS = `${clientOf("starling-edge/client")}
 import { WebSocket } from "ws";
 export const other = connect("ws://localhost", { WebSocket });
 `;
+const DISPOSED = `${CLIENT}
+export function use(): void {
+  using own = connect("ws://localhost");
+  using subscription = own.subscribe("room", () => undefined);
+  void subscription.ready;
+}
+`;
+const HOOKS = `
+import * as react from "starling-edge/client/react";
+import * as vue from "starling-edge/client/vue";
+interface Channels { ticks: number }
+export function Ticks(): string {
+  const client = react.useClient<Channels>("ws://localhost");
+  const { subscribed } = react.useSubscription(client, "ticks", ({ content }) => content.toFixed(0));
+  const { members } = react.usePresence(client, "ticks");
+  return react.useConnectionState(client) + String(subscribed) + String(members.length);
+}
+const client = vue.useClient<Channels>(() => "ws://localhost");
+vue.useSubscription(client, () => "ticks" as const, ({ content }) => content.toFixed(0));
+export const state: { readonly value: string } = vue.useConnectionState(client);
+`;
 const SERVER = `
 import { createLog, loadConfig, startNode } from "starling-edge";
 const { config } = loadConfig({ flags: {}, env: {}, configFile: undefined });
@@ -107,6 +128,8 @@ describe.each(compilers)("TypeScript $version", ({ version, tsc }) => {
   it.each([
     ["the SDK in a page", BROWSER, { lib: ["es2022", "dom"], types: [] }],
     ["the SDK in Node, with the class of ws", WS, { lib: ["es2022"], types: ["node"] }],
+    ["what is ended by using", DISPOSED, { lib: ["es2022", "dom", "esnext.disposable"], types: [] }],
+    ["the hooks of React and the composables of Vue", HOOKS, { lib: ["es2022", "dom"], types: [] }],
     ["the server", SERVER, { lib: ["es2022"], types: ["node"] }],
   ])("compiles %s", { timeout: 120_000 }, (_, source, options) => {
     // zod 4 names NoInfer, which is TypeScript's from 5.4 on: before that the server needs skipLibCheck.

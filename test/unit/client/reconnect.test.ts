@@ -42,6 +42,15 @@ describe("connecting", () => {
     client.close();
   });
 
+  it("repeats no key of the URL, and leaves the fragment off", async () => {
+    const { server } = await setUp();
+    startClient(`${server.url.replace("ws:", "HTTP:")}/path?key=a&b=(c)#d`, { key: "it's (1)~" });
+    await until(() => server.connections.length === 2);
+    const urls = server.connections.map(({ url }) => url);
+    const own = new URLSearchParams([["key", "it's (1)~"]]).toString();
+    expect(urls.sort()).toEqual(["/", `/path?b=(c)&${own}`]);
+  });
+
   it.each(["not a url", "ftp://127.0.0.1/"])("refuses the URL %s, showing it", (url) => {
     expect(() => connect(url, { WebSocket })).toThrow(url);
   });
@@ -74,7 +83,9 @@ describe("connecting", () => {
     expect(changes).toEqual([]);
     clock.advance(1);
     expect(client.state).toBe("waiting");
-    expect(changes[0]).toMatchObject({ retryInMs: 1000, reason: { message: "no welcome within 10000 ms" } });
+    expect(changes[0]).toMatchObject({ retryInMs: 1000, reason: { code: "connect_failed" } });
+    const failure = `could not connect to ws://127.0.0.1:${port}/: no welcome within 10000 ms`;
+    expect(changes[0]).toMatchObject({ reason: { message: failure } });
     client.close();
     silent.close();
   });
@@ -221,7 +232,7 @@ describe("several URLs", () => {
   it("are refused where there is none", () => {
     expect(() => connect([], { WebSocket })).toThrow("list of URLs is empty");
     expect(() => connect(5 as unknown as string, { WebSocket })).toThrow(
-      '"5" is not a URL: give ws:// or wss://',
+      'connect: 5 is not a URL: give one such as "ws://127.0.0.1:8000"',
     );
   });
 });

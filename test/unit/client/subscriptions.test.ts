@@ -206,8 +206,12 @@ describe("subscribe", () => {
     expect(setup.server.last.actions("unsubscribe")).toEqual([]);
   });
 
-  it("hears the server's own channels without asking for them", async () => {
-    const setup = await setUp();
+  it("hears the server's own channel of its user without asking for it", async () => {
+    const respond = (...[command, connection]: Parameters<typeof succeed>) => ({
+      ...succeed(command, connection),
+      ...(command.action === "connect" ? { user: "42" } : {}),
+    });
+    const setup = await setUp({ token: "of 42" }, { respond });
     const heard: unknown[] = [];
     const subscription = setup.client.subscribe("#user:42", ({ content }) => heard.push(content));
     await subscription.ready;
@@ -215,7 +219,48 @@ describe("subscribe", () => {
     await until(() => heard.length === 1);
     subscription.unsubscribe();
     await setup.client.ping();
-    expect(setup.server.last.commands.map(({ action }) => action)).toEqual(["ping"]);
+    expect(setup.server.last.commands.map(({ action }) => action)).toEqual(["connect", "ping"]);
+  });
+
+  it.each([
+    ["#user:42", "this one is not identified"],
+    ["#news", "only #user:<user> reaches anybody"],
+  ])("is never ready in %s, where nothing can arrive", async (channel, why) => {
+    const setup = await setUp();
+    const { ready } = setup.client.subscribe(channel, nothing);
+    const error = await rejection(ready);
+    expect(error).toMatchObject({ code: "forbidden", temporary: false });
+    expect(error.message).toContain(`nothing can arrive in "${channel}"`);
+    expect(error.message).toContain(why);
+    expect(setup.errors).toEqual([]);
+  });
+
+  it("does not report what `ready` already tells, and reports what is taken away later", async () => {
+    const print = vi.spyOn(console, "error").mockImplementation(nothing);
+    const answer = { code: "forbidden", message: "not you", temporary: false };
+    const setup = await setUp({}, { respond: refusing(answer) });
+    expect(await rejection(setup.client.subscribe("secret", nothing).ready)).toMatchObject(answer);
+    delete setup.server.options.respond;
+    await setup.client.subscribe("room", nothing).ready;
+    expect([setup.errors, print.mock.calls]).toEqual([[], []]);
+    setup.server.last.send({
+      type: "unsubscribed",
+      channel: "room",
+      code: "forbidden",
+      message: "withdrawn",
+    });
+    await until(() => setup.errors.length === 1);
+    expect(setup.errors[0]).toMatchObject({ code: "forbidden", message: "withdrawn" });
+  });
+
+  it("ends with its block where that is said by `using`", async () => {
+    const setup = await setUp();
+    const subscription = setup.client.subscribe("room", nothing);
+    await subscription.ready;
+    subscription[Symbol.dispose]();
+    expect(subscription.subscribed).toBe(false);
+    setup.client[Symbol.dispose]();
+    expect(setup.client.state).toBe("closed");
   });
 
   it("lets a later handler wait for the connection, not for the one before", async () => {

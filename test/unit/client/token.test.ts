@@ -122,6 +122,24 @@ describe("a token", () => {
     expect(fixed.changes.at(-1)).toMatchObject({ reason: { code: 4002 } });
   });
 
+  it("that will never be there again ends the client", async () => {
+    const reason = { code: "unauthorized", message: "the token callback gave null: there is no token" };
+    const before = await setUp({ token: () => Promise.resolve(null) });
+    await until(() => before.client.state === "closed");
+    expect(before.changes).toEqual([{ state: "closed", reason }]);
+    expect([before.clock.pending, before.errors, before.server.connections]).toEqual([0, [], []]);
+    let calls = 0;
+    const open = await setUp(
+      { token: () => (++calls === 1 ? "abc" : null) },
+      { welcome: patient, respond: expiring(100) },
+    );
+    await connected(open);
+    open.clock.advance(90_000);
+    await until(() => open.client.state === "closed");
+    expect(open.changes.at(-1)).toEqual({ state: "closed", reason });
+    await until(() => open.server.last.closedWith === 1000);
+  });
+
   it("that cannot be fetched is tried for again with backoff", async () => {
     let failures = 2;
     const token = () => (failures-- > 0 ? Promise.reject(new Error("no network")) : "abc");

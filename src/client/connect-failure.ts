@@ -1,0 +1,120 @@
+/** Why an attempt to connect failed, as far as the platform lets it be known. */
+
+import { StarlingError } from "./error.js";
+
+/** Known of a failure; without a cause the platform did not tell. */
+interface Cause {
+  readonly cause?: string | undefined;
+  readonly status?: number | undefined;
+}
+
+export interface Attempt {
+  readonly url: string;
+  /** The WebSocket's error event, where there was one. */
+  readonly fault: object | undefined;
+  /** The client's own reason: a deadline. */
+  readonly reason: string;
+}
+
+const EXPLAIN_MS = 3_000;
+const BODY_CHARACTERS = 200;
+/** "Unexpected server response: 404" (ws), "Invalid status code: 404" (Deno), "Expected HTTP 101 response but was '404 ..." (Android) */
+const STATUS = /(?:response|status)\D*(?:101 \D+)?([345]\d\d)\b/i;
+/** Node 22's WebSocket, and Bun's: which of all is not said. */
+const SAYS_NOTHING = /non-101|failed to connect$|^$/i;
+const NO_TLS = /EPROTO|SSL|TLS|InvalidContentType|wrong version/i;
+
+/** Reports failed attempts: each cause once, until a connection is made. */
+export class ConnectFailures {
+  readonly #report: (error: StarlingError) => void;
+  readonly #told = new Set<string>();
+  #explained = false;
+  #everConnected = false;
+
+  constructor(report: (error: StarlingError) => void) {
+    this.#report = report;
+  }
+
+  connected(): void {
+    this.#everConnected = true;
+    this.#told.clear();
+  }
+
+  /** @returns what is known of it now; more may be reported later */
+  failed(attempt: Attempt): StarlingError {
+    const known = attempt.fault === undefined ? { cause: attempt.reason } : told(attempt.fault);
+    const error = failure(attempt, known);
+    // Once it was connected the URL is known to be right. A page's policy may forbid the question.
+    if (known.cause !== undefined || this.#everConnected || typeof fetch !== "function") this.#tell(error);
+    else if (!this.#explained) {
+      this.#explained = true;
+      void explain(attempt.url).then((found) => this.#everConnected || this.#tell(failure(attempt, found)));
+    }
+    return error;
+  }
+
+  #tell(error: StarlingError): void {
+    if (this.#told.has(error.message)) return;
+    this.#told.add(error.message);
+    this.#report(error);
+  }
+}
+
+function failure({ url, fault }: Attempt, { cause, status }: Cause): StarlingError {
+  // A token may be in it.
+  const shown = url.replace(/([?&]token=)[^&]*/, "$1...");
+  const hint = NO_TLS.test(cause ?? "") ? " (no TLS is spoken there: is it ws://?)" : "";
+  const message = `could not connect to ${shown}${cause === undefined ? "" : `: ${cause}${hint}`}`;
+  return new StarlingError("connect_failed", message, { status, cause: fault });
+}
+
+/** What an error, an event with one, or a chain of causes says: a code such as ECONNREFUSED before words. */
+function told(fault: object): Cause {
+  let words = "";
+  for (let at: unknown = fault, depth = 0; at && depth < 5; depth++) {
+    const { code, message, error, cause } = at as Partial<Record<string, unknown>>;
+    if (typeof code === "string" && code !== "") return { cause: code };
+    if (typeof message === "string" && message !== "") words = message;
+    at = error ?? cause;
+  }
+  const status = STATUS.exec(words)?.[1];
+  if (status !== undefined) return { cause: `HTTP ${status}`, status: Number(status) };
+  return SAYS_NOTHING.test(words) ? {} : { cause: words };
+}
+
+/** Asks over HTTP, which tells what the WebSocket did not: Node's fetch all of it, a page's what CORS lets through. */
+async function explain(url: string): Promise<Cause> {
+  if ((globalThis.navigator as { onLine?: boolean } | undefined)?.onLine === false) {
+    return { cause: "this device is offline" };
+  }
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), EXPLAIN_MS);
+  const ask = (mode: RequestMode) =>
+    fetch(url.replace(/^ws/, "http"), {
+      ...{ mode, cache: "no-store", signal: stop.signal },
+      // A node then says why it would refuse a WebSocket. A page may send this to any origin.
+      headers: { accept: "text/plain" },
+    });
+  try {
+    const response = await ask("cors");
+    const { status } = response;
+    if (status < 400)
+      return { cause: `HTTP is served there (status ${status}), but the WebSocket was refused` };
+    const isText = response.headers.get("content-type")?.startsWith("text/plain") === true;
+    const line = isText ? (await response.text()).slice(0, BODY_CHARACTERS).split("\n")[0] : "";
+    return { cause: `HTTP ${status}${line ? `: ${line}` : ""}`, status };
+  } catch (error) {
+    const { cause } = told(error as object);
+    if (typeof document === "undefined" && typeof location === "undefined")
+      return cause === undefined ? {} : { cause };
+    // A page is not told more than whether anything answers.
+    return await ask("no-cors").then(
+      () => ({
+        cause: "a server is there, but the WebSocket was refused: the browser's network panel says how",
+      }),
+      () => ({ cause: "nothing answers there: refused, unknown host, no TLS, or forbidden to this page" }),
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}

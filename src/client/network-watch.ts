@@ -1,0 +1,27 @@
+/** What the platform tells of the network: a browser's pages and workers. Node and React Native tell nothing. */
+
+/** online: there is a network again. perhaps: it may be another, or may have been lost while nobody looked. */
+export type NetworkNews = "online" | "perhaps";
+
+/** @returns what ends the watch */
+export function watchNetwork(told: (news: NetworkNews) => void): () => void {
+  const scope = globalThis as typeof globalThis & { document?: Document };
+  const { document } = scope;
+  const { connection } = (scope.navigator ?? {}) as { connection?: EventTarget };
+  const online = () => told("online");
+  const perhaps = () => {
+    if (document?.visibilityState !== "hidden") told("perhaps");
+  };
+  const heard: [EventTarget | undefined, string, () => void][] = [
+    [scope, "online", online],
+    [scope, "offline", perhaps],
+    [document, "visibilitychange", perhaps],
+    [connection, "change", perhaps],
+  ];
+  // React Native has a window and a navigator that tell no events.
+  const there = heard.filter(([target]) => typeof target?.addEventListener === "function");
+  for (const [target, name, listener] of there) target!.addEventListener(name, listener);
+  return () => {
+    for (const [target, name, listener] of there) target!.removeEventListener(name, listener);
+  };
+}

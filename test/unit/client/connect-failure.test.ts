@@ -1,0 +1,122 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import { connect, type WebSocketConstructor } from "../../../src/client/index.js";
+import { startClient, startServer, until } from "./harness.js";
+
+/** Tells of a failure what a browser tells: nothing. */
+class Mute extends WebSocket {
+  constructor(url: string, protocols: string[]) {
+    super(url, protocols);
+    const add = this.addEventListener.bind(this) as (
+      name: string,
+      listener: (event: unknown) => void,
+    ) => void;
+    const muted: typeof add = (name, listener) =>
+      add(name, (event) => listener(name === "error" ? new Event("error") : event));
+    Object.defineProperty(this, "addEventListener", { value: muted });
+  }
+}
+
+const own = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+const KINDS: [string, WebSocketConstructor][] = [
+  ["the class of ws", WebSocket],
+  ["one that tells nothing", Mute],
+  // From Node 22 on.
+  ...(own === undefined ? [] : [["Node's own", own] as [string, WebSocketConstructor]]),
+];
+
+const servers = new Map<number, Server>();
+let closedPort = 0;
+const portOf = (status: number): number => (servers.get(status)!.address() as AddressInfo).port;
+
+beforeAll(async () => {
+  for (const status of [200, 404, 502, 403]) {
+    const text = { "content-type": "text/plain; charset=utf-8", connection: "close" };
+    const server = createServer((_, response) => response.writeHead(status, text).end("no such app\nmore"));
+    server.on("upgrade", (_, socket) =>
+      socket.end(`HTTP/1.1 ${status === 200 ? 400 : status} No\r\ncontent-length: 0\r\n\r\n`),
+    );
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    servers.set(status, server);
+  }
+  const gone = createServer();
+  await once(gone.listen(0, "127.0.0.1"), "listening");
+  closedPort = (gone.address() as AddressInfo).port;
+  gone.close();
+});
+afterAll(() => {
+  for (const server of servers.values()) server.closeAllConnections();
+  for (const server of servers.values()) server.close();
+});
+
+describe.each(KINDS)("a failed connection, by %s,", (_, kind) => {
+  it.each<[string, () => string, RegExp, number | undefined]>([
+    ["refused", () => `ws://127.0.0.1:${closedPort}/`, /: ECONNREFUSED$/, undefined],
+    ["unknown host", () => "ws://no-such-host.invalid/", /: (ENOTFOUND|EAI_AGAIN)$/, undefined],
+    ["404", () => `ws://127.0.0.1:${portOf(404)}/`, /: HTTP 404(: no such app)?$/, 404],
+    ["502", () => `ws://127.0.0.1:${portOf(502)}/`, /: HTTP 502(: no such app)?$/, 502],
+    ["403", () => `ws://127.0.0.1:${portOf(403)}/`, /: HTTP 403(: no such app)?$/, 403],
+    [
+      "TLS to plain",
+      () => `wss://127.0.0.1:${portOf(404)}/`,
+      /: \w*(EPROTO|SSL)\w* \(no TLS is spoken there: is it ws:\/\/\?\)$/,
+      undefined,
+    ],
+  ])("is told with its URL and its cause: %s", async (_name, url, cause, status) => {
+    const { errors, changes } = startClient(url(), { WebSocket: kind });
+    await until(() => errors.length === 1);
+    const [error] = errors;
+    expect(error).toMatchObject({ code: "connect_failed", temporary: true, status });
+    expect(error!.message.startsWith(`could not connect to ${url()}: `)).toBe(true);
+    expect(error!.message).toMatch(cause);
+    expect(changes[0]).toMatchObject({ state: "waiting", reason: { code: "connect_failed" } });
+  });
+});
+
+describe("a failed connection", () => {
+  it("is told as one to HTTP where only the WebSocket is refused", async () => {
+    const { errors } = startClient(`ws://127.0.0.1:${portOf(200)}/`, {
+      WebSocket: Mute,
+    });
+    await until(() => errors.length === 1);
+    expect(errors[0]!.message).toContain("HTTP is served there (status 200), but the WebSocket was refused");
+  });
+
+  it("is told once for each cause, until one succeeds", async () => {
+    const server = await startServer();
+    const port = Number(new URL(server.url).port);
+    const { client, clock, errors, changes } = startClient(server.url);
+    await until(() => client.state === "connected");
+    await server.stop();
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      await until(() => changes.filter(({ state }) => state === "waiting").length === attempt);
+      clock.advance(30_000);
+    }
+    await until(() => changes.filter(({ state }) => state === "waiting").length === 4);
+    expect(errors.map(({ message }) => message)).toEqual([
+      `could not connect to ws://127.0.0.1:${port}/: ECONNREFUSED`,
+    ]);
+  });
+
+  it("does not show the token that the URL has", async () => {
+    const { errors } = startClient(`ws://127.0.0.1:${closedPort}/?token=abc.def&app=shop`);
+    await until(() => errors.length === 1);
+    expect(errors[0]!.message).toContain(`:${closedPort}/?token=...&app=shop: ECONNREFUSED`);
+  });
+
+  it("is one line on the console where nobody listens, without a stack", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const client = connect(`ws://127.0.0.1:${closedPort}/`, { WebSocket, backoff: { baseMs: 1, capMs: 1 } });
+    let attempts = 0;
+    client.on("state", ({ state }) => (attempts += Number(state === "waiting")));
+    await until(() => attempts > 3);
+    client.close();
+    expect(warn.mock.calls).toEqual([
+      [`starling: could not connect to ws://127.0.0.1:${closedPort}/: ECONNREFUSED`],
+    ]);
+    warn.mockRestore();
+  });
+});
