@@ -32,6 +32,9 @@ const YARN = "yarn@1.22.22";
 const JEST = "jest@30.5.2";
 const ATTW = "@arethetypeswrong/cli@0.18.5";
 const CLIENT_LIMIT_BYTES = 1_000_000;
+/** How long one command may take: from the registry, or without network. */
+const COMMAND_MS = options.quick ? 60_000 : 600_000;
+const START_MS = 30_000;
 
 const temporary = mkdtempSync(join(tmpdir(), "starling-release-"));
 process.on("exit", () => rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }));
@@ -234,6 +237,10 @@ function serve(command, args, cwd) {
   process.once("exit", () => child.kill("SIGKILL"));
   return new Promise((resolved, reject) => {
     let output = "";
+    setTimeout(
+      () => reject(new Error(`the node did not start in ${START_MS / 1000} s:\n${output}`)),
+      START_MS,
+    ).unref();
     const read = (chunk) => {
       output += chunk;
       const [, url] = /(ws:\/\/\S+)\n/.exec(output) ?? [];
@@ -258,7 +265,14 @@ function run([command, ...args], cwd) {
     cwd,
     env: environment(),
     encoding: "utf8",
+    timeout: COMMAND_MS,
+    killSignal: "SIGKILL",
   });
+  if (error?.code === "ETIMEDOUT") {
+    throw new Error(
+      `${command} ${args.join(" ")} did not end in ${COMMAND_MS / 1000} s:\n${stdout}${stderr}`,
+    );
+  }
   if (error !== undefined) throw error;
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
   return { stdout };

@@ -5,7 +5,7 @@ import { answers, hasProgram, howToInstall } from "../src/cli/programs/program.j
 import { onNpmGone } from "../src/cli/signals.js";
 import { startStack, type Stack } from "./stack/start.js";
 
-const HELP = `Usage: npm run stack -- [options] [-- flags of "starling serve"]     (after npm run build)
+const HELP = `Usage: npm run stack -- [options] [-- flags of "starling serve"]
 
 The fleet of docker-compose.yml without Docker: a private Redis, nodes, Envoy with envoy.yaml and
 Prometheus with prometheus/, on 127.0.0.1: clients at 8080, the API at 8081, node N at 80N0 and 80N1,

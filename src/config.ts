@@ -3,7 +3,7 @@
 import { brokenRules } from "./config/checks.js";
 import { defaultOf, optionNames, optionsSchema, type Config } from "./config/options.js";
 
-export { isLoopback, isOpen } from "./config/checks.js";
+export { isLoopback, isOpen, OPEN_MODE } from "./config/checks.js";
 export { ConfigError, loadConfig, type LoadedConfig, type Origin } from "./config/load.js";
 export { openFileLimit, socketLimits } from "./config/descriptors.js";
 export type { Config } from "./config/options.js";

@@ -1,7 +1,7 @@
 /** The composition root: what makes a node, and in what order it starts and stops. */
 
 import { readFileSync } from "node:fs";
-import { isLoopback, openFileLimit, socketLimits, type Config } from "./config.js";
+import { isLoopback, OPEN_MODE, openFileLimit, socketLimits, type Config } from "./config.js";
 import { Apps } from "./core/app.js";
 import { reloadApps } from "./core/app-reload.js";
 import { Edge } from "./core/edge.js";
@@ -109,10 +109,7 @@ export async function startNode(
   const apps = new Apps(loaded.settings);
   const warnOfOpen = (newlyOpen: readonly string[]): void => {
     for (const app of newlyOpen) {
-      log.warn(
-        { host: config.host, ...(app === apps.main.id ? {} : { app }) },
-        "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel",
-      );
+      log.warn({ host: config.host, ...(app === apps.main.id ? {} : { app }) }, OPEN_MODE);
     }
   };
   const ids = Array.from(apps, ({ id }) => id);

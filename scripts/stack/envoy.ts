@@ -1,11 +1,12 @@
 /** Envoy as the stack and the tests have it: on ports of their own, with what it tells of itself. */
 
 import { freePort } from "../../src/cli/ports.js";
+import type { EnvoyPlaces } from "../../src/cli/programs/envoy-config.js";
 import { launchEnvoy, metricsUrl, urlAt, type EnvoyOptions } from "../../src/cli/programs/envoy.js";
 
 export interface StackEnvoyOptions extends Omit<EnvoyOptions, "places"> {
-  /** The ports of docker-compose.yml, each where it is free. */
-  readonly fixedPorts?: boolean;
+  /** Any, without. */
+  readonly places?: EnvoyPlaces;
 }
 
 export interface Envoy {
@@ -27,18 +28,23 @@ export interface Envoy {
 const HOST = "127.0.0.1";
 const FIXED_PORTS = { clients: 8080, api: 8081, metrics: 9902, admin: 9901 };
 
-/** @throws StartError naming what to install, or what Envoy said */
-export async function startEnvoy({ fixedPorts = false, ...options }: StackEnvoyOptions): Promise<Envoy> {
+/** @param fixedPorts  those of docker-compose.yml, each where it is free */
+export async function envoyPlaces(fixedPorts: boolean): Promise<EnvoyPlaces> {
   const place = async (name: keyof typeof FIXED_PORTS): Promise<{ host: string; port: number }> => ({
     host: HOST,
     port: await freePort(fixedPorts ? FIXED_PORTS[name] : undefined),
   });
-  const places = {
+  return {
     clients: await place("clients"),
     api: await place("api"),
     metrics: await place("metrics"),
     admin: await place("admin"),
   };
+}
+
+/** @throws StartError naming what to install, or what Envoy said */
+export async function startEnvoy({ places: given, ...options }: StackEnvoyOptions): Promise<Envoy> {
+  const places = given ?? (await envoyPlaces(false));
   let running = await launchEnvoy({ ...options, places });
   const stats = async (filter: string): Promise<Map<string, number>> => {
     const response = await fetch(`${urlAt(places.admin)}/stats?filter=${encodeURIComponent(filter)}`);

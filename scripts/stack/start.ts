@@ -6,7 +6,7 @@ import type { EnvoyConfig } from "../../src/cli/programs/envoy-config.js";
 import { requirePrograms, type OnExit } from "../../src/cli/programs/program.js";
 import { startPrivateRedis, type PrivateRedis } from "../../src/cli/programs/redis.js";
 import { restartDelay } from "../../src/cli/restart-delay.js";
-import { startEnvoy, type Envoy } from "./envoy.js";
+import { envoyPlaces, startEnvoy, type Envoy } from "./envoy.js";
 import { nodePlace, type NodePlace } from "./node-place.js";
 import { startPrometheus, type Prometheus } from "./prometheus.js";
 
@@ -49,10 +49,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
   async function placeNode(number: number, redisUrl: string): Promise<NodePlace> {
     const restarts = restartDelay();
-    const again = async (what: string): Promise<void> => {
+    const again = async (what: string, lastWords = ""): Promise<void> => {
       if (stopping) return;
       const delayMs = restarts.nextMs();
-      onNodeRestart?.(`${what}; it starts again in ${delayMs / 1000} s`);
+      onNodeRestart?.(`${what}; it starts again in ${delayMs / 1000} s${lastWords}`);
       await delay(delayMs);
       if (stopping) return;
       restarts.started();
@@ -70,7 +70,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       redisUrl,
       flags: nodeFlags,
       preferredPorts: fixedPorts ? { port, apiPort: port + 1 } : undefined,
-      onExit: onNodeRestart === undefined ? onExit : (what) => void again(what),
+      onExit: onNodeRestart === undefined ? onExit : (...told) => void again(...told),
     });
     return place;
   }
@@ -78,12 +78,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   try {
     const redis = await startPrivateRedis({ preferredPort: fixed(FIXED_PORTS.redis), onExit });
     stops.push(() => redis.stop());
+    // Before the nodes': node 8 would take 8080 and 8081.
+    const places = await envoyPlaces(fixedPorts);
     const nodes: NodePlace[] = [];
     for (let number = 1; number <= options.nodes; number++) nodes.push(await placeNode(number, redis.url));
     // Killed: Redis goes with them, so there is nobody for whom they would have to drain.
     stops.push(async () => void (await Promise.all(nodes.map((node) => node.end("SIGKILL")))));
     await Promise.all(nodes.map((node) => node.start()));
-    const envoy = await startEnvoy({ nodes, fixedPorts, adjust: options.adjustEnvoy, onExit });
+    const envoy = await startEnvoy({ nodes, places, adjust: options.adjustEnvoy, onExit });
     stops.push(() => envoy.stop());
     let prometheus: Prometheus | undefined;
     if (options.prometheus === true) {

@@ -1,12 +1,14 @@
 /** `starling cluster`: a private Redis, several nodes and one address in front of them, to try out what a fleet does. */
 
+import { isLoopback, isOpen, OPEN_MODE } from "../config/checks.js";
 import { loadConfig, ConfigError } from "../config/load.js";
 import { envName } from "../config/options.js";
-import { startBalancer, startEnvoyFront, whyNoEnvoy, type Front } from "./cluster/front.js";
+import { envoyFront, startBalancer, startEnvoyFront, whyNoEnvoy, type Front } from "./cluster/front.js";
 import { clusterNodes, type RunningNode } from "./cluster/nodes.js";
 import { clusterPorts, NODE_HOST, type PortPair } from "./cluster/ports.js";
 import { environmentOf } from "./environment.js";
 import { killAfterMs } from "./node-process.js";
+import { hasProgram, howToInstall } from "./programs/program.js";
 import { startPrivateRedis, type PrivateRedis } from "./programs/redis.js";
 import { onNpmGone, onStopSignals } from "./signals.js";
 import { StartError } from "./start-error.js";
@@ -38,7 +40,16 @@ export async function clusterCommand({
     throw new ConfigError("--workers is for `starling serve`: here --nodes says how many processes run");
   }
   const ports = await clusterPorts(loaded, count);
-  const noEnvoy = whyNoEnvoy(config);
+  for (const warning of loaded.warnings) say(`warning: ${warning}`);
+  // The nodes cannot say it: they are at 127.0.0.1, behind the address that is open.
+  if (!isLoopback(config.host) && [config, ...config.apps].some(isOpen)) {
+    say(`warning: ${OPEN_MODE} (${config.host})`);
+  }
+  if (config.redis === undefined && !hasProgram("redis-server")) {
+    throw new StartError(`${howToInstall("redis-server")}, or name a running one by --redis URL`);
+  }
+  const envoy = await envoyFront(config, ports);
+  const noEnvoy = await whyNoEnvoy(config, envoy);
 
   let redis: PrivateRedis | undefined;
   let redisUrl = config.redis;
@@ -94,7 +105,7 @@ export async function clusterCommand({
 
   if (redisUrl === undefined) {
     redis = await startPrivateRedis({
-      onExit: (what) => say(`${what}: stop the cluster and start it again`),
+      onExit: (what, lastWords) => say(`${what}: stop the cluster and start it again${lastWords}`),
     });
     redisUrl = redis.url;
     say(`redis  ${redisUrl} (private, in memory only)  pid ${redis.pid}`);
@@ -106,9 +117,7 @@ export async function clusterCommand({
     throw new StartError("cannot start the cluster: a node did not start, see above");
   }
   try {
-    front = await (noEnvoy === undefined
-      ? startEnvoyFront(config, ports, say)
-      : startBalancer(config, ports));
+    front = await (noEnvoy === undefined ? startEnvoyFront(envoy, say) : startBalancer(config, ports));
   } catch (error) {
     await stop();
     throw error;

@@ -226,6 +226,9 @@ export function isOpen(config: Omit<TokenSettings, "jwtAlgorithm">): boolean {
   );
 }
 
+export const OPEN_MODE =
+  "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel";
+
 export function isLoopback(host: string): boolean {
   return host === "localhost" || /^127(\.\d{1,3}){3}$/.test(host) || host === "::1" || host === "[::1]";
 }

@@ -97,7 +97,7 @@ export async function runRollingRestart(options: RollingRestartOptions): Promise
       ...["--no-demo", "--log-level=warn"],
       ...[`--drain-notice-ms=${options.drainNoticeMs}`, `--drain-ms=${options.drainMs}`],
     ],
-    onExit: trouble,
+    onExit: (what, lastWords) => trouble(what + lastWords),
   });
   const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-rolling-")));
   let load: Load | undefined;

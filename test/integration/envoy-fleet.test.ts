@@ -19,7 +19,7 @@ beforeAll(async () => {
       `--namespaces=${chat.namespaces}`,
       ...["--no-demo", "--log-level=warn", "--drain-notice-ms=4000", "--drain-ms=500", "--lease-ttl-ms=2000"],
     ],
-    onExit: (what) => crashes.push(what),
+    onExit: (what, lastWords) => crashes.push(what + lastWords),
   });
 });
 afterAll(async () => {

@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { isFree } from "../../src/cli/ports.js";
 import { closeAll, upgrade } from "../support/envoy.js";
 import { until } from "../support/nodes.js";
 import { childrenOf, isRunning, root, type ProcessEntry } from "../support/program.js";
@@ -155,7 +156,8 @@ describe("npm run stack", () => {
     process.kill(pid, "SIGKILL");
     await until("it is told", () => run.stdout.includes("node n1 ended by SIGKILL; it starts again in 1 s"));
     const { status, node, socket } = await upgrade(envoy!, "key=a");
-    expect([status, node]).toEqual([101, "n2"]);
+    // The other; or its own, where that serves again by now.
+    expect([status, ["n2", "n1-2"].includes(node)]).toEqual([101, true]);
     await until("it runs again", () => /^node n1 runs again, pid \d+$/m.test(run.stdout), 30_000);
     await closeAll([socket]);
     expect([run.child.exitCode, run.stderr]).toEqual([null, ""]);
@@ -170,18 +172,23 @@ describe("npm run stack", () => {
     expect(children.length).toBeGreaterThanOrEqual(5);
     run.child.kill("SIGKILL");
     await until("all are gone", () => !all.some(isRunning));
-    expect(readdirSync(directory).filter((name) => /^starling-(redis|envoy)/.test(name))).toEqual([]);
+    expect(readdirSync(directory).filter((name) => name.startsWith("starling-"))).toEqual([]);
   });
 
-  it("takes the same ports each time, where they are free", { timeout: 90_000 }, async () => {
-    const addresses = async (): Promise<string> => {
-      const run = stack(["--nodes=1", "--no-prometheus"]);
-      await ready(run);
-      run.child.kill("SIGTERM");
-      await run.ended;
-      return run.stdout.replace(/ pid \d+/g, "");
+  it("takes the documented ports, where they are free", { timeout: 60_000 }, async () => {
+    const freeOf = async (ports: readonly number[]): Promise<number[]> => {
+      const free = await Promise.all(ports.map((port) => isFree(port)));
+      return ports.filter((_, index) => free[index]);
     };
-    expect(await addresses()).toBe(await addresses());
+    const before = await freeOf([8080, 8081, 9902, 8010, 8011, 16_379]);
+    const run = stack(["--nodes=1", "--no-prometheus"]);
+    await ready(run);
+    run.child.kill("SIGTERM");
+    await run.ended;
+    // One that is not free afterwards may have been another program's meanwhile.
+    const free = await freeOf(before);
+    const taken = urls(run, /:(\d+)\b/g).map(Number);
+    expect(taken).toEqual(expect.arrayContaining(free));
   });
 
   it("says in one line what to install where programs are missing", async () => {

@@ -9,8 +9,12 @@ import { expect, it, onTestFinished } from "vitest";
 
 const RELEASE = fileURLToPath(new URL("../../scripts/release.mjs", import.meta.url));
 
+/** vitest's own time-out cannot end it: it waits in one call. */
+const RELEASE_MS = 110_000;
+
 function release(...args: string[]) {
-  return spawnSync(process.execPath, [RELEASE, "--quick", ...args], { encoding: "utf8" });
+  const options = { encoding: "utf8", timeout: RELEASE_MS } as const;
+  return spawnSync(process.execPath, [RELEASE, "--quick", ...args], options);
 }
 
 it("publishes and receives as ES module, CommonJS and classic script", { timeout: 120_000 }, () => {

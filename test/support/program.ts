@@ -1,7 +1,7 @@
 /** The built command as a child process, for tests of what a user sees on a terminal. */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -65,10 +65,16 @@ export const url = (program: Program, name: string): string =>
 export const serving = async (program: Program): Promise<void> =>
   until(program, () => url(program, "api") !== "");
 
-/** A PATH on which Envoy is not. */
+/** A PATH that has what a cluster needs, and no Envoy, though it may be in the same directory. */
 export function pathWithoutEnvoy(): string {
+  const bin = mkdtempSync(join(cwd, "bin-"));
   const directories = (process.env["PATH"] ?? "").split(delimiter);
-  return directories.filter((directory) => !existsSync(join(directory, "envoy"))).join(delimiter);
+  for (const name of ["redis-server", "rm"]) {
+    const found = directories.map((directory) => join(directory, name)).find((path) => existsSync(path));
+    if (found === undefined) throw new Error(`${name} is not on the PATH`);
+    symlinkSync(found, join(bin, name));
+  }
+  return bin;
 }
 
 /** A node as `starling cluster` names it. */

@@ -3,9 +3,10 @@
 import { isIPv4 } from "node:net";
 import type { Config } from "../../config/options.js";
 import { freePort } from "../ports.js";
-import { launchEnvoy } from "../programs/envoy.js";
+import { launchEnvoy, whyEnvoyCannotRun, type EnvoyOptions } from "../programs/envoy.js";
 import { hasProgram, howToInstall, type Program } from "../programs/program.js";
 import { restartDelay } from "../restart-delay.js";
+import { StartError } from "../start-error.js";
 import { NODE_HOST, type ClusterPorts } from "./ports.js";
 import { startTcpBalancer, type Target } from "./tcp-balancer.js";
 
@@ -13,12 +14,34 @@ export interface Front {
   stop(): Promise<void>;
 }
 
+/** What Envoy gets to know. */
+type EnvoyFront = Pick<EnvoyOptions, "nodes" | "places">;
+
+export async function envoyFront(
+  { host, apiHost }: Config,
+  { front, nodes }: ClusterPorts,
+): Promise<EnvoyFront> {
+  return {
+    nodes: nodes.map((ports) => ({ host: NODE_HOST, ...ports })),
+    places: {
+      clients: { host, port: front.port },
+      api: { host: apiHost, port: front.apiPort },
+      metrics: { host: NODE_HOST, port: await freePort() },
+      admin: { host: NODE_HOST, port: await freePort() },
+    },
+  };
+}
+
 /** @returns why it is not Envoy; undefined where it is */
-export function whyNoEnvoy({ host, apiHost, tlsCertFile }: Config): string | undefined {
+export async function whyNoEnvoy(
+  { host, apiHost, tlsCertFile }: Config,
+  front: EnvoyFront,
+): Promise<string | undefined> {
   if (!hasProgram("envoy")) return howToInstall("envoy");
   if (tlsCertFile !== undefined) return "the nodes do TLS themselves, which envoy.yaml does not";
   const name = [host, apiHost].find((address) => !isIPv4(address));
-  return name === undefined ? undefined : `${name} is no IPv4 address, which envoy.yaml needs`;
+  if (name !== undefined) return `${name} is no IPv4 address, which envoy.yaml needs`;
+  return whyEnvoyCannotRun(front);
 }
 
 /** @throws StartError */
@@ -27,14 +50,21 @@ export async function startBalancer(
   { front, nodes }: ClusterPorts,
 ): Promise<Front> {
   const at = (port: number): Target => ({ host: NODE_HOST, port });
+  const start = (listen: Target, ports: readonly number[]): ReturnType<typeof startTcpBalancer> =>
+    startTcpBalancer(listen, ports.map(at)).catch((error: unknown) => {
+      const { message } = error as Error;
+      throw new StartError(`cannot start: ${message}; stop what has the port, or name another`, {
+        cause: error,
+      });
+    });
   const balancers = await Promise.all([
-    startTcpBalancer(
+    start(
       { host, port: front.port },
-      nodes.map(({ port }) => at(port)),
+      nodes.map(({ port }) => port),
     ),
-    startTcpBalancer(
+    start(
       { host: apiHost, port: front.apiPort },
-      nodes.map(({ apiPort }) => at(apiPort)),
+      nodes.map(({ apiPort }) => apiPort),
     ),
   ]);
   return {
@@ -50,33 +80,22 @@ export async function startBalancer(
  * @param say  told that it ended
  * @throws StartError with what Envoy said
  */
-export async function startEnvoyFront(
-  { host, apiHost }: Config,
-  { front, nodes }: ClusterPorts,
-  say: (line: string) => void,
-): Promise<Front> {
-  const places = {
-    clients: { host, port: front.port },
-    api: { host: apiHost, port: front.apiPort },
-    metrics: { host: NODE_HOST, port: await freePort() },
-    admin: { host: NODE_HOST, port: await freePort() },
-  };
+export async function startEnvoyFront(front: EnvoyFront, say: (line: string) => void): Promise<Front> {
   const delay = restartDelay();
   let running: Program | undefined;
   let stopping = false;
 
   async function launch(): Promise<void> {
     delay.started();
-    const endpoints = nodes.map((ports) => ({ host: NODE_HOST, ...ports }));
-    running = await launchEnvoy({ nodes: endpoints, places, onExit: again });
+    running = await launchEnvoy({ ...front, onExit: again });
     if (stopping) await running.end();
   }
 
-  function again(what: string): void {
+  function again(what: string, lastWords = ""): void {
     running = undefined;
     if (stopping) return;
     const delayMs = delay.nextMs();
-    say(`${what}; it starts again in ${delayMs / 1000} s`);
+    say(`${what}; it starts again in ${delayMs / 1000} s${lastWords}`);
     setTimeout(() => {
       if (!stopping) launch().catch((error: unknown) => again((error as Error).message));
     }, delayMs);

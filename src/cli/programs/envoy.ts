@@ -1,5 +1,6 @@
 /** The real Envoy with envoy.yaml, in front of nodes of this machine. */
 
+import { spawnSync } from "node:child_process";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,34 @@ export interface EnvoyOptions {
   readonly adjust?: ((config: EnvoyConfig) => void) | undefined;
   /** Told when it ends and nobody ended it. */
   readonly onExit?: OnExit | undefined;
+}
+
+const TRY_MS = 10_000;
+const SAID_CHARS = 300;
+
+/**
+ * Another program is called envoy too (Laravel's), and an old Envoy does not know all of envoy.yaml.
+ * @returns why the envoy on the PATH cannot run it; undefined where it can
+ */
+export async function whyEnvoyCannotRun({
+  nodes,
+  places,
+}: Pick<EnvoyOptions, "nodes" | "places">): Promise<string | undefined> {
+  const config = JSON.stringify(await localEnvoyConfig(nodes, places));
+  // Nothing else runs yet that would wait for it.
+  const { status, stdout, stderr, error } = spawnSync(
+    "envoy",
+    ["--mode", "validate", "--log-level", "error", "--config-yaml", config],
+    {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: TRY_MS,
+      killSignal: "SIGKILL",
+    },
+  );
+  if (status === 0 && /^configuration .*OK$/m.test(stdout)) return undefined;
+  const [said = "it said nothing"] = `${error?.message ?? ""}\n${stderr}\n${stdout}`.match(/\S.*/g) ?? [];
+  return `the envoy on the PATH cannot run envoy.yaml: ${said.trim().slice(0, SAID_CHARS)}`;
 }
 
 /**

@@ -1,7 +1,6 @@
 /** Programs that a command runs beside its nodes: where they are, how they start, and that none is left behind. */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Socket } from "node:net";
@@ -87,6 +86,7 @@ directory=$1; shift
 {
   trap '' HUP INT TERM
   read -r _ <&3
+  kill -KILL "$$" # or it writes to the directory while that is removed
   [ -z "$directory" ] || rm -rf "$directory"
   kill -KILL 0
 } >/dev/null 2>&1 &
@@ -110,17 +110,20 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   const lifeline = child.stdio[3] as Socket;
   lifeline.on("error", () => lifeline.destroy());
   child.once("exit", () => lifeline.destroy());
+  child.on("error", (error) => (log += error.message)); // "close" follows
   for (const stream of [child.stdout!, child.stderr!]) {
     stream.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-LOG_CHARS)));
   }
   if (children.size === 0) process.once("exit", killAll);
   children.add(child);
-  const gone = once(child, "close").then(async ([code, signal]: (number | string | null)[]) => {
+  const closed = new Promise<string>((resolve) =>
+    child.once("close", (code, signal) => resolve(signal ?? `exit code ${code}`)),
+  );
+  const gone = closed.then(async (how) => {
     children.delete(child);
     if (children.size === 0) process.off("exit", killAll);
     if (directory !== "") await rm(directory, { recursive: true, force: true });
-    if (!expected)
-      options.onExit?.(`${name} ended by ${signal ?? `exit code ${code}`}`, lastWords(log, 2_000));
+    if (!expected) options.onExit?.(`${name} ended by ${how}`, lastWords(log, 2_000));
   });
   const running = (): boolean => child.exitCode === null && child.signalCode === null;
   const end = async (signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
