@@ -33,7 +33,7 @@ const WS = `${clientOf("starling-edge/client")}
 import { WebSocket } from "ws";
 export const other = connect("ws://localhost", { WebSocket });
 `;
-const DISPOSED = `${CLIENT}
+const DISPOSED = `${clientOf("starling-edge/client")}
 export function use(): void {
   using own = connect("ws://localhost");
   using subscription = own.subscribe("room", () => undefined);
