@@ -53,8 +53,7 @@ function startChat(client: Client, first: string): void {
     rooms.each(({ people }) => people.introduce());
     membersPanel.show(rooms.current?.people);
   });
-  const ownName = (): string => name.current;
-  const membersPanel = startMembersPanel(client, ownName);
+  const membersPanel = startMembersPanel(client, () => name.current);
   const conversation = startConversation(client);
   const composer = startComposer({
     ...{ client, name },
@@ -62,8 +61,10 @@ function startChat(client: Client, first: string): void {
     sending: () => conversation.toEnd(),
   });
   const rooms: Rooms = startRooms({
-    ...{ client, ownName },
+    client,
     mine: trackOwnConnections(client),
+    // A user is called by the user until a name is chosen.
+    toldName: () => (name.chosen || client.connection?.user === null ? name.current : undefined),
     opened(room) {
       if (room !== undefined) rememberChannel(room.channel);
       conversation.open(room);

@@ -168,15 +168,58 @@ describe("people", () => {
     for (const chat of [ada, guest]) expect(await chat.messages()).toEqual([]);
   });
 
-  it("have the name that their token shows", async () => {
+  it("have the name that their token shows, else the one they chose, else their user's", async () => {
     const channel = newChannel();
-    const bo = await token({ sub: "user-7", channels: [channel], info: { name: "Bo" } });
-    const program = connect(keyed.wsUrl, { WebSocket, token: bo });
-    await program.subscribe(channel, () => undefined).ready;
+    const bo = await token({ sub: "user-7", channels: [`${channel}*`], info: { name: "Bo" } });
     const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
     const guest = await ann.text("#me-name");
+    const bos = await visit(`${addressOf(channel, keyed)}#token=${bo}`);
     await expect.poll(() => ann.people(), DEADLINE).toEqual([`${guest} (you)`, "Bo"]);
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "ann"]);
+
+    const { page } = ann;
+    await page.click("#me");
+    await page.fill("#hello-name", "Annie");
+    await page.press("#hello-name", "Enter");
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "Annie"]);
+    // Whatever Bo calls himself.
+    const program = connect(keyed.wsUrl, { WebSocket, token: bo });
+    await program.publish(`${channel}:names`, { name: "Boss" });
     program.close();
+    await page.click("#me");
+    await page.fill("#hello-name", "Anna");
+    await page.press("#hello-name", "Enter");
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "Anna"]);
+    expect(await ann.people()).toEqual(["Anna (you)", "Bo"]);
+  });
+
+  it("do not tell their names to a crowd", async () => {
+    const channel = newChannel();
+    const told: unknown[] = [];
+    const listener = connect(open.wsUrl, { WebSocket });
+    await listener.subscribe(`${channel}:names`, ({ content }) => told.push(content)).ready;
+    const crowd = Array.from({ length: 50 }, () => connect(open.wsUrl, { WebSocket }));
+    await Promise.all(crowd.map((client) => client.subscribe(channel, () => undefined).ready));
+    const chat = await visit(addressOf(channel));
+    await chat.page.clock.install();
+    await chat.page.reload();
+    await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("51 here");
+    await chat.page.clock.runFor(5000);
+    await chat.page.click("#me");
+    await chat.page.fill("#hello-name", "Ada");
+    await chat.page.press("#hello-name", "Enter");
+    await chat.page.clock.runFor(5000);
+    // What the page sent before has arrived once this has.
+    await chat.say("is anybody listening?");
+    await expect.poll(() => chat.messages(), DEADLINE).toMatchObject([{ fate: "sent" }]);
+    await listener.ping();
+    expect(told).toEqual([]);
+
+    for (const client of crowd.slice(1)) client.close();
+    await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("2 here");
+    await visit(addressOf(channel));
+    await expect.poll(() => told, DEADLINE).toContainEqual({ name: "Ada" });
+    for (const client of [listener, crowd[0]!]) client.close();
   });
 });
 
