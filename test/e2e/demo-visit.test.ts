@@ -141,6 +141,20 @@ describe("the first look", () => {
     }
   });
 
+  it("opens it in the channel that is shown, by the middle button too", async () => {
+    const chat = await visit(addressOf(newChannel()));
+    const channel = newChannel();
+    await join(chat, channel);
+    for (const selector of ["#beside", ".empty-beside"]) {
+      const [tab] = await Promise.all([
+        chat.page.context().waitForEvent("page"),
+        chat.page.click(selector, { button: "middle" }),
+      ]);
+      await expect.poll(() => tab.textContent("#channel"), DEADLINE).toBe(channel);
+      await tab.close();
+    }
+  });
+
   it("beside a page that names several nodes the second window is on the next one", async () => {
     const nodes = [open, keyed].map(({ wsUrl }) => wsUrl).join(",");
     const ada = await visit(`${addressOf(newChannel())}&node=${encodeURIComponent(nodes)}`);
