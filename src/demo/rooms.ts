@@ -43,7 +43,11 @@ export function startRooms(options: RoomsOptions): Rooms {
   let current: Room | undefined;
 
   function join(channel: string): void {
-    const there = rooms.get(channel);
+    let there = rooms.get(channel);
+    if (there?.standing === "removed") {
+      remove(there);
+      there = undefined;
+    }
     if (there === undefined && rooms.size >= ROOMS_MAX) {
       return toast("Too many channels", `This page shows at most ${ROOMS_MAX}: leave one first.`);
     }

@@ -291,7 +291,7 @@ describe("channels", () => {
     expect(await ada.page.isVisible("#kept")).toBe(false);
   });
 
-  it("from which one was removed can be read, and not written to", async () => {
+  it("from which one was removed can be read, not written to, and joined again", async () => {
     const channel = newChannel();
     const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
     await expect.poll(() => ann.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
@@ -301,6 +301,38 @@ describe("channels", () => {
       .toEqual([expect.stringMatching(/^Removed from this channel/)]);
     expect(await channelsOf(ann)).toEqual([channel]);
     expect(await ann.page.isDisabled("#draft")).toBe(true);
+    await join(ann, channel);
+    await expect.poll(() => ann.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
+    expect(await channelsOf(ann)).toEqual([channel]);
+    expect(await ann.page.isDisabled("#draft")).toBe(false);
+  });
+
+  it("of the server's own are joined at once, or refused", async () => {
+    const channel = newChannel();
+    const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
+    await expect.poll(() => ann.text("#state"), DEADLINE).toBe("Connected");
+    await join(ann, "#news");
+    await expect.poll(() => ann.text("#toasts"), DEADLINE).toContain("Not in #news");
+    await join(ann, "#user:ann");
+    await expect.poll(() => channelsOf(ann), DEADLINE).toEqual([channel, "#user:ann"]);
+    await expect.poll(() => ann.text("#empty-title"), DEADLINE).not.toBe("Not in this channel yet");
+  });
+
+  it("keep what was written in them, where another is shown before it is sent", async () => {
+    const chat = await visit(addressOf(newChannel()));
+    await join(chat, newChannel());
+    await expect.poll(() => chat.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
+    await chat.say("for the second");
+    await chat.page.$eval("button.room", (room: HTMLElement) => room.click());
+    await chat.page.fill("#hello-name", "Ada");
+    await chat.page.press("#hello-name", "Enter");
+    await expect.poll(() => chat.text("#me-name"), DEADLINE).toBe("Ada");
+    expect(await chat.page.inputValue("#draft")).toBe("for the second");
+    await chat.page.fill("#draft", "");
+    await chat.say("for the first");
+    await expect
+      .poll(async () => (await chat.messages()).map(({ text }) => text), DEADLINE)
+      .toEqual(["for the first"]);
   });
 });
 
