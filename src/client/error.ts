@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode } from "../protocols/starling/words.js";
+import type { ERROR_CODES, ErrorCode } from "../protocols/starling/words.js";
 
 /**
  * Codes of the client's own, beside the server's. timeout: the deadline passed;
@@ -16,13 +16,25 @@ export type ClientErrorCode =
   | "handler_failed"
   | "out_of_order";
 
-const TEMPORARY: ReadonlySet<string> = new Set([
-  "timeout",
-  "connect_failed",
-  "token_unavailable",
-  "out_of_order",
-  ...Object.entries(ERROR_CODES).flatMap(([code, { temporary }]) => (temporary ? [code] : [])),
-]);
+type TemporaryOfServer = {
+  [Code in ErrorCode]: (typeof ERROR_CODES)[Code]["temporary"] extends true ? Code : never;
+}[ErrorCode];
+type TemporaryOfClient = "timeout" | "connect_failed" | "token_unavailable" | "out_of_order";
+
+/** Not read from the server's table: its words for each code would be in every page. */
+const TEMPORARY: ReadonlySet<string> = new Set(
+  Object.keys({
+    ...{ timeout: 1, connect_failed: 1, token_unavailable: 1, out_of_order: 1 },
+    ...{
+      token_not_active: 1,
+      rate_limited: 1,
+      overloaded: 1,
+      unavailable: 1,
+      outcome_unknown: 1,
+      internal: 1,
+    },
+  } satisfies Record<TemporaryOfServer | TemporaryOfClient, 1>),
+);
 
 export interface StarlingErrorOptions {
   readonly cause?: unknown;

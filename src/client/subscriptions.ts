@@ -71,7 +71,10 @@ export class Subscriptions {
     if (this.#subscriptions.get(channel) !== subscription) {
       this.#subscriptions.set(channel, subscription);
       subscription.position = options.since;
-      if (this.#online) this.#ask(subscription);
+      // Where no server has to answer, the outcome is told once the caller has its subscription all the same.
+      const ask = () => this.#online && this.#ask(subscription);
+      if (isServerChannel(channel)) void Promise.resolve().then(ask);
+      else ask();
     }
     const handle: Handle = { handler, options };
     const { handles, ready } = subscription;

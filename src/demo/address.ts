@@ -28,7 +28,7 @@ function nodeUrl(text: string): string {
   throw new Error(`?node=${text} is not the address of a node: it must start with ws:// or wss://`);
 }
 
-/** For someone beside this page: where there are several nodes, on the next one. */
+/** For a window beside this page: where there are several nodes, on the next one. */
 export function addressBeside(here: string): string {
   const url = new URL(here);
   const [first, ...others] = (url.searchParams.get("node") ?? "").split(",");

@@ -25,11 +25,10 @@ export function startComposer({ client, name, room, sending }: ComposerOptions):
 
   async function send(): Promise<void> {
     const text = draft.value.trim();
-    if (text === "") return;
-    // Put off, the question leaves the draft as it is.
-    const isNamed = await name.settle();
     const to = room();
-    if (!isNamed || to === undefined) return;
+    if (text === "" || to === undefined) return;
+    // Put off, the question leaves the draft as it is; and so does another channel that is shown meanwhile.
+    if (!(await name.settle()) || room() !== to) return;
     // Not what was begun since.
     if (draft.value.trim() === text) draft.value = "";
     sending();

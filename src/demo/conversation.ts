@@ -72,7 +72,7 @@ const EMPTY: Readonly<Record<EmptyState, { title: string; text: string }>> = {
   },
   silent: {
     title: "Nobody has said anything yet",
-    text: "Write the first message, or open a second window beside this one and be two people.",
+    text: "Write the first message, or open a second window beside this one to hear it there.",
   },
 };
 

@@ -11,7 +11,7 @@ import { startName } from "./name.js";
 import { trackOwnConnections } from "./own-connections.js";
 import { startRooms, type Rooms } from "./rooms.js";
 import { startRoundTrip } from "./round-trip.js";
-import { offerSecondWindow } from "./second-window.js";
+import { offerSecondWindow, type SecondWindow } from "./second-window.js";
 import { showRefusal, startStatus, type Back } from "./status.js";
 import { toast } from "./toasts.js";
 
@@ -24,7 +24,7 @@ const HAS_KEYBOARD = matchMedia("(hover: hover)").matches;
 start();
 
 function start(): void {
-  offerSecondWindow(document.querySelectorAll<HTMLAnchorElement>("a.beside"));
+  const secondWindow = offerSecondWindow(document.querySelectorAll<HTMLAnchorElement>("a.beside"));
   let client: Client;
   let wishes: Wishes;
   try {
@@ -36,10 +36,10 @@ function start(): void {
     document.body.classList.add("refused");
     return showRefusal(error instanceof Error ? error.message : String(error));
   }
-  startChat(client, wishes.channel);
+  startChat(client, wishes.channel, secondWindow);
 }
 
-function startChat(client: Client, first: string): void {
+function startChat(client: Client, first: string, secondWindow: SecondWindow): void {
   client.on("error", (error) => {
     // The state tells why there is no connection.
     if (client.state === "connected") reportError(error);
@@ -53,8 +53,7 @@ function startChat(client: Client, first: string): void {
     rooms.each(({ people }) => people.introduce());
     membersPanel.show(rooms.current?.people);
   });
-  const ownName = (): string => name.current;
-  const membersPanel = startMembersPanel(client, ownName);
+  const membersPanel = startMembersPanel(client, () => name.current);
   const conversation = startConversation(client);
   const composer = startComposer({
     ...{ client, name },
@@ -62,10 +61,13 @@ function startChat(client: Client, first: string): void {
     sending: () => conversation.toEnd(),
   });
   const rooms: Rooms = startRooms({
-    ...{ client, ownName },
+    client,
     mine: trackOwnConnections(client),
+    // A user is called by the user until a name is chosen.
+    toldName: () => (name.chosen || client.connection?.user === null ? name.current : undefined),
     opened(room) {
       if (room !== undefined) rememberChannel(room.channel);
+      secondWindow.refresh();
       conversation.open(room);
       membersPanel.show(room?.people);
       composer.refresh();

@@ -10,7 +10,10 @@ export interface IntroductionsOptions {
   readonly client: Client;
   /** The room's. */
   readonly channel: string;
-  readonly ownName: () => string;
+  /** Undefined: one has none to tell. */
+  readonly toldName: () => string | undefined;
+  /** How many are in the room. */
+  readonly count: () => number;
   readonly learn: (member: Sender | undefined, name: string) => void;
 }
 
@@ -18,12 +21,17 @@ const SUFFIX = ":names";
 const READ_MAX = 100;
 /** What was said longer ago may not be kept any more: it is said again when someone comes. */
 const FRESH_MS = 240_000;
+/** Each name goes to everyone: in a larger crowd only what people write names them. */
+const CROWD_MAX = 50;
+/** Those who come, or come back, at once speak one after the other: so long for each. */
+const TURN_MS = 40;
 
 export class Introductions {
   readonly #options: IntroductionsOptions;
   readonly #channel: string;
   readonly #subscription: Subscription;
-  #saidAt = 0;
+  #saidAt = -Infinity;
+  #timer: number | undefined;
   #gone = false;
 
   constructor(options: IntroductionsOptions) {
@@ -44,16 +52,27 @@ export class Introductions {
     });
   }
 
+  /** Tells one's name soon. */
   say(): void {
-    if (!this.#subscription.subscribed) return;
-    this.#saidAt = performance.now();
-    const { client, ownName } = this.#options;
-    void this.#try(() => client.publish(this.#channel, { name: ownName() }));
+    const delayMs = Math.random() * this.#options.count() * TURN_MS;
+    this.#timer ??= window.setTimeout(() => {
+      this.#timer = undefined;
+      this.#sayNow();
+    }, delayMs);
   }
 
   stop(): void {
     this.#gone = true;
+    window.clearTimeout(this.#timer);
     this.#subscription.unsubscribe();
+  }
+
+  #sayNow(): void {
+    const { client, toldName, count } = this.#options;
+    const name = toldName();
+    if (name === undefined || count() > CROWD_MAX || !this.#subscription.subscribed) return;
+    this.#saidAt = performance.now();
+    void this.#try(() => client.publish(this.#channel, { name }));
   }
 
   async #read(): Promise<void> {

@@ -40,7 +40,7 @@ export function startMembersPanel(client: Client, ownName: () => string): Member
     const me = client.connection;
     const own =
       person.connection === me?.connection || (person.user !== undefined && person.user === me?.user);
-    return { ...person, own, name: own ? ownName() : person.name };
+    return { ...person, own, name: person.tokenName ?? (own ? ownName() : person.name) };
   }
 
   panel.addEventListener("toggle", () => {

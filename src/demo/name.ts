@@ -10,11 +10,13 @@ const BIRDS = ["Wren", "Finch", "Robin", "Lark", "Jay", "Swallow"];
 
 export interface OwnName {
   readonly current: string;
+  /** false: it is a guest's. */
+  readonly chosen: boolean;
   /** Asks for a name, unless one was chosen. @returns whether one is: not where the question was put off */
   settle(): Promise<boolean>;
 }
 
-/** @param changed called when another name was chosen */
+/** @param changed called when a name, or another one, was chosen */
 export function startName(changed: (name: string) => void): OwnName {
   const dialog = byId("hello", HTMLDialogElement);
   const input = byId("hello-name", HTMLInputElement);
@@ -40,11 +42,11 @@ export function startName(changed: (name: string) => void): OwnName {
   function take(answer: string): boolean {
     const given = tidy(input.value);
     if (answer !== "named" || given === "") return false;
+    const isNew = !chosen || given !== name;
     chosen = true;
-    const before = name;
     name = given;
     show();
-    if (name !== before) changed(name);
+    if (isNew) changed(name);
     return true;
   }
 
@@ -54,6 +56,9 @@ export function startName(changed: (name: string) => void): OwnName {
   return {
     get current() {
       return name;
+    },
+    get chosen() {
+      return chosen;
     },
     settle: () => (chosen ? Promise.resolve(true) : ask()),
   };

@@ -7,6 +7,8 @@ import { fitName } from "./name.js";
 export interface Person {
   readonly connection: string;
   readonly user: string | undefined;
+  /** What its token shows: nobody can give that to oneself. */
+  readonly tokenName: string | undefined;
   /** Undefined: nothing that this page heard names it. */
   readonly name: string | undefined;
 }
@@ -16,7 +18,8 @@ export interface PeopleOptions {
   readonly channel: string;
   /** Whether it is a connection that this page had before: not a person who is here. */
   readonly isPast: (connection: string) => boolean;
-  readonly ownName: () => string;
+  /** The name to tell the others; undefined: none. */
+  readonly toldName: () => string | undefined;
   readonly changed: () => void;
 }
 
@@ -49,7 +52,8 @@ export class People {
       .map((member) => ({
         connection: member.connection,
         user: member.user,
-        name: this.#names.get(keyOf(member)) ?? nameIn(member.info) ?? member.user,
+        tokenName: nameIn(member.info),
+        name: this.#names.get(keyOf(member)) ?? member.user,
       }));
   }
 
@@ -91,6 +95,7 @@ export class People {
     if (this.#roster.count !== undefined) {
       this.#introductions ??= new Introductions({
         ...this.#options,
+        count: () => this.#roster.count ?? 0,
         learn: (member, name) => this.learn(member, name),
       });
     }

@@ -14,7 +14,8 @@ export interface RoomOptions {
   readonly client: Client;
   readonly channel: string;
   readonly mine: OwnConnections;
-  readonly ownName: () => string;
+  /** The name to tell the others; undefined: none. */
+  readonly toldName: () => string | undefined;
   /** Something is there that was not before; `heard`: from someone else, and new. */
   readonly grown: (heard: boolean) => void;
   /** The server did not let this page in. */
@@ -69,10 +70,10 @@ export class Room {
   #loss: Element | undefined;
 
   constructor(options: RoomOptions) {
-    const { client, channel, mine, ownName, peopled } = options;
+    const { client, channel, mine, toldName, peopled } = options;
     this.#options = options;
     this.channel = channel;
-    this.people = new People({ client, channel, isPast: mine.isPast, ownName, changed: peopled });
+    this.people = new People({ client, channel, isPast: mine.isPast, toldName, changed: peopled });
     this.#timeline = new Timeline({
       label: `Messages in ${channel}`,
       trimmed: ({ id }) => id !== undefined && this.#outbox.delete(id),

@@ -12,7 +12,8 @@ import { toast } from "./toasts.js";
 export interface RoomsOptions {
   readonly client: Client;
   readonly mine: OwnConnections;
-  readonly ownName: () => string;
+  /** The name to tell the others; undefined: none. */
+  readonly toldName: () => string | undefined;
   /** Another one is shown; undefined: none is left. */
   readonly opened: (room: Room | undefined) => void;
   /** The one that is shown changed; `heard`: by a message from someone else. */
@@ -42,7 +43,11 @@ export function startRooms(options: RoomsOptions): Rooms {
   let current: Room | undefined;
 
   function join(channel: string): void {
-    const there = rooms.get(channel);
+    let there = rooms.get(channel);
+    if (there?.standing === "removed") {
+      remove(there);
+      there = undefined;
+    }
     if (there === undefined && rooms.size >= ROOMS_MAX) {
       return toast("Too many channels", `This page shows at most ${ROOMS_MAX}: leave one first.`);
     }
@@ -50,9 +55,9 @@ export function startRooms(options: RoomsOptions): Rooms {
   }
 
   function add(channel: string): Room {
-    const { client, mine, ownName, failed } = options;
+    const { client, mine, toldName, failed } = options;
     const room: Room = new Room({
-      ...{ client, channel, mine, ownName, failed },
+      ...{ client, channel, mine, toldName, failed },
       grown: (heard) => grown(room, heard),
       refused: (why) => refused(room, why),
       peopled: () => {

@@ -1,4 +1,4 @@
-/** Someone else beside this page: a window that shares no storage with this tab, so it has a name of its own. */
+/** A window beside this page that shares no storage with this tab: it has a name of its own, but the same token. */
 
 import { addressBeside } from "./address.js";
 
@@ -7,10 +7,20 @@ const WIDTH_MAX_PX = 760;
 /** On a smaller screen nothing stands beside a window: there it is another tab. */
 const SCREEN_MIN_PX = 900;
 
-export function offerSecondWindow(links: Iterable<HTMLAnchorElement>): void {
+export interface SecondWindow {
+  /** This page's address is another. */
+  refresh(): void;
+}
+
+export function offerSecondWindow(links: Iterable<HTMLAnchorElement>): SecondWindow {
+  // Before any click: not every way to follow a link begins with one.
+  function refresh(): void {
+    for (const link of links) link.href = addressBeside(location.href);
+  }
+
+  refresh();
   for (const link of links) {
     link.addEventListener("click", (event) => {
-      link.href = addressBeside(location.href);
       // Who asks for a tab, with a key of the browser's, gets one.
       const asksForTab = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
       if (asksForTab || screen.availWidth < SCREEN_MIN_PX) return;
@@ -18,6 +28,7 @@ export function offerSecondWindow(links: Iterable<HTMLAnchorElement>): void {
       window.open(link.href, "_blank", `popup,noopener,${placeBeside()}`);
     });
   }
+  return { refresh };
 }
 
 /** To the right of this window, else to its left; where there is no room, over its right side. */

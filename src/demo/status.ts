@@ -47,7 +47,8 @@ export function startStatus({ client, back }: StatusOptions): void {
     why.textContent = reason;
     why.hidden = reason === "";
     wait.hidden = state !== "waiting";
-    again.hidden = state !== "closed";
+    again.hidden = state !== "closed" && state !== "waiting";
+    again.textContent = state === "waiting" ? "Try now" : "Connect again";
     byId("spoken", HTMLElement).textContent = state === "closed" ? `${words}: ${reason}` : words;
   }
 
@@ -124,7 +125,10 @@ export function startStatus({ client, back }: StatusOptions): void {
     shownChange(change);
     listDetails();
   });
-  again.addEventListener("click", () => location.reload());
+  again.addEventListener("click", () => {
+    if (client.state === "closed") location.reload();
+    else client.reconnect();
+  });
   listDetails();
   placeDetails();
 }

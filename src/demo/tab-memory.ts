@@ -1,4 +1,4 @@
-/** What this tab remembers over a reload. A second window knows nothing of it: whoever opens one is someone else there. */
+/** What this tab remembers over a reload. A second window knows nothing of it: it has a name of its own. */
 
 const PREFIX = "starling-demo-";
 

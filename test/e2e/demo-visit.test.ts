@@ -141,6 +141,20 @@ describe("the first look", () => {
     }
   });
 
+  it("opens it in the channel that is shown, by the middle button too", async () => {
+    const chat = await visit(addressOf(newChannel()));
+    const channel = newChannel();
+    await join(chat, channel);
+    for (const selector of ["#beside", ".empty-beside"]) {
+      const [tab] = await Promise.all([
+        chat.page.context().waitForEvent("page"),
+        chat.page.click(selector, { button: "middle" }),
+      ]);
+      await expect.poll(() => tab.textContent("#channel"), DEADLINE).toBe(channel);
+      await tab.close();
+    }
+  });
+
   it("beside a page that names several nodes the second window is on the next one", async () => {
     const nodes = [open, keyed].map(({ wsUrl }) => wsUrl).join(",");
     const ada = await visit(`${addressOf(newChannel())}&node=${encodeURIComponent(nodes)}`);
@@ -168,15 +182,58 @@ describe("people", () => {
     for (const chat of [ada, guest]) expect(await chat.messages()).toEqual([]);
   });
 
-  it("have the name that their token shows", async () => {
+  it("have the name that their token shows, else the one they chose, else their user's", async () => {
     const channel = newChannel();
-    const bo = await token({ sub: "user-7", channels: [channel], info: { name: "Bo" } });
-    const program = connect(keyed.wsUrl, { WebSocket, token: bo });
-    await program.subscribe(channel, () => undefined).ready;
+    const bo = await token({ sub: "user-7", channels: [`${channel}*`], info: { name: "Bo" } });
     const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
     const guest = await ann.text("#me-name");
+    const bos = await visit(`${addressOf(channel, keyed)}#token=${bo}`);
     await expect.poll(() => ann.people(), DEADLINE).toEqual([`${guest} (you)`, "Bo"]);
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "ann"]);
+
+    const { page } = ann;
+    await page.click("#me");
+    await page.fill("#hello-name", "Annie");
+    await page.press("#hello-name", "Enter");
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "Annie"]);
+    // Whatever Bo calls himself.
+    const program = connect(keyed.wsUrl, { WebSocket, token: bo });
+    await program.publish(`${channel}:names`, { name: "Boss" });
     program.close();
+    await page.click("#me");
+    await page.fill("#hello-name", "Anna");
+    await page.press("#hello-name", "Enter");
+    await expect.poll(() => bos.people(), DEADLINE).toEqual(["Bo (you)", "Anna"]);
+    expect(await ann.people()).toEqual(["Anna (you)", "Bo"]);
+  });
+
+  it("do not tell their names to a crowd", async () => {
+    const channel = newChannel();
+    const told: unknown[] = [];
+    const listener = connect(open.wsUrl, { WebSocket });
+    await listener.subscribe(`${channel}:names`, ({ content }) => told.push(content)).ready;
+    const crowd = Array.from({ length: 50 }, () => connect(open.wsUrl, { WebSocket }));
+    await Promise.all(crowd.map((client) => client.subscribe(channel, () => undefined).ready));
+    const chat = await visit(addressOf(channel));
+    await chat.page.clock.install();
+    await chat.page.reload();
+    await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("51 here");
+    await chat.page.clock.runFor(5000);
+    await chat.page.click("#me");
+    await chat.page.fill("#hello-name", "Ada");
+    await chat.page.press("#hello-name", "Enter");
+    await chat.page.clock.runFor(5000);
+    // What the page sent before has arrived once this has.
+    await chat.say("is anybody listening?");
+    await expect.poll(() => chat.messages(), DEADLINE).toMatchObject([{ fate: "sent" }]);
+    await listener.ping();
+    expect(told).toEqual([]);
+
+    for (const client of crowd.slice(1)) client.close();
+    await expect.poll(() => chat.text("#here-count"), DEADLINE).toBe("2 here");
+    await visit(addressOf(channel));
+    await expect.poll(() => told, DEADLINE).toContainEqual({ name: "Ada" });
+    for (const client of [listener, crowd[0]!]) client.close();
   });
 });
 
@@ -234,7 +291,7 @@ describe("channels", () => {
     expect(await ada.page.isVisible("#kept")).toBe(false);
   });
 
-  it("from which one was removed can be read, and not written to", async () => {
+  it("from which one was removed can be read, not written to, and joined again", async () => {
     const channel = newChannel();
     const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
     await expect.poll(() => ann.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
@@ -244,6 +301,38 @@ describe("channels", () => {
       .toEqual([expect.stringMatching(/^Removed from this channel/)]);
     expect(await channelsOf(ann)).toEqual([channel]);
     expect(await ann.page.isDisabled("#draft")).toBe(true);
+    await join(ann, channel);
+    await expect.poll(() => ann.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
+    expect(await channelsOf(ann)).toEqual([channel]);
+    expect(await ann.page.isDisabled("#draft")).toBe(false);
+  });
+
+  it("of the server's own are joined at once, or refused", async () => {
+    const channel = newChannel();
+    const ann = await visit(`${addressOf(channel, keyed)}#token=${await tokenOf("ann", channel)}`);
+    await expect.poll(() => ann.text("#state"), DEADLINE).toBe("Connected");
+    await join(ann, "#news");
+    await expect.poll(() => ann.text("#toasts"), DEADLINE).toContain("Not in #news");
+    await join(ann, "#user:ann");
+    await expect.poll(() => channelsOf(ann), DEADLINE).toEqual([channel, "#user:ann"]);
+    await expect.poll(() => ann.text("#empty-title"), DEADLINE).not.toBe("Not in this channel yet");
+  });
+
+  it("keep what was written in them, where another is shown before it is sent", async () => {
+    const chat = await visit(addressOf(newChannel()));
+    await join(chat, newChannel());
+    await expect.poll(() => chat.text("#empty-title"), DEADLINE).toBe("Nobody has said anything yet");
+    await chat.say("for the second");
+    await chat.page.$eval("button.room", (room: HTMLElement) => room.click());
+    await chat.page.fill("#hello-name", "Ada");
+    await chat.page.press("#hello-name", "Enter");
+    await expect.poll(() => chat.text("#me-name"), DEADLINE).toBe("Ada");
+    expect(await chat.page.inputValue("#draft")).toBe("for the second");
+    await chat.page.fill("#draft", "");
+    await chat.say("for the first");
+    await expect
+      .poll(async () => (await chat.messages()).map(({ text }) => text), DEADLINE)
+      .toEqual(["for the first"]);
   });
 });
 
@@ -278,6 +367,8 @@ describe("toasts", () => {
     await chat.page.reload();
     await expect.poll(() => chat.text("#state"), DEADLINE).toBe("Connected");
     const { page } = chat;
+    // From here on time passes by runFor alone.
+    await page.clock.pauseAt(await page.evaluate(() => Date.now() + 1000));
     const refused = async (times: number): Promise<void> => {
       await join(chat, "not a name");
       const counted = times === 1 ? "Not in not a name" : `(${times} times)`;
@@ -318,10 +409,11 @@ describe.each([
     await chat.say("here");
     await expect.poll(() => chat.messages(), DEADLINE).toMatchObject([{ text: "here", fate: "sent" }]);
     await join(chat, "not a name");
-    await chat.page.waitForSelector(".toast");
 
     const { width, height } = viewport;
     for (const selector of [
+      // First, as it leaves by itself.
+      ".toast",
       "#channel",
       "#here",
       "#beside",
@@ -329,9 +421,8 @@ describe.each([
       "#send",
       "#join-name",
       "#me",
-      ".toast",
     ]) {
-      const box = (await chat.page.locator(selector).boundingBox())!;
+      const box = (await (await chat.page.waitForSelector(selector)).boundingBox())!;
       expect([selector, box.x >= 0, box.y >= 0], selector).toEqual([selector, true, true]);
       expect(box.x + box.width, selector).toBeLessThanOrEqual(width);
       expect(box.y + box.height, selector).toBeLessThanOrEqual(height);

@@ -344,6 +344,22 @@ describe("the connection's state", () => {
     expect(await chat.text("#details")).toContain("Sessionalone.");
   });
 
+  it("waits no longer than one wants", async () => {
+    const alone = await node({ id: "alone" });
+    const nobody = await proxyTo(await closedPort());
+    const chat = known(await openChat(browser, `${alone.demoUrl}?node=ws://127.0.0.1:${nobody.port}`));
+    await chat.page.clock.install();
+    await chat.page.reload();
+    await expect.poll(() => chat.text("#state"), DEADLINE).toMatch(/^Waiting/);
+    // The time that the page waits for never comes.
+    await chat.page.clock.pauseAt(await chat.page.evaluate(() => Date.now() + 1000));
+    await expect.poll(() => chat.text("#state"), DEADLINE).toMatch(/^Waiting/);
+    nobody.retarget(alone.port);
+    await chat.page.click("#again >> text=Try now");
+    await expect.poll(() => chat.text("#state"), DEADLINE).toBe("Connected");
+    expect(await chat.page.isVisible("#again")).toBe(false);
+  });
+
   it("is closed, with the reason, for an address that is no node's", async () => {
     const alone = await node({ id: "alone" });
     for (const address of ["javascript:alert(1)", "http://127.0.0.1", "nonsense"]) {

@@ -213,8 +213,12 @@ describe("subscribe", () => {
     });
     const setup = await setUp({ token: "of 42" }, { respond });
     const heard: unknown[] = [];
-    const subscription = setup.client.subscribe("#user:42", ({ content }) => heard.push(content));
+    const onSubscribed = vi.fn();
+    const subscription = setup.client.subscribe("#user:42", ({ content }) => heard.push(content), {
+      onSubscribed,
+    });
     await subscription.ready;
+    expect(onSubscribed.mock.calls).toEqual([[{ channel: "#user:42" }]]);
     setup.server.last.send({ type: "message", channel: "#user:42", content: "you" });
     await until(() => heard.length === 1);
     subscription.unsubscribe();
@@ -227,8 +231,10 @@ describe("subscribe", () => {
     ["#news", "only #user:<user> reaches anybody"],
   ])("is never ready in %s, where nothing can arrive", async (channel, why) => {
     const setup = await setUp();
-    const { ready } = setup.client.subscribe(channel, nothing);
+    const onUnsubscribed = vi.fn();
+    const { ready } = setup.client.subscribe(channel, nothing, { onUnsubscribed });
     const error = await rejection(ready);
+    expect(onUnsubscribed.mock.calls).toEqual([[{ channel, code: "forbidden", message: error.message }]]);
     expect(error).toMatchObject({ code: "forbidden", temporary: false });
     expect(error.message).toContain(`nothing can arrive in "${channel}"`);
     expect(error.message).toContain(why);
