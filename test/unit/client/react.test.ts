@@ -3,7 +3,7 @@
 import { Window } from "happy-dom";
 import { StrictMode, act, createElement, type ReactNode } from "react";
 import { renderToString } from "react-dom/server";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { useClient, useConnectionState, usePresence, useSubscription } from "../../../src/client/react.js";
 import { succeed, type FakeServer } from "../../support/fake-server.js";
@@ -34,20 +34,16 @@ const answers: NonNullable<FakeServer["options"]["respond"]> = (command, connect
   return succeed(command, connection);
 };
 
-let window: Window;
 let page: HTMLElement;
+/** One for all, and to the end: React's scheduler still looks at it when a test is over. */
+const window = new Window();
 beforeEach(() => {
   heard.length = 0;
-  window = new Window();
   vi.stubGlobal("window", window);
   vi.stubGlobal("document", window.document);
   vi.stubGlobal("navigator", window.navigator);
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
   page = window.document.createElement("div") as unknown as HTMLElement;
-});
-afterEach(async () => {
-  vi.unstubAllGlobals();
-  await window.happyDOM.close();
 });
 
 /** What arrives by socket changes the page outside of act, which is meant. */
