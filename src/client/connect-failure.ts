@@ -22,7 +22,7 @@ const BODY_CHARACTERS = 200;
 const STATUS = /(?:response|status)\D*(?:101 \D+)?([345]\d\d)\b/i;
 /** Node 22's WebSocket, and Bun's: which of all is not said. */
 const SAYS_NOTHING = /non-101|failed to connect$|^$/i;
-const NO_TLS = /EPROTO|SSL|TLS|InvalidContentType|wrong version/i;
+const NO_TLS = /EPROTO|WRONG_VERSION|InvalidContentType|wrong version/i;
 
 /** Reports failed attempts: each cause once, until a connection is made. */
 export class ConnectFailures {
@@ -40,17 +40,19 @@ export class ConnectFailures {
     this.#told.clear();
   }
 
-  /** @returns what is known of it now; more may be reported later */
-  failed(attempt: Attempt): StarlingError {
+  /** @returns what is known of it now, and what reports it; more may be reported later */
+  failed(attempt: Attempt): [StarlingError, () => void] {
     const known = attempt.fault === undefined ? { cause: attempt.reason } : told(attempt.fault);
     const error = failure(attempt, known);
     // Once it was connected the URL is known to be right. A page's policy may forbid the question.
-    if (known.cause !== undefined || this.#everConnected || typeof fetch !== "function") this.#tell(error);
-    else if (!this.#explained) {
-      this.#explained = true;
-      void explain(attempt.url).then((found) => this.#everConnected || this.#tell(failure(attempt, found)));
-    }
-    return error;
+    const isAll = known.cause !== undefined || this.#everConnected || typeof fetch !== "function";
+    return [error, () => (isAll ? this.#tell(error) : this.#ask(attempt))];
+  }
+
+  #ask(attempt: Attempt): void {
+    if (this.#explained) return;
+    this.#explained = true;
+    void explain(attempt.url).then((found) => this.#everConnected || this.#tell(failure(attempt, found)));
   }
 
   #tell(error: StarlingError): void {
@@ -61,11 +63,21 @@ export class ConnectFailures {
 }
 
 function failure({ url, fault }: Attempt, { cause, status }: Cause): StarlingError {
-  // A token may be in it.
-  const shown = url.replace(/([?&]token=)[^&]*/, "$1...");
-  const hint = NO_TLS.test(cause ?? "") ? " (no TLS is spoken there: is it ws://?)" : "";
-  const message = `could not connect to ${shown}${cause === undefined ? "" : `: ${cause}${hint}`}`;
-  return new StarlingError("connect_failed", message, { status, cause: fault });
+  const shown = withoutSecrets(url);
+  const hint =
+    /^wss:/i.test(url) && NO_TLS.test(cause ?? "") ? " (no TLS is spoken there: is it ws://?)" : "";
+  const why = cause === undefined ? "" : `: ${cause.split(url).join(shown)}${hint}`;
+  // An event would bring its WebSocket along, whose URL may have a token.
+  const { error } = (fault ?? {}) as { error?: unknown };
+  return new StarlingError("connect_failed", `could not connect to ${shown}${why}`, {
+    status,
+    cause: error instanceof Error ? error : undefined,
+  });
+}
+
+/** A URL as it may be shown: without token and password. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/([?&]token=)[^&]*/gi, "$1...").replace(/\/\/[^/?#]*@/, "//...@");
 }
 
 /** What an error, an event with one, or a chain of causes says: a code such as ECONNREFUSED before words. */
@@ -88,10 +100,15 @@ async function explain(url: string): Promise<Cause> {
     return { cause: "this device is offline" };
   }
   const stop = new AbortController();
+  // Which node is asked matters, who asks does not.
+  const plain = url
+    .replace(/^ws/, "http")
+    .replace(/([?&])token=[^&]*/gi, "$1")
+    .replace(/\/\/[^/?#]*@/, "//");
   const timer = setTimeout(() => stop.abort(), EXPLAIN_MS);
   const ask = (mode: RequestMode) =>
-    fetch(url.replace(/^ws/, "http"), {
-      ...{ mode, cache: "no-store", signal: stop.signal },
+    fetch(plain, {
+      ...{ mode, cache: "no-store", redirect: "manual", signal: stop.signal },
       // A node then says why it would refuse a WebSocket. A page may send this to any origin.
       headers: { accept: "text/plain" },
     });
@@ -99,12 +116,12 @@ async function explain(url: string): Promise<Cause> {
     const response = await ask("cors");
     const { status } = response;
     if (status < 400)
-      return { cause: `HTTP is served there (status ${status}), but the WebSocket was refused` };
+      return { cause: `HTTP is served there (status ${status || "3xx"}), but the WebSocket was refused` };
     const isText = response.headers.get("content-type")?.startsWith("text/plain") === true;
     const line = isText ? (await response.text()).slice(0, BODY_CHARACTERS).split("\n")[0] : "";
     return { cause: `HTTP ${status}${line ? `: ${line}` : ""}`, status };
   } catch (error) {
-    const { cause } = told(error as object);
+    const cause = stop.signal.aborted ? `no answer within ${EXPLAIN_MS} ms` : told(error as object).cause;
     if (typeof document === "undefined" && typeof location === "undefined")
       return cause === undefined ? {} : { cause };
     // A page is not told more than whether anything answers.

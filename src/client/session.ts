@@ -91,8 +91,9 @@ export class Session {
       token = await this.#tokens.get();
     } catch (error) {
       if (this.state === "closed" || attempt !== this.#attempts) return;
-      this.#handlers.report(error as StarlingError);
-      return this.#wait(error as StarlingError);
+      this.#wait(error as StarlingError);
+      // Last: who hears it may close the client, or have it connect.
+      return this.#handlers.report(error as StarlingError);
     }
     if (this.state === "closed" || attempt !== this.#attempts) return;
     if (token === null) return this.#stopped();
@@ -250,6 +251,8 @@ export class Session {
     // Subscriptions first, then what was queued: so one hears one's own queued messages.
     this.#commands.open(connection);
     this.#subscriptions.online(restored);
+    // Who heard that may have closed the client, or have had it connect anew.
+    if (this.#connection !== connection) return;
     this.#commands.flush(connection);
     this.#handlers.changed({ state: "connected", ...this.info });
   }
@@ -270,17 +273,22 @@ export class Session {
 
   #ended(end: ConnectionEnd, url: string): void {
     this.#lost();
-    const reason: Reason = end.unreached
+    const [reason, report]: [Reason, (() => void)?] = end.unreached
       ? this.#failures.failed({ url, ...end })
-      : { code: end.code, message: end.reason };
+      : [{ code: end.code, message: end.reason }];
     const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
-    if (final) return this.close(reason);
+    if (final) {
+      this.close(reason);
+      return report?.();
+    }
     // Another connection has the session now: a duplicated tab, which has a copy of the token. Asking
     // for it again would only take it back and forth.
     if (end.code === SUPERSEDED_CLOSE) this.#resume = undefined;
     this.#commands.broken(`the connection ended (${end.code} ${end.reason})`);
     this.#urlIndex++;
     this.#wait(reason, end.retryAfterMs);
+    // Last: who hears it may close the client, or have it connect.
+    report?.();
   }
 
   #wait(reason: Reason, hintMs?: number): void {

@@ -19,6 +19,8 @@ export class SilenceWatch {
   /** How long nothing will have come when the answer is due. */
   #silentMs = 0;
   #timer: Timer;
+  /** When it fires. */
+  #dueAt = 0;
 
   constructor(options: WatchOptions) {
     this.#options = options;
@@ -32,12 +34,14 @@ export class SilenceWatch {
     this.#probing = false;
   }
 
-  /** The network may be another: asks now, unless it is asking, and waits for a frame no longer than this. */
+  /** The network may be another: asks now, unless it has asked, and waits for a frame no longer than this. */
   askNow(withinMs: number): void {
-    if (this.#probing) return;
-    this.stop();
     const answerMs = Math.min(withinMs, this.#options.timeoutMs);
-    this.#ask(answerMs, answerMs);
+    // It was asked already: the answer may be due earlier now.
+    if (this.#probing && this.#dueAt <= this.#options.clock.now() + answerMs) return;
+    this.stop();
+    if (this.#probing) this.#arm(answerMs);
+    else this.#ask(answerMs, answerMs);
   }
 
   stop(): void {
@@ -45,6 +49,7 @@ export class SilenceWatch {
   }
 
   #arm(delayMs: number): void {
+    this.#dueAt = this.#options.clock.now() + delayMs;
     this.#timer = this.#options.clock.setTimeout(() => this.#check(), delayMs);
   }
 

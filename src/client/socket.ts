@@ -1,5 +1,6 @@
 import { shown } from "./arguments.js";
 import type { Bytes } from "./bytes.js";
+import { withoutSecrets } from "./connect-failure.js";
 import { StarlingError } from "./error.js";
 
 /** What the client needs of a WebSocket: the browser's, Node's own and the `ws` package's have it. */
@@ -51,11 +52,18 @@ export function urlOf(url: string | URL, key: string | undefined): string {
     const base = /^[a-z][a-z\d+.-]*:/i.test(href) ? undefined : globalThis.location?.href;
     href = new URL(href, base).href;
   } catch (cause) {
-    throw new StarlingError("bad_request", `"${String(url)}" is not a URL: give ws:// or wss://`, { cause });
+    throw new StarlingError(
+      "bad_request",
+      `${shown(withoutSecrets(String(url)))} is not a URL: give ws:// or wss://`,
+      { cause },
+    );
   }
   const parts = PARTS.exec(href);
   if (parts === null) {
-    throw new StarlingError("bad_request", `"${String(url)}" is not a WebSocket URL: give ws:// or wss://`);
+    throw new StarlingError(
+      "bad_request",
+      `${shown(withoutSecrets(String(url)))} is not a WebSocket URL: give ws:// or wss://`,
+    );
   }
   const [, secure, host, path, query = ""] = parts;
   const parameters = query === "" ? [] : query.split("&");

@@ -60,7 +60,11 @@ export function useConnectionState<Channels extends object>(
     () => toValue(client),
     (own) => {
       state.value = own.state;
-      return own.on("state", (change) => (state.value = change.state));
+      const unwatch = own.on("state", (change) => (state.value = change.state));
+      return () => {
+        unwatch();
+        state.value = "connecting";
+      };
     },
   );
   return state;
@@ -101,13 +105,17 @@ function followBoth<Channels extends object, Name extends string>(
   channel: MaybeRefOrGetter<Name | undefined>,
   start: (client: Client<Channels>, channel: Name) => () => void,
 ): void {
-  const both = computed(() => {
-    const [own, name] = [toValue(client), toValue(channel)];
-    return own === undefined || name === undefined ? undefined : ([own, name] as const);
-  });
+  const name = computed(() => toValue(channel));
+  const own = computed(() => toValue(client));
+  // A pair is new each time: started anew is only where one of the two is another.
+  let last: readonly [Client<Channels>, Name] | undefined;
   follow(
-    () => both.value,
-    ([own, name]) => start(own, name),
+    () => {
+      if (own.value === undefined || name.value === undefined) return (last = undefined);
+      if (last?.[0] !== own.value || last[1] !== name.value) last = [own.value, name.value];
+      return last;
+    },
+    ([client, channel]) => start(client, channel),
   );
 }
 

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { inspect } from "node:util";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -105,6 +106,21 @@ describe("a failed connection", () => {
     const { errors } = startClient(`ws://127.0.0.1:${closedPort}/?token=abc.def&app=shop`);
     await until(() => errors.length === 1);
     expect(errors[0]!.message).toContain(`:${closedPort}/?token=...&app=shop: ECONNREFUSED`);
+  });
+
+  it("brings neither the socket along nor what stands before the host", async () => {
+    const { errors } = startClient(`ws://ann:secret@127.0.0.1:${closedPort}/?TOKEN=abc.def`);
+    await until(() => errors.length === 1);
+    expect(inspect(errors[0], { depth: 10 })).not.toMatch(/secret|abc\.def/);
+  });
+
+  it("is reported when the client may be closed for it", async () => {
+    const { client, clock, changes } = startClient(`ws://127.0.0.1:${closedPort}/`);
+    client.on("error", () => client.close());
+    await until(() => client.state === "closed");
+    clock.advance(60_000);
+    expect(client.state).toBe("closed");
+    expect(changes.map(({ state }) => state)).toEqual(["waiting", "closed"]);
   });
 
   it("is one line on the console where nobody listens, without a stack", async () => {

@@ -54,7 +54,9 @@ describe("React Native", () => {
     if (!existsSync(join(blob, "URL.js"))) {
       mkdirSync(home, { recursive: true });
       const run = (command: string, ...args: string[]) => {
-        const { status, stderr } = spawnSync(command, args, { cwd: home, encoding: "utf8" });
+        const { status, stderr } = spawnSync(command, args, {
+          ...{ cwd: home, encoding: "utf8", timeout: 60_000, killSignal: "SIGKILL" },
+        });
         if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr}`);
       };
       run("npm", "pack", `react-native@${VERSION}`);

@@ -4,7 +4,7 @@ import { connected, setUp, startClient, startServer, until, type Setup } from ".
 /** A page's window, document and network, as far as they tell of the network. */
 let page: EventTarget;
 let looked: EventTarget & { visibilityState: string };
-let radio: EventTarget;
+let radio: Counting & { type: string };
 let listeners = 0;
 
 class Counting extends EventTarget {
@@ -23,7 +23,7 @@ beforeEach(() => {
   listeners = 0;
   page = new Counting();
   looked = Object.assign(new Counting(), { visibilityState: "visible" });
-  radio = new Counting();
+  radio = Object.assign(new Counting(), { type: "wifi" });
   vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
   vi.stubGlobal("removeEventListener", page.removeEventListener.bind(page));
   vi.stubGlobal("document", looked);
@@ -35,7 +35,13 @@ afterAll(() => vi.unstubAllGlobals());
 const NEWS: [string, () => void][] = [
   ["the network is back", () => page.dispatchEvent(new Event("online"))],
   ["the page is looked at", () => looked.dispatchEvent(new Event("visibilitychange"))],
-  ["the network changed", () => radio.dispatchEvent(new Event("change"))],
+  [
+    "the network changed",
+    () => {
+      radio.type = radio.type === "wifi" ? "cellular" : "wifi";
+      radio.dispatchEvent(new Event("change"));
+    },
+  ],
 ];
 
 /** Waits for its fifth attempt, with 16 s to go. */
@@ -66,6 +72,14 @@ describe("news of the network", () => {
     setup.clock.advance(1);
     await connected(setup);
     expect(setup.server.connections).toHaveLength(2);
+  });
+
+  it("are no more than an estimate where the network is the same", async () => {
+    const setup = await away();
+    setup.clock.advance(600);
+    radio.dispatchEvent(new Event("change"));
+    setup.clock.advance(15_399);
+    expect(setup.client.state).toBe("waiting");
   });
 
   it("are let be while the page is not seen", async () => {
