@@ -73,18 +73,21 @@ describe("a client that stops reading", () => {
     for (const client of [...slow, neighbour]) await client.do("subscribe", { channel: "a" });
     const residentBytes = (): Promise<number> => node.metric("process_resident_memory_bytes");
     // Once with everyone reading: what fan-out itself needs is not counted.
-    const publish = async (from: number): Promise<void> => {
-      for (let sent = from; sent < from + 400; sent += 10) {
+    const publish = async (from: number, upTo: number): Promise<void> => {
+      for (let sent = from; sent < upTo; sent += 10) {
         for (let i = 0; i < 10; i++) sender.send({ action: "send", channel: "a", content: CONTENT });
         await neighbour.contents("a", sent + 10);
       }
     };
-    await publish(0);
+    await publish(0, 400);
     const before = await residentBytes();
     for (const client of slow) client.pause();
-    await publish(400);
-    await until("all ten are closed", async () => (await node.metric("starling_slow_closes_total")) === 10);
-    // Each missed more than 15 MB and was allowed 1 MB.
+    // The kernel holds up to tcp_rmem's most for each, which is 6 MB on one machine and 32 on another.
+    const slowCloses = (): Promise<number> => node.metric("starling_slow_closes_total");
+    for (let sent = 400; sent < 2_000 && (await slowCloses()) < 10; sent += 100)
+      await publish(sent, sent + 100);
+    expect(await slowCloses()).toBe(10);
+    // Each missed more than the kernel holds, and was allowed 1 MB.
     expect((await residentBytes()) - before).toBeLessThan(60 * 1024 * 1024);
   });
 
