@@ -34,15 +34,19 @@ export function followSubscription<Channels extends object, Name extends keyof C
   changed: (state: SubscriptionState) => void,
 ): () => void {
   if (client.state === "closed") return nothing;
-  const held = () => changed({ subscribed: subscription.subscribed, refusal: undefined });
+  // A refusal stands until the channel is subscribed to after all.
+  let refused: SubscriptionState["refusal"];
+  const held = () => changed({ subscribed: subscription.subscribed, refusal: refused });
   const { since } = options();
   const subscription = client.subscribe(channel, handler, {
     ...(since && { since }),
     onSubscribed: (subscribed) => {
+      refused = undefined;
       changed({ subscribed: true, refusal: undefined });
       options().onSubscribed?.(subscribed);
     },
     onUnsubscribed: (refusal) => {
+      refused = refusal;
       changed({ subscribed: false, refusal });
       options().onUnsubscribed?.(refusal);
     },
@@ -53,7 +57,7 @@ export function followSubscription<Channels extends object, Name extends keyof C
     onPresence: (presence) => options().onPresence?.(presence),
   });
   const unwatch = client.on("state", ({ state }) => {
-    if (state === "waiting") held();
+    if (state === "waiting" || state === "closed") held();
   });
   // Another handler's subscription to the channel may be there already.
   held();
