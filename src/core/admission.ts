@@ -4,7 +4,7 @@ import type { App, Apps } from "./app.js";
 import { quote } from "./errors.js";
 import { addressText, type AddressKey } from "./client-address.js";
 import type { EdgeOptions } from "./options.js";
-import type { Offer, Protocol } from "./protocol.js";
+import type { Offer, Protocol, Refusal } from "./protocol.js";
 import { allowsOrigin } from "./origins.js";
 import type { RejectReason } from "./rejects.js";
 import type { Stats } from "./stats.js";
@@ -107,7 +107,10 @@ export class Admissions<Client extends object> {
     const wrongOrigin = this.#wrongOrigin(request);
     if (wrongOrigin !== undefined) return this.#refuse("origin", 403, wrongOrigin);
     const offer = this.#offer(request);
-    if ("status" in offer) return offer;
+    if ("status" in offer) {
+      this.#stats.reject(offer.reason);
+      return offer;
+    }
     const limited = this.#limit(request, offer.app);
     return typeof limited === "object" ? limited : { offer, address: limited };
   }
@@ -119,11 +122,8 @@ export class Admissions<Client extends object> {
   explain(request: UpgradeRequest): UpgradeRefusal | undefined {
     const wrongOrigin = this.#wrongOrigin(request);
     if (wrongOrigin !== undefined) return { status: 403, message: wrongOrigin };
-    for (const protocol of this.#protocols) {
-      const offer = protocol.admit(request, this.#apps);
-      if (offer !== undefined) return "status" in offer ? offer : undefined;
-    }
-    return { status: 404, message: `no protocol is served at ${quote(request.path)}` };
+    const offer = this.#offer(request);
+    return "status" in offer ? offer : undefined;
   }
 
   entered(client: Client, { address, offer }: Admission): void {
@@ -148,14 +148,13 @@ export class Admissions<Client extends object> {
     else this.#perIp.delete(address);
   }
 
-  #offer(request: UpgradeRequest): Offer | UpgradeRefusal {
+  /** Of the first protocol that knows the request as its own. */
+  #offer(request: UpgradeRequest): Offer | Refusal {
     for (const protocol of this.#protocols) {
       const offer = protocol.admit(request, this.#apps);
-      if (offer === undefined) continue;
-      if ("status" in offer) this.#stats.reject(offer.reason);
-      return offer;
+      if (offer !== undefined) return offer;
     }
-    return this.#refuse("protocol", 404, `no protocol is served at ${quote(request.path)}`);
+    return { reason: "protocol", status: 404, message: `no protocol is served at ${quote(request.path)}` };
   }
 
   #wrongOrigin(request: UpgradeRequest): string | undefined {
