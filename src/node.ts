@@ -131,8 +131,9 @@ export async function startNode(
   const sockets = socketLimits(config.maxConnections, openFileLimit());
   const { reachable, prepareFor, ...shared } = await sharedParts(config, stats, log);
   let prepared = Promise.resolve();
+  const options = { ...edgeOptions(config), repair };
   const edge = new Edge({
-    options: { ...edgeOptions(config), repair },
+    options,
     ...shared,
     protocols,
     apps,
@@ -141,7 +142,7 @@ export async function startNode(
     log,
   });
   // What it does to the event loop is over before that is measured.
-  await warmUp({ protocols, edge: { ...edgeOptions(config), repair }, limitMs: config.warmUpMs, log });
+  await warmUp({ protocols, edge: options, limitMs: config.warmUpMs, log });
   if (ownsProcess) collectGarbage();
   const metrics = createMetrics({
     stats,

@@ -1,7 +1,6 @@
 /** Vue 3.3 and later: composables over a client. On a server they do nothing; they end with their component or scope. */
 
 import {
-  computed,
   getCurrentInstance,
   onMounted,
   onScopeDispose,
@@ -105,17 +104,16 @@ function followBoth<Channels extends object, Name extends string>(
   channel: MaybeRefOrGetter<Name | undefined>,
   start: (client: Client<Channels>, channel: Name) => () => void,
 ): void {
-  const name = computed(() => toValue(channel));
-  const own = computed(() => toValue(client));
   // A pair is new each time: started anew is only where one of the two is another.
   let last: readonly [Client<Channels>, Name] | undefined;
   follow(
     () => {
-      if (own.value === undefined || name.value === undefined) return (last = undefined);
-      if (last?.[0] !== own.value || last[1] !== name.value) last = [own.value, name.value];
+      const [own, name] = [toValue(client), toValue(channel)];
+      if (own === undefined || name === undefined) return (last = undefined);
+      if (last?.[0] !== own || last[1] !== name) last = [own, name];
       return last;
     },
-    ([client, channel]) => start(client, channel),
+    ([own, name]) => start(own, name),
   );
 }
 
