@@ -10,7 +10,7 @@ import {
   startMeter,
 } from "../runner/measure.js";
 import type { BenchOptions } from "../runner/options.js";
-import type { CpuUse, Series } from "../types.js";
+import type { CpuUse, Figure, Series } from "../types.js";
 import {
   OVERHEAD_SECONDS,
   countText,
@@ -35,6 +35,17 @@ const ROUNDS = 3;
 /** What a server does about its connections a little later is counted too, and done before the next round. */
 const LATER_MS = 500;
 const EXPECTED_PER_SECOND = 3000;
+
+const perSecond = (value: number): Figure =>
+  figure("connectionsPerSecond", "accept + subscribe", "1/s", "higher", value);
+const perCoreSecond = (value: number): Figure =>
+  figure(
+    "connectionsPerServerCoreSecond",
+    "accept + subscribe per server core second",
+    "1/s",
+    "higher",
+    value,
+  );
 
 /** Connections that subscribe to one channel and then are idle. */
 export function connectCases(options: BenchOptions): Case[] {
@@ -71,19 +82,11 @@ export function connectCases(options: BenchOptions): Case[] {
           const { series, rssBytes } = await measureMemory(bench, openRest, restMs);
           const { cpu, connected, seconds } = await measureRate(bench, openRest);
           const limited = limitOf(cpu, bench);
-          const figures = [
-            figure("connectionsPerSecond", "accept + subscribe", "1/s", "higher", connected / seconds),
-          ];
+          const figures = [perSecond(connected / seconds)];
           if (hasServerCpu(bench)) {
             figures.unshift(
               figure("rssBytesPerConnection", "RSS per idle connection", "bytes", "lower", rssBytes),
-              figure(
-                "connectionsPerServerCoreSecond",
-                "accept + subscribe per server core second",
-                "1/s",
-                "higher",
-                connected / cpu.serverSeconds,
-              ),
+              perCoreSecond(connected / cpu.serverSeconds),
             );
           }
           problems.push(...limitProblems(limited, cpu));
@@ -125,24 +128,10 @@ function coldCase(options: BenchOptions): Case {
       const openedAtMs = performance.now();
       await sleep(LATER_MS);
       const { cpu, series } = meter.stop();
-      const figures = [
-        figure(
-          "connectionsPerSecond",
-          "accept + subscribe",
-          "1/s",
-          "higher",
-          opened.connections / opened.seconds,
-        ),
-      ];
+      const figures = [perSecond(opened.connections / opened.seconds)];
       if (hasServerCpu(bench)) {
         figures.unshift(
-          figure(
-            "connectionsPerServerCoreSecond",
-            "accept + subscribe per server core second",
-            "1/s",
-            "higher",
-            opened.connections / cpu.serverSeconds,
-          ),
+          perCoreSecond(opened.connections / cpu.serverSeconds),
           figure("emptyRssBytes", "RSS without connections", "bytes", "lower", empty),
         );
         for (const [at, ms] of readMs.entries()) {
