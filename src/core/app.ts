@@ -29,6 +29,20 @@ export interface AppSettings {
   readonly keys?: readonly KeyPair[];
   /** On this node; Infinity, which is the default, sets no limit. */
   readonly maxConnections?: number;
+  /** false: nobody is let in. true by default. */
+  readonly enabled?: boolean;
+  /** Of pages that may connect, or patterns of them, in place of the node's own; empty, which is the default: the node's. */
+  readonly origins?: readonly string[];
+  /** What is set for one protocol alone, by its name: the protocol knows the form, and what holds where nothing is set. */
+  readonly protocolSettings?: Readonly<Record<string, unknown>>;
+}
+
+type Changeable = Required<Omit<AppSettings, "id">>;
+
+function withDefaults(settings: AppSettings): Changeable {
+  const { authorizer, rulesOf, keys = [], maxConnections = Infinity } = settings;
+  const { enabled = true, origins = [], protocolSettings = {} } = settings;
+  return { authorizer, rulesOf, keys, maxConnections, enabled, origins, protocolSettings };
 }
 
 /** Connections hold it, so it stays the same object as long as the app is served: only Apps.reload changes its settings. */
@@ -38,18 +52,26 @@ export class App implements AppSettings {
   rulesOf: RulesOf;
   keys: readonly KeyPair[];
   maxConnections: number;
+  enabled: boolean;
+  origins: readonly string[];
+  protocolSettings: Readonly<Record<string, unknown>>;
   /** That are open on this node. */
   connections = 0;
   /** By its clients and by the server API on this node. */
   publications = 0;
   readonly #keys = new Map<string, ChannelKey>();
 
-  constructor({ id, authorizer, rulesOf, keys = [], maxConnections = Infinity }: AppSettings) {
-    this.id = id;
+  constructor(settings: AppSettings) {
+    this.id = settings.id;
+    const { authorizer, rulesOf, keys, maxConnections, enabled, origins, protocolSettings } =
+      withDefaults(settings);
     this.authorizer = authorizer;
     this.rulesOf = rulesOf;
     this.keys = keys;
     this.maxConnections = maxConnections;
+    this.enabled = enabled;
+    this.origins = origins;
+    this.protocolSettings = protocolSettings;
   }
 
   /** A channel's name on the bus. */
@@ -62,16 +84,23 @@ export class App implements AppSettings {
 
 export class Apps implements Iterable<App> {
   #byId: ReadonlyMap<string, App>;
+  #byKey: ReadonlyMap<string, App>;
   readonly main: App;
 
   /** @throws Error where there is no `main`, or two have one id */
   constructor(apps: readonly AppSettings[]) {
     this.#byId = byId(apps.map((settings) => (settings instanceof App ? settings : new App(settings))));
+    this.#byKey = byKey(this.#byId);
     this.main = this.#byId.get(DEFAULT_APP)!;
   }
 
   get(id: string): App | undefined {
     return this.#byId.get(id);
+  }
+
+  /** The app that one of these key pairs is of. */
+  ofKey(key: string): App | undefined {
+    return this.#byKey.get(key);
   }
 
   [Symbol.iterator](): Iterator<App> {
@@ -86,10 +115,9 @@ export class Apps implements Iterable<App> {
   reload(all: readonly AppSettings[]): readonly App[] {
     const before = this.#byId;
     const after = byId(all.map((settings) => before.get(settings.id) ?? new App(settings)));
-    for (const { id, authorizer, rulesOf, keys = [], maxConnections = Infinity } of all) {
-      Object.assign(after.get(id)!, { authorizer, rulesOf, keys, maxConnections });
-    }
+    for (const settings of all) Object.assign(after.get(settings.id)!, withDefaults(settings));
     this.#byId = after;
+    this.#byKey = byKey(after);
     return [...before.values()].filter(({ id }) => !after.has(id));
   }
 }
@@ -100,4 +128,8 @@ function byId(apps: readonly App[]): ReadonlyMap<string, App> {
     throw new Error(`apps must have ids of their own, one of them ${DEFAULT_APP}`);
   }
   return found;
+}
+
+function byKey(apps: ReadonlyMap<string, App>): ReadonlyMap<string, App> {
+  return new Map([...apps.values()].flatMap((app) => app.keys.map(({ key }) => [key, app] as const)));
 }

@@ -57,6 +57,11 @@ export function isServerChannel(name: string): boolean {
   return name.charCodeAt(0) === 35;
 }
 
+/** Channels that nobody may use without a right that names them, or covers them on purpose: no default includes them. */
+export function isGuardedChannel(name: string): boolean {
+  return name.startsWith("private-") || name.startsWith("presence-");
+}
+
 /** The user whose connections `#user:42` reaches, or undefined for any other channel. */
 export function userOfChannel(name: string): string | undefined {
   return name.startsWith(USER_CHANNEL) ? name.slice(USER_CHANNEL.length) : undefined;

@@ -5,7 +5,7 @@ import { StarlingError, quote } from "../core/errors.js";
 import { DEPTH_MAX } from "../encoding/json-scan.js";
 import { Encoding, type Payload } from "../encoding/payload.js";
 import { type Position } from "../core/publication.js";
-import { fieldSpan, itemStarts } from "./json-spans.js";
+import { fieldSpan, itemStarts } from "../encoding/json-spans.js";
 import type { publication } from "./schemas.js";
 
 /** A publication of a body: checked, as JSON.parse made it, and where its object begins in the body. */

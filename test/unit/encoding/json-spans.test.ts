@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fieldSpan, itemStarts, spanAt } from "../../../src/http/json-spans.js";
+import { fieldSpan, itemStarts, spanAt } from "../../../src/encoding/json-spans.js";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 

@@ -1,0 +1,71 @@
+/** Pusher's channels: what their names ask for, and what they are called here. */
+
+import { StarlingError, quote } from "../../core/errors.js";
+
+const NAME = /^[A-Za-z0-9_\-=@,.;]+$/;
+const SERVER_TO_USER = "#server-to-user-";
+const USER = "#user:";
+
+/** Whether clients prove by a signature that they may subscribe. */
+export function isPrivate(name: string): boolean {
+  return name.startsWith("private-") || isPresence(name);
+}
+
+export function isPresence(name: string): boolean {
+  return name.startsWith("presence-");
+}
+
+/** Only who subscribes can read its events: they pass through as they are. */
+export function isEncrypted(name: string): boolean {
+  return name.startsWith("private-encrypted-");
+}
+
+/** Whether new subscribers get the last event. */
+export function isCache(name: string): boolean {
+  return /^(?:private-(?:encrypted-)?|presence-)?cache-/.test(name);
+}
+
+/** The user whose connections `#server-to-user-42` reaches; undefined: another channel. */
+export function userOfServerChannel(name: string): string | undefined {
+  return name.startsWith(SERVER_TO_USER) ? name.slice(SERVER_TO_USER.length) : undefined;
+}
+
+/** As the node calls it: a user's channel is `#user:42` there. */
+export function ownName(name: string): string {
+  const user = userOfServerChannel(name);
+  return user === undefined ? name : USER + user;
+}
+
+/** As Pusher's clients and back ends call it. */
+export function pusherName(name: string): string {
+  return name.startsWith(USER) ? SERVER_TO_USER + name.slice(USER.length) : name;
+}
+
+/**
+ * Of a channel that is not a user's.
+ * @throws StarlingError bad_channel, too_large
+ */
+export function checkName(name: string, maxBytes: number): void {
+  if (name.length > maxBytes) {
+    throw new StarlingError(
+      "too_large",
+      `channel ${quote(name)} has ${name.length} characters, at most ${maxBytes} are allowed`,
+    );
+  }
+  if (NAME.test(name)) return;
+  throw new StarlingError(
+    "bad_channel",
+    `channel ${quote(name)} is not a valid name: one or more of A-Z a-z 0-9 _ - = @ , . ; are allowed`,
+  );
+}
+
+const USER_ID = /^[A-Za-z0-9_\-=@,.;]{1,128}$/;
+
+/** Of a user, in a presence channel or signed in. @throws StarlingError bad_request */
+export function checkUserId(id: string): void {
+  if (USER_ID.test(id)) return;
+  throw new StarlingError(
+    "bad_request",
+    `user id ${quote(id)} is not valid: 1 to 128 of A-Z a-z 0-9 _ - = @ , . ; are allowed`,
+  );
+}

@@ -1,0 +1,29 @@
+/** What channels do by the kinds that their names say. */
+
+import { setBounded } from "../../core/bounded-map.js";
+import type { ChannelRules, RulesOf } from "../../core/channel-rules.js";
+import { isCache, isPresence } from "./channels.js";
+
+/** How long a cache channel keeps its last event. */
+const CACHE_TTL_MS = 30 * 60_000;
+const NAMES_KEPT = 4_096;
+
+/** The rules of an app that serves Pusher: what its namespaces say, and what its channels' kinds ask for beyond. */
+export function rulesByKind(rulesOf: RulesOf): RulesOf {
+  const kept = new Map<string, { readonly base: ChannelRules; readonly rules: ChannelRules }>();
+  return (name) => {
+    const base = rulesOf(name);
+    const presence = isPresence(name);
+    const cache = isCache(name);
+    if (!presence && !cache) return base;
+    const known = kept.get(name);
+    if (known?.base === base) return known.rules;
+    const rules = {
+      ...base,
+      ...(presence ? { presence: true, joinLeave: true } : undefined),
+      ...(cache ? { replayLast: true } : undefined),
+      ...(cache && base.history === undefined ? { history: { size: 1, ttlMs: CACHE_TTL_MS } } : undefined),
+    };
+    return setBounded(kept, NAMES_KEPT, name, { base, rules }).rules;
+  };
+}
