@@ -81,6 +81,14 @@ export class ClientConnection
     return proof;
   }
 
+  get protocolState(): object | undefined {
+    return this.rare?.protocolState;
+  }
+
+  set protocolState(state: object | undefined) {
+    this.setRare("protocolState", state);
+  }
+
   get skipped(): Map<LocalChannel, Position | undefined> | undefined {
     return this.rare?.skipped;
   }
@@ -136,10 +144,6 @@ export class ClientConnection
       if (end !== undefined && !(next !== undefined && next <= end)) next = end;
     }
     return next;
-  }
-
-  infoIn(channel: LocalChannel): string | undefined {
-    return this.grants?.get(channel)?.info ?? this.identity?.info;
   }
 
   get resumeSecret(): string {
