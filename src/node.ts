@@ -18,7 +18,7 @@ import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
 import { alone, edgeOptions, type Shared } from "./node-parts.js";
-import { PROTOCOLS } from "./protocols/protocols.js";
+import { createProtocols } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
@@ -94,7 +94,12 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  { repair = true, worker, ownsProcess = false, protocols = PROTOCOLS }: StartOptions = {},
+  {
+    repair = true,
+    worker,
+    ownsProcess = false,
+    protocols = createProtocols({ pusherPath: "" }),
+  }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;

@@ -69,6 +69,8 @@ export interface Protocol {
   /** A label of metrics. */
   readonly name: string;
   readonly framings: readonly Framing[];
+  /** Whether who sent a frame since the last beat is not asked for a sign of life. false by default: all are. */
+  readonly pingsSilentOnly?: boolean;
   /** Whether only the server may name an event so. Not given: any name is anybody's. */
   readonly isReservedEvent?: (event: string) => boolean;
   /** In turn, what is common more than once; none by default. In channels that need no rights, in no namespace. */

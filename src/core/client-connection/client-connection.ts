@@ -260,8 +260,17 @@ export class ClientConnection
 
   beat(): void {
     if (this.socket === undefined) return;
+    if (this.protocol.pingsSilentOnly === true && this.#wasHeard) {
+      this.awaitingPong = false;
+      return;
+    }
     const waiting = this.protocol.beat(this) ? 0 : this.bufferedBytes();
     this.setRare("bufferedAtBeat", waiting > 0 ? waiting : undefined);
+  }
+
+  /** Since the last beat. */
+  get #wasHeard(): boolean {
+    return this.rateAtMs >= 0 && performance.now() - this.rateAtMs < this.edge.options.heartbeatIntervalMs;
   }
 
   heartbeatMissed(): void {
