@@ -72,6 +72,10 @@ namespaces:
   price: { historySize: 1, replayLast: true, slowReader: latest, publish: server }
 \`\`\`
 
+A name that ends with \`*\` is a prefix of whole channel names instead: \`private-chat-*: { historySize: 50 }\` gives history to
+\`private-chat-7\`. Of several prefixes that fit, the longest has precedence, and any has over a namespace. Nothing is merged: a
+channel has the rules of one entry.
+
 As a flag or variable the same is JSON: \`${flagName("namespaces")} '{"chat":{"historySize":100,"recovery":true}}'\`. All nodes
 of a fleet need the same rules.
 

@@ -330,7 +330,7 @@ export const options = {
     defaultText:
       "chat, as the demo uses it: historySize 100, historyTtlMs 600000, recovery, presence, joinLeave, slowReader repair; none where NODE_ENV=production",
     description:
-      "what channels keep and tell, by namespace: what stands before a channel's first colon; replaces the default whole",
+      "what channels keep and tell, by namespace: what stands before a channel's first colon; or by a prefix of their names, as private-chat-*; replaces the default whole",
     reason: "the demo shows what there is; in production an application says what it needs",
   }),
   messageIdWindowMs: option({
