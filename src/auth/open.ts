@@ -25,3 +25,20 @@ export function createOpenAuthorizer(): Authorizer {
     ...RIGHTS_BY_IDENTITY,
   };
 }
+
+const CLOSED =
+  "this app lets no clients in by a token: it has no key to check them with, and is not open. " +
+  "Set its jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or its allowOpen if anyone may connect";
+
+/** Nobody is let in but by what a protocol checks itself, such as signatures. */
+export function createClosedAuthorizer(): Authorizer {
+  return {
+    required: true,
+    anonymous: undefined,
+    clockToleranceSeconds: 0,
+    authenticate: ({ token }) =>
+      Promise.reject(new StarlingError((token ?? "") === "" ? "unauthorized" : "token_invalid", CLOSED)),
+    permit: permitPatterns,
+    ...RIGHTS_BY_IDENTITY,
+  };
+}

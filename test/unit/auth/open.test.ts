@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Encoding } from "../../../src/encoding/payload.js";
 import type { Client, Identity } from "../../../src/core/authorizer.js";
-import { createOpenAuthorizer } from "../../../src/auth/open.js";
+import { createClosedAuthorizer, createOpenAuthorizer } from "../../../src/auth/open.js";
 
 const from = { app: "main" };
 const client = (identity: Identity | undefined): Client => ({
@@ -43,7 +43,11 @@ describe("open authorizer", () => {
   it("says why a guarded channel is refused, and what it needs", () => {
     const open = createOpenAuthorizer();
     const asked = client(open.anonymous);
-    const publication = { content: { encoding: Encoding.json, bytes: Buffer.of() }, event: undefined, tags: undefined };
+    const publication = {
+      content: { encoding: Encoding.json, bytes: Buffer.of() },
+      event: undefined,
+      tags: undefined,
+    };
     expect(() => open.subscribe(asked, "private-a", undefined)).toThrow(
       'channel "private-a" is not open to anonymous clients, as its name begins with private- or presence-: it needs a token whose "channels" claim covers it, or a signature',
     );
@@ -92,5 +96,23 @@ describe("open authorizer", () => {
     const permitted = createOpenAuthorizer().permit(foreign, { channels: [] });
     expect(permitted).toMatchObject({ userId: "7", expiresAt: 99 });
     expect([permitted.maySubscribe("a"), permitted.mayPublish("a")]).toEqual([false, false]);
+  });
+});
+
+describe("closed authorizer", () => {
+  it("lets nobody in, with a token or without, and says what to set", async () => {
+    const closed = createClosedAuthorizer();
+    expect([closed.required, closed.anonymous]).toEqual([true, undefined]);
+    const message = expect.stringMatching(
+      /no key to check them with, and is not open\. Set its jwtSecret/,
+    ) as string;
+    await expect(closed.authenticate({ ...from, token: undefined })).rejects.toMatchObject({
+      code: "unauthorized",
+      message,
+    });
+    await expect(closed.authenticate({ ...from, token: "x.y.z" })).rejects.toMatchObject({
+      code: "token_invalid",
+      message,
+    });
   });
 });
