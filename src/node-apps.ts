@@ -6,6 +6,7 @@ import { DEFAULT_APP, type AppSettings } from "./core/app.js";
 import type { Authorizer } from "./core/authorizer.js";
 import { rulesByNamespace } from "./core/channel-rules.js";
 import { createAuthorizer, readTokenKey } from "./node-parts.js";
+import { rulesByKind } from "./protocols/pusher/rules.js";
 
 /** An app as an entry of the option `apps` describes it. */
 export type AppConfig = Config["apps"][number];
@@ -67,7 +68,7 @@ export class AppLoader {
     return {
       settings: all.map(({ config: { id, namespaces, keys, maxConnections }, authorizer }) => ({
         ...{ id, authorizer, keys },
-        rulesOf: rulesByNamespace(namespaces),
+        rulesOf: keys.length === 0 ? rulesByNamespace(namespaces) : rulesByKind(rulesByNamespace(namespaces)),
         maxConnections: maxConnections === 0 ? Infinity : maxConnections,
       })),
       apiKeys: new Map(all.map(({ config: { id, apiKeys } }) => [id, apiKeys])),

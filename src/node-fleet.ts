@@ -91,9 +91,11 @@ export function inFleet(config: Config, url: string, stats: Stats, log: Log): Sh
 /** By the namespaces of all its apps. */
 function useOf({ namespaces, apps, ingestChannel }: Config): RedisUse {
   const rules = [namespaces, ...apps.map((app) => app.namespaces)].flatMap((of) => Object.values(of));
+  // By their names channels of an app with keys are presence channels, and keep their last event.
+  const byKind = apps.some(({ keys }) => keys.length > 0);
   return {
-    history: rules.some(({ history }) => history !== undefined),
-    presence: rules.some(({ presence }) => presence),
+    history: byKind || rules.some(({ history }) => history !== undefined),
+    presence: byKind || rules.some(({ presence }) => presence),
     ingestChannel,
   };
 }
