@@ -12,6 +12,7 @@ import { Stats } from "./core/stats.js";
 import type { Topics } from "./core/transport.js";
 import { clientAddress } from "./core/client-address.js";
 import { createApi } from "./http/api.js";
+import { createPusherApi } from "./http/pusher/api.js";
 import { createSite } from "./http/site.js";
 import { collectGarbage } from "./heap.js";
 import { mergeExpositions } from "./metrics/merge.js";
@@ -98,7 +99,7 @@ export async function startNode(
     repair = true,
     worker,
     ownsProcess = false,
-    protocols = createProtocols({ pusherPath: "" }),
+    protocols = createProtocols(config),
   }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
@@ -183,6 +184,14 @@ export async function startNode(
     version,
     log,
   });
+  const pusherApi = createPusherApi({
+    operations,
+    apps,
+    pathPrefix: config.pusherPath,
+    maxBodyBytes: MAX_API_BODY_BYTES,
+    errors: stats.apiErrors,
+    log,
+  });
 
   const undo: (() => void | Promise<void>)[] = [];
   let apiListener: HttpListener | undefined;
@@ -192,7 +201,7 @@ export async function startNode(
       host: config.apiHost,
       port: config.apiPort,
       connections: worker?.apiConnections,
-      service: api,
+      service: { ...api, handle: (request) => pusherApi(request) ?? api.handle(request) },
       keepAliveMs: config.apiKeepAliveMs,
       maxBodiesBytes: MAX_API_BODIES_BYTES,
       maxSockets: sockets.api,
@@ -228,6 +237,8 @@ export async function startNode(
       refused: (reason) => stats.reject(reason),
       decide: (request) => edge.admit(request),
       http: (request) => {
+        const answer = pusherApi(request);
+        if (answer !== undefined) return answer;
         for (const { http } of protocols) {
           const response = http?.(request, edge);
           if (response !== undefined) return response;

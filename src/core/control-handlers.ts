@@ -64,6 +64,8 @@ function answer(
         kind: "channels",
         counts: hub.channelCounts(question.app, question.prefix, question.limit),
       };
+    case "subscribers":
+      return { kind: "subscribers", counts: hub.subscriberCounts(question.app, question.channels) };
     case "connections": {
       const connections = hub.users.connections(question.app, question.user);
       return { kind: "connections", connections: connections.map((connection) => connection.record()) };

@@ -37,6 +37,8 @@ export type ControlCommand =
 
 export type ControlQuestion =
   | { readonly kind: "channels"; readonly app: string; readonly prefix: string; readonly limit: number }
+  /** How many subscribers each of these channels has here; a user's channel has the user's connections. */
+  | { readonly kind: "subscribers"; readonly app: string; readonly channels: readonly string[] }
   | { readonly kind: "connections"; readonly app: string; readonly user: string }
   | { readonly kind: "readiness" }
   /** Answered once what earlier commands changed is in the registry's shared record. */
@@ -45,6 +47,8 @@ export type ControlQuestion =
 /** Subscribers by channel name, the connections of a user, or whether newcomers are taken. */
 export type ControlAnswer =
   | { readonly kind: "channels"; readonly counts: Readonly<Record<string, number>> }
+  /** In the order of the question's channels. */
+  | { readonly kind: "subscribers"; readonly counts: readonly number[] }
   | { readonly kind: "connections"; readonly connections: readonly ConnectionRecord[] }
   /** `upgradeRate`: newcomers a second; 0: no limit. */
   | { readonly kind: "readiness"; readonly ready: boolean; readonly upgradeRate: number }

@@ -7,6 +7,7 @@ import type { AnswerTurns } from "./answer-turns.js";
 import type { Position } from "./publication.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
 import { LocalChannel, channelKey } from "./channel.js";
+import { userOfChannel } from "./channel-name.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
 import * as smallSet from "./small-set.js";
@@ -293,6 +294,15 @@ export class Hub {
     return Object.fromEntries(
       found.slice(0, limit).map((channel) => [channel.name, channel.subscriberCount]),
     );
+  }
+
+  /** Subscribers of each of these channels; of a user's channel, the user's connections. */
+  subscriberCounts(app: string, names: readonly string[]): number[] {
+    return names.map((name) => {
+      const user = userOfChannel(name);
+      if (user !== undefined) return this.users.connections(app, user).length;
+      return this.channels.get(channelKey(app, name))?.subscriberCount ?? 0;
+    });
   }
 
   hasSubscribers(key: ChannelKey): boolean {

@@ -20,6 +20,11 @@ export interface PublishInput {
   readonly event: string | undefined;
   readonly tags: Tags | undefined;
   readonly exclude: string | undefined;
+  /**
+   * What `exclude` means where the channel keeps history. true: a connection whose client counts offsets gets it all the
+   * same; else it is refused, as that client would miss one.
+   */
+  readonly excludeWithHistory?: boolean | undefined;
   /** Makes a repetition once, where the channel keeps history. At most 64 characters. */
   readonly messageId?: string | undefined;
 }
@@ -49,7 +54,7 @@ export class Operations {
   publish(input: PublishInput): Promise<Position | undefined> {
     const app = this.#app(input.app);
     const { history } = app.rulesOf(input.channel);
-    if (history !== undefined && input.exclude !== undefined)
+    if (history !== undefined && input.exclude !== undefined && input.excludeWithHistory !== true)
       return Promise.reject(holeError(input.channel, `"exclude"`));
     app.publications++;
     return new Promise((resolve, reject) => {
@@ -95,6 +100,20 @@ export class Operations {
       limit: 1,
     });
     return { subscribers: sumCounts(answers.map(({ answer }) => answer)).get(channel) ?? 0, missing };
+  }
+
+  /** Of each of these channels, over the nodes that answered: one question for all. */
+  async subscriberCounts(
+    app: string,
+    channels: readonly string[],
+  ): Promise<{ counts: readonly number[]; missing: readonly string[] }> {
+    const { answers, missing } = await this.#edge.control.ask({ kind: "subscribers", app, channels });
+    const counts = new Array<number>(channels.length).fill(0);
+    for (const { answer } of answers) {
+      if (answer.kind !== "subscribers") continue;
+      for (const [index, count] of answer.counts.entries()) counts[index]! += count;
+    }
+    return { counts, missing };
   }
 
   /** @throws StarlingError not_enabled, unavailable, outcome_unknown */

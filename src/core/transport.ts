@@ -97,7 +97,7 @@ export interface HttpRequest {
   /** Whether a body is announced. */
   readonly hasBody: boolean;
   /**
-   * The whole body; empty where there is none. Called at most once. Where it is not called the
+   * The whole body; empty where there is none. Called at most once, and before the handler awaits anything. Where it is not called the
    * transport throws the body away, or closes the connection behind the answer.
    * @throws StarlingError too_large beyond `maxBytes`, overloaded where too many bodies are being read
    */

@@ -82,14 +82,29 @@ export function errorDetail(error: unknown): ErrorDetail {
   return { code: "internal", message: ERROR_CODES.internal.meaning, temporary: true };
 }
 
-export function errorResponse(error: unknown): HttpResponse {
+export interface ErrorHead {
+  readonly detail: ErrorDetail;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** @param statuses  of codes that have another one than the server API's */
+export function errorHead(
+  error: unknown,
+  statuses: Readonly<Partial<Record<ApiErrorCode, number>>> = {},
+): ErrorHead {
   const detail = errorDetail(error);
-  const status = STATUS[detail.code];
+  const status = statuses[detail.code] ?? STATUS[detail.code];
   const headers: Record<string, string> = error instanceof ApiError ? { ...error.headers } : {};
   if (RETRY_STATUSES.includes(status)) {
     const retryAfterMs = error instanceof StarlingError ? error.retryAfterMs : undefined;
     headers["retry-after"] = String(Math.max(1, Math.ceil((retryAfterMs ?? RETRY_AFTER_MS) / 1000)));
   }
+  return { detail, status, headers };
+}
+
+export function errorResponse(error: unknown): HttpResponse {
+  const { detail, status, headers } = errorHead(error);
   return jsonResponse(status, { error: detail }, headers);
 }
 

@@ -12,9 +12,13 @@ export class BodyBudget {
     this.maxBytes = maxBytes;
   }
 
+  has(bytes: number): boolean {
+    return this.#heldBytes + bytes <= this.maxBytes;
+  }
+
   /** @throws StarlingError overloaded */
   take(bytes: number): void {
-    if (this.#heldBytes + bytes > this.maxBytes) {
+    if (!this.has(bytes)) {
       throw new StarlingError(
         "overloaded",
         `memory limit of request bodies reached (${this.maxBytes} bytes): ${this.#heldBytes} are in use, ${bytes} more were requested`,

@@ -6,8 +6,10 @@ import type { HttpHandler, HttpRequest, HttpResponse } from "../core/transport.j
 import type { BodyBudget } from "./http-body.js";
 import { STATUS_CODES } from "./node-http.js";
 
-/** Of one request: what clients send beside their socket is small. */
-const MAX_BODY_BYTES = 65_536;
+/** Of one request: ten events of 10 kB each fit, in JSON whose every character is escaped. */
+const MAX_BODY_BYTES = 1024 * 1024;
+/** A larger body is only held where its handler asks for it, in the turn that it is called in: for a stranger's there is no memory. */
+const MAX_UNASKED_BYTES = 65_536;
 
 export interface HttpServing {
   readonly handler: HttpHandler;
@@ -69,21 +71,17 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
 
 /** A request's body. uWebSockets.js gives its pieces from now on, whether they are asked for yet or not. */
 class Body {
-  readonly #bytes: Buffer | undefined;
+  readonly #declaredBytes: number;
   readonly #budget: BodyBudget;
-  readonly #problem: StarlingError | undefined;
+  #bytes: Buffer | undefined;
   #received = 0;
   #settle: (() => void) | undefined;
   #aborted = false;
 
   constructor(res: UwsResponse, declaredBytes: number, budget: BodyBudget) {
+    this.#declaredBytes = declaredBytes;
     this.#budget = budget;
-    try {
-      budget.take(declaredBytes);
-      this.#bytes = Buffer.alloc(declaredBytes);
-    } catch (error) {
-      this.#problem = error as StarlingError;
-    }
+    if (declaredBytes <= MAX_UNASKED_BYTES && budget.has(declaredBytes)) this.#hold();
     res.onData((piece, isLast) => {
       if (this.#bytes !== undefined && this.#received + piece.byteLength <= declaredBytes) {
         this.#bytes.set(new Uint8Array(piece), this.#received);
@@ -99,17 +97,26 @@ class Body {
   /** Whether it was asked for. */
   wasRead = false;
 
+  /** @throws StarlingError overloaded */
+  #hold(): void {
+    this.#budget.take(this.#declaredBytes);
+    this.#bytes = Buffer.alloc(this.#declaredBytes);
+  }
+
   /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
   async read(maxBytes: number): Promise<Uint8Array> {
     this.wasRead = true;
-    if (this.#problem !== undefined) throw this.#problem;
-    const bytes = this.#bytes!;
-    if (bytes.length > maxBytes) {
+    if (this.#declaredBytes > maxBytes) {
       throw new StarlingError(
         "too_large",
-        `the body has ${bytes.length} bytes, at most ${maxBytes} are allowed`,
+        `the body has ${this.#declaredBytes} bytes, at most ${maxBytes} are allowed`,
       );
     }
+    if (this.#bytes === undefined) {
+      if (this.#received > 0) throw new Error("the body was asked for when some of it was gone");
+      this.#hold();
+    }
+    const bytes = this.#bytes!;
     if (!this.complete && !this.#aborted) await new Promise<void>((resolve) => (this.#settle = resolve));
     if (this.complete) return bytes;
     throw new StarlingError("bad_request", "the connection ended before the request's body did");

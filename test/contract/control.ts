@@ -20,6 +20,9 @@ export function recordingHandlers(): RecordingHandlers {
     answer(question) {
       questions.push(question);
       if (question.kind === "recorded") return Promise.resolve({ kind: "recorded" });
+      if (question.kind === "subscribers") {
+        return { kind: "subscribers", counts: question.channels.map((channel) => channel.length) };
+      }
       if (question.kind === "channels") return { kind: "channels", counts: { room: 2, "#user:1": 1 } };
       const connection = {
         connection: "c1",
@@ -77,6 +80,12 @@ export function describeControlContract(name: string, create: () => ControlBus):
       expect(answers).toEqual([
         { node: "n1", answer: recordingHandlers().answer({ kind: "connections", app: "main", user: "42" }) },
       ]);
+    });
+
+    it("asks of many channels at once, which may have any names", async () => {
+      const channels = ["room", "#user:1", "__proto__"];
+      const { answers } = await bus.ask({ kind: "subscribers", app: "main", channels });
+      expect(answers).toEqual([{ node: "n1", answer: { kind: "subscribers", counts: [4, 7, 9] } }]);
     });
 
     it("waits for an answer that takes its time", async () => {

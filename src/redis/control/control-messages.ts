@@ -85,6 +85,7 @@ const question = z.discriminatedUnion("kind", [
     prefix: z.string().max(CHANNEL_NAME_MAX),
     limit: count,
   }),
+  z.object({ kind: z.literal("subscribers"), app: text, channels: z.array(channel) }),
   z.object({ kind: z.literal("connections"), app: text, user: text }),
   z.object({ kind: z.literal("readiness") }),
   z.object({ kind: z.literal("recorded") }),
@@ -92,6 +93,7 @@ const question = z.discriminatedUnion("kind", [
 
 const answer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("channels"), counts: z.record(channel, count) }),
+  z.object({ kind: z.literal("subscribers"), counts: z.array(count) }),
   z.object({
     kind: z.literal("connections"),
     connections: z.array(

@@ -27,6 +27,14 @@ const ANSWERS: readonly ControlAnswer[] = [
     connections: [{ connection: "c1", userId: null, channels: ["room"], connectedAt: 1, lastActivity: 2 }],
   },
 ];
+/** That the version before does not know. */
+const NEWER: readonly ControlMessage[] = [
+  {
+    ...{ kind: "ask", id: "i", node: "n1" },
+    question: { kind: "subscribers", app: "main", channels: ["room", "__proto__"] },
+  },
+  { kind: "answer", id: "i", node: "n1", answer: { kind: "subscribers", counts: [2, 0] } },
+];
 const MESSAGES: readonly ControlMessage[] = [
   ...COMMANDS.map((command) => ({ kind: "command", command }) as const),
   ...QUESTIONS.map((question) => ({ kind: "ask", id: "i", node: "n1", question }) as const),
@@ -68,6 +76,7 @@ describe("control messages", () => {
     for (const [i, message] of MESSAGES.entries()) {
       expect(decodeControl(Buffer.from(GOLDEN[i]!, "hex"))).toEqual(message);
     }
+    for (const message of NEWER) expect(decodeControl(encodeControl(message))).toEqual(message);
   });
 
   it("of a kind that is unknown are refused by name, but questions and answers can be told", () => {

@@ -1,0 +1,162 @@
+/** Pusher's HTTP API: which request is what, who may send it, and how it is answered. */
+
+import type { App } from "../../core/app.js";
+import { StarlingError, quote } from "../../core/errors.js";
+import { silentLog, type Log } from "../../core/log.js";
+import type { HttpRequest, HttpResponse } from "../../core/transport.js";
+import { pusherSettings } from "../../protocols/pusher/settings.js";
+import { COMMON_HEADERS } from "../message.js";
+import { ApiError, errorDetail, errorHead, isFault, type ApiErrorCode } from "../problem.js";
+import { describeChannel, listChannels, listUsers } from "./channels.js";
+import { publishBatch, publishEvent } from "./events.js";
+import type { PusherApps, PusherCall, PusherOperations } from "./operations.js";
+import { readQuery, type Query } from "./query.js";
+import { checkBody, checkHead } from "./request-auth.js";
+import { terminateConnections } from "./users.js";
+
+export interface PusherApiOptions {
+  readonly operations: PusherOperations;
+  readonly apps: PusherApps;
+  /** Of the paths, as clients have them: `/pusher`, or "". A proxy may have taken it off. */
+  readonly pathPrefix: string;
+  /** The limit of a request's body, in bytes. */
+  readonly maxBodyBytes: number;
+  /** Counts the requests that were refused or failed, by error code. */
+  readonly errors?: Map<string, number>;
+  readonly log?: Log;
+}
+
+/** Never rejects. undefined: the path is not one of this API. */
+export type PusherApi = (request: HttpRequest) => Promise<HttpResponse> | undefined;
+
+interface Route {
+  readonly method: "GET" | "POST";
+  /** Behind the app's own part. What its group matches is the call's name. */
+  readonly path: RegExp;
+  handle(call: PusherCall): Promise<HttpResponse>;
+}
+
+/** The most frequent ones come first. */
+const ROUTES: readonly Route[] = [
+  { method: "POST", path: /^\/events$/, handle: publishEvent },
+  { method: "POST", path: /^\/batch_events$/, handle: publishBatch },
+  { method: "GET", path: /^\/channels$/, handle: listChannels },
+  { method: "GET", path: /^\/channels\/([^/]+)$/, handle: describeChannel },
+  { method: "GET", path: /^\/channels\/([^/]+)\/users$/, handle: listUsers },
+  { method: "POST", path: /^\/users\/([^/]+)\/terminate_connections$/, handle: terminateConnections },
+];
+
+/** The SDK for Python leaves the app out: it is the one of the key. */
+const WITHOUT_APP = /^\/users\/[^/]+\/terminate_connections$/;
+const APPS = "/apps/";
+
+/** SDKs and proxies send again what was answered 503, and slow down at a 429. */
+const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = { overloaded: 429 };
+
+export function createPusherApi(options: PusherApiOptions): PusherApi {
+  const { operations, apps, pathPrefix, maxBodyBytes } = options;
+  const { errors = new Map<string, number>(), log = silentLog } = options;
+
+  async function answer(request: HttpRequest, own: string): Promise<HttpResponse> {
+    const { method, path } = request;
+    const { appId, rest } = split(own);
+    const { route, name } = find(method, path, rest);
+    const query = readQuery(request.query);
+    const app = appOf(appId, query);
+    checkHead(app, { method, paths: signedPaths(path, own, pathPrefix), query }, Date.now());
+    if (!app.enabled) throw new ApiError("forbidden", `app ${quote(app.id)} is disabled`);
+    // Only now: for a stranger's body there is no memory.
+    const body = request.hasBody ? await request.readBody(maxBodyBytes) : NO_BYTES;
+    checkBody(query, body);
+    return route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
+  }
+
+  function appOf(id: string | undefined, query: Query): App {
+    if (id !== undefined) {
+      const app = apps.get(id);
+      if (app !== undefined && app.keys.length > 0) return app;
+      throw new ApiError("not_found", `there is no app ${quote(id)} with keys on this node`);
+    }
+    const key = query.get("auth_key") ?? "";
+    const app = apps.ofKey(key);
+    if (app !== undefined) return app;
+    throw new ApiError("unauthorized", `auth_key ${quote(key)} is not a key of any app on this node`);
+  }
+
+  return (request) => {
+    const own = ownPath(request.path, pathPrefix);
+    if (own === undefined) return undefined;
+    return answer(request, own).catch((error: unknown) => {
+      if (isFault(error)) {
+        const { method, path } = request;
+        log.error({ err: error, method, path }, "Pusher API: a request failed");
+      }
+      const { code } = errorDetail(error);
+      errors.set(code, (errors.get(code) ?? 0) + 1);
+      return refusal(error);
+    });
+  };
+}
+
+const NO_BYTES: Uint8Array = new Uint8Array();
+
+/** SDKs show the body of an answer as it is: text. */
+function refusal(error: unknown): HttpResponse {
+  const { detail, status, headers } = errorHead(error, STATUSES);
+  return {
+    status,
+    headers: { "content-type": "text/plain; charset=utf-8", ...COMMON_HEADERS, ...headers },
+    body: `${detail.message}\n`,
+  };
+}
+
+/** @returns the path without the prefix; undefined: it is not this API's */
+function ownPath(path: string, prefix: string): string | undefined {
+  const own = prefix !== "" && path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;
+  return own.startsWith(APPS) || WITHOUT_APP.test(own) ? own : undefined;
+}
+
+/**
+ * What the client may have signed: the path as it came; with the prefix, which a proxy took off; or without it, as the
+ * SDK for PHP signs. Each as it was before its characters were escaped on the way too.
+ */
+function signedPaths(path: string, own: string, prefix: string): readonly string[] {
+  if (prefix === "" && !path.includes("%")) return [path];
+  const paths = new Set([path, own, prefix + own]);
+  for (const each of [...paths]) paths.add(unescaped(each));
+  return [...paths];
+}
+
+function split(own: string): { appId: string | undefined; rest: string } {
+  if (!own.startsWith(APPS)) return { appId: undefined, rest: own };
+  const end = own.indexOf("/", APPS.length);
+  if (end === -1) return { appId: unescaped(own.slice(APPS.length)), rest: "" };
+  return { appId: unescaped(own.slice(APPS.length, end)), rest: own.slice(end) };
+}
+
+function find(method: string, path: string, rest: string): { route: Route; name: string } {
+  let allowed: string | undefined;
+  for (const route of ROUTES) {
+    const match = route.path.exec(rest);
+    if (match === null) continue;
+    if (route.method === method) return { route, name: unescaped(match[1] ?? "") };
+    allowed = route.method;
+  }
+  if (allowed === undefined)
+    throw new ApiError("not_found", `there is no ${quote(path)} in Pusher's HTTP API`);
+  const problem = `method ${quote(method)} is not allowed here; allowed: ${allowed}`;
+  throw new ApiError("method_not_allowed", problem, { allow: allowed });
+}
+
+/** @throws StarlingError bad_request */
+function unescaped(piece: string): string {
+  if (!piece.includes("%")) return piece;
+  try {
+    return decodeURIComponent(piece);
+  } catch {
+    throw new StarlingError(
+      "bad_request",
+      `the path has ${quote(piece)}, which is not percent-encoded UTF-8: a percent sign is written %25`,
+    );
+  }
+}

@@ -1,0 +1,36 @@
+/** Query parameters as Pusher signs them. */
+
+import { StarlingError, quote } from "../../core/errors.js";
+
+/** Unescaped, by name in lower case; the items of an array are joined by commas. */
+export type Query = ReadonlyMap<string, string>;
+
+/** @throws StarlingError bad_request */
+export function readQuery(query: string): Query {
+  const found = new Map<string, string>();
+  if (query === "") return found;
+  for (const pair of query.split("&")) {
+    if (pair === "") continue;
+    const at = pair.indexOf("=");
+    // PHP writes an array as name[0]=a&name[1]=b, Ruby as name[]=a&name[]=b, others give a name twice.
+    const name = unescaped(at === -1 ? pair : pair.slice(0, at))
+      .toLowerCase()
+      .replace(/\[\d*\]$/, "");
+    const value = at === -1 ? "" : unescaped(pair.slice(at + 1));
+    const before = found.get(name);
+    found.set(name, before === undefined ? value : `${before},${value}`);
+  }
+  return found;
+}
+
+function unescaped(text: string): string {
+  if (!/[%+]/.test(text)) return text;
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    throw new StarlingError(
+      "bad_request",
+      `the query has ${quote(text)}, which is not percent-encoded UTF-8: a percent sign is written %25`,
+    );
+  }
+}
