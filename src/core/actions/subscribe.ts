@@ -57,6 +57,16 @@ export function subscribe(
       if (!connection.isClosed) return subscribe(edge, connection, channel, subscribing);
     });
   }
+  return subscribeNow(edge, connection, channel, subscribing);
+}
+
+/** As subscribe, for a protocol that itself takes what concerns a channel in order: nothing is waited for before. */
+export function subscribeNow(
+  edge: EdgeContext,
+  connection: Connection,
+  channel: string,
+  subscribing: Subscribing,
+): Promise<void> | undefined {
   checkChannelName(channel);
   const grant = askToSubscribe(connection, channel, subscribing.proof);
   if (!(grant instanceof Promise)) return join(edge, connection, channel, subscribing, grant);

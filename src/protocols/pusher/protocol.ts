@@ -181,15 +181,9 @@ function frameOf(notice: Notice): Uint8Array | undefined {
       return subscriptionSucceeded(notice.channel, membersData(members, users));
     }
     case "repaired":
+    // Its code and reason go with the close.
+    case "closing":
       return undefined;
-    case "closing": {
-      const { reason, message } = notice.closing;
-      const code = closeCodeOf(reason);
-      // Those are no fault of anybody, or were told already.
-      if (reason === "restart" || reason === "heartbeat_timeout" || reason === "token_invalid")
-        return undefined;
-      return errorFrame(code, message);
-    }
   }
 }
 

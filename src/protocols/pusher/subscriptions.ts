@@ -1,8 +1,7 @@
 /** Clients subscribe to channels and leave them. */
 
-import { answerFirst } from "../../core/actions/unsubscribe.js";
-import { subscribe } from "../../core/actions/subscribe.js";
-import { unsubscribe } from "../../core/actions/unsubscribe.js";
+import { subscribeNow } from "../../core/actions/subscribe.js";
+import { answerFirst, unsubscribe } from "../../core/actions/unsubscribe.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import { GRANT_BY_IDENTITY, Grant } from "../../core/grant.js";
 import { READ_LIMIT_MAX } from "../../core/limits.js";
@@ -34,18 +33,30 @@ export function join(
   const ref = new SubscriptionRef(channel);
   const auth = optionalText(fields, "auth");
   const channelData = optionalText(fields, "channel_data");
-  let joining: Promise<void> | undefined;
+  return inTurn(connection, channel, ref, () => joinBy(connection, channel, auth, channelData));
+}
+
+/**
+ * What concerns one channel is done in the order in which it came, and what concerns others does not wait for it.
+ * @returns undefined: later frames need not wait
+ */
+function inTurn(
+  connection: ProtocolConnection,
+  channel: string,
+  ref: SubscriptionRef | undefined,
+  work: () => Promise<void> | undefined,
+): Promise<void> | undefined {
+  const before = connection.leaving?.get(channel);
+  let working: Promise<void> | undefined;
   try {
-    joining = joinBy(connection, channel, auth, channelData);
+    working = before === undefined ? work() : before.then(() => (connection.isClosed ? undefined : work()));
   } catch (error) {
     connection.fail(error, ref);
-    return undefined;
   }
-  if (joining === undefined) return undefined;
-  const joined = joining.catch((error: unknown) => connection.fail(error, ref));
-  // What concerns this channel waits for it, what concerns others does not.
-  answerFirst(connection, channel, joined);
-  return connection.leaving!.size > PENDING_MAX ? joined : undefined;
+  if (working === undefined) return undefined;
+  const done = working.catch((error: unknown) => connection.fail(error, ref));
+  answerFirst(connection, channel, done);
+  return connection.leaving!.size > PENDING_MAX ? done : undefined;
 }
 
 /** @throws StarlingError; by the promise too */
@@ -63,14 +74,14 @@ function joinBy(
   const { maxChannelNameBytes } = pusherSettings(app);
   checkName(channel, maxChannelNameBytes);
   if (!isPrivate(channel)) {
-    return subscribe(edge, connection, channel, {
+    return subscribeNow(edge, connection, channel, {
       proof: GRANT_BY_IDENTITY,
       joined: (outcome) => told(connection, channel, outcome?.missed.length, undefined),
     });
   }
   checkSigned(connection, channel, auth, channelData);
   if (isPresence(channel)) return joinPresence(connection, channel, grantOf(connection, channelData));
-  return subscribe(edge, connection, channel, {
+  return subscribeNow(edge, connection, channel, {
     proof: GRANT_BY_IDENTITY,
     joined: (outcome) => {
       proved(connection);
@@ -124,7 +135,7 @@ async function joinPresence(connection: ProtocolConnection, channel: string, gra
     if (!members.some(({ user }) => user === grant.user)) throw full(channel, maxPresenceMembers);
   }
   if (connection.isClosed) return;
-  await subscribe(edge, connection, channel, {
+  await subscribeNow(edge, connection, channel, {
     proof: grant,
     membersMost: READ_LIMIT_MAX,
     joined: (outcome, _grant, page) => {
@@ -187,23 +198,14 @@ export function leave(
   const channel = textField(fields, "channel");
   // A user's channel goes with the user.
   if (channel.startsWith("#")) return undefined;
-  const joining = connection.leaving?.get(channel);
-  if (joining !== undefined) {
-    const left = joining.then(() => leaveNow(connection, channel));
-    answerFirst(connection, channel, left);
-    return undefined;
-  }
-  leaveNow(connection, channel);
-  return undefined;
+  return inTurn(connection, channel, undefined, () => leaveNow(connection, channel));
 }
 
-function leaveNow(connection: ProtocolConnection, channel: string): void {
-  if (connection.isClosed) return;
+function leaveNow(connection: ProtocolConnection, channel: string): undefined {
   try {
     unsubscribe(connection.edge, connection, channel);
   } catch (error) {
     // Who is not there need not leave: clients do so after a subscription that failed.
-    if (!(error instanceof StarlingError && error.code === "not_subscribed"))
-      connection.fail(error, undefined);
+    if (!(error instanceof StarlingError && error.code === "not_subscribed")) throw error;
   }
 }
