@@ -193,6 +193,34 @@ describe("public and private channels", () => {
     });
   });
 
+  it("are all joined when a page subscribes to many at once, and again after it lost its connection", async () => {
+    const limits = { maxChannelsPerConnection: 300, maxChannelNameBytes: 10_000 };
+    const [node] = await startFleet(1, redis, { ...OPTIONS, ...limits });
+    const proxy = await startTcpProxy(portOf(node!));
+    onTestFinished(() => proxy.close());
+    const client = await connectPusher({ wsUrl: `ws://127.0.0.1:${proxy.port}` }, { user: { id: "many" } });
+    const kinds = ["", "private-", "presence-", "cache-", "private-encrypted-", "presence-cache-"];
+    const names = kinds.flatMap((kind) => Array.from({ length: 50 }, (_, i) => `${kind}many-${i}`));
+    const channels = names.map((name) => client.subscribe(name));
+    const all = (): boolean => channels.every(({ subscribed }) => subscribed);
+    await until("all joined", all);
+    proxy.cut();
+    await until("cut", () => channels.every(({ subscribed }) => !subscribed));
+    await until("all joined again", all);
+    for (const name of names.slice(0, 100)) client.unsubscribe(name);
+    await until("some of them left", async () => {
+      const body = await bodyOf(sdkOf(node!).get({ path: "/channels" }));
+      return Object.keys((body as { channels: object }).channels).length === 200;
+    });
+    const again = names.slice(0, 100).map((name) => client.subscribe(name));
+    await until("all joined once more", () => again.every(({ subscribed }) => subscribed));
+    const tooMany = heardOn(client.subscribe("one-too-many"));
+    await until("refused", () => tooMany.length > 0);
+    expect(tooMany).toMatchObject([
+      { event: "pusher:subscription_error", data: { type: "LimitReached", status: 403 } },
+    ]);
+  });
+
   it("are refused where the signature is wrong, saying what should be signed; the connection stays", async () => {
     const client = await connectPusher(one, { secret: "not the secret of the app", user: { id: "x" } });
     for (const name of ["private-3", "presence-3", "private-encrypted-3", "private-cache-3"]) {
