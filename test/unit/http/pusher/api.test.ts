@@ -136,6 +136,11 @@ describe("an event", () => {
   it.each([
     ["no JSON", "{", "not JSON"],
     ["a list", [], "the body must be a JSON object"],
+    [
+      "endless lists",
+      "[".repeat(100_000) + "]".repeat(100_000),
+      "the body must be a JSON object, not a list",
+    ],
     ["null", "null", "the body must be a JSON object"],
     ["no name", { ...EVENT, name: undefined }, '"name" is missing'],
     ["a number for a name", { ...EVENT, name: 1 }, '"name" must be a string, not 1'],

@@ -108,7 +108,7 @@ export function harness(
     };
     const response = await api(request);
     if (response === undefined) return undefined;
-    return { ...response, text: Buffer.from(response.body as string).toString() };
+    return { ...response, text: Buffer.from(response.body as Uint8Array).toString() };
   }
 
   return { ask, raw, published, calls, errors };
