@@ -3,14 +3,19 @@
 import { brokenRules } from "./config/checks.js";
 import { defaultOf, optionNames, optionsSchema, type Config } from "./config/options.js";
 
-export { isLoopback, isOpen, OPEN_MODE } from "./config/checks.js";
+export { appsOf } from "./config/all-apps.js";
+export type { AppConfig } from "./config/apps.js";
+export { isClosed, isOpen } from "./config/app-checks.js";
+export { isLoopback, OPEN_MODE } from "./config/checks.js";
 export { ConfigError, loadConfig, type LoadedConfig, type Origin } from "./config/load.js";
 export { openFileLimit, socketLimits } from "./config/descriptors.js";
 export type { Config } from "./config/options.js";
 
+export const isProduction = (): boolean => process.env["NODE_ENV"] === "production";
+
 /** A whole configuration. Unknown names are refused, and what must hold between options is checked. */
 export const configSchema = optionsSchema.superRefine((config, context) => {
-  const production = process.env["NODE_ENV"] === "production";
+  const production = isProduction();
   for (const message of brokenRules(config, { production, name: (option) => option })) {
     context.addIssue({ code: "custom", message });
   }

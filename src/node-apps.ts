@@ -1,30 +1,13 @@
 /** The apps of a node, as its configuration has them: at the start, and each time that it is read again. */
 
 import { isDeepStrictEqual } from "node:util";
-import type { Config } from "./config.js";
+import { appsOf, isClosed, type AppConfig, type Config } from "./config.js";
 import { DEFAULT_APP, type AppSettings } from "./core/app.js";
 import type { Authorizer } from "./core/authorizer.js";
 import { rulesByNamespace } from "./core/channel-rules.js";
 import { createAuthorizer, readTokenKey } from "./node-parts.js";
-
-/** An app as an entry of the option `apps` describes it. */
-export type AppConfig = Config["apps"][number];
-
-/** `main`, which the options at the top level describe, and the others. */
-export function appsOf(config: Config): readonly AppConfig[] {
-  const { apps, allowOpen, namespaces, apiKeys } = config;
-  const { jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl } = config;
-  const { jwtAudience, jwtIssuer, jwtClockToleranceMs } = config;
-  const main: AppConfig = {
-    id: DEFAULT_APP,
-    ...{ jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl },
-    ...{ jwtAudience, jwtIssuer, jwtClockToleranceMs },
-    ...{ allowOpen, namespaces, apiKeys },
-    keys: [],
-    maxConnections: 0,
-  };
-  return [main, ...apps];
-}
+import { rulesByKind } from "./protocols/pusher/rules.js";
+import { PUSHER } from "./protocols/pusher/settings.js";
 
 /** What of an app's settings is another than before, by name. */
 export interface ChangedApp {
@@ -51,11 +34,18 @@ interface Known {
   readonly config: AppConfig;
   /** The key's own text, as its file may change while its path stays. */
   readonly tokenKey: string | undefined;
+  /** As config/checks.ts has it. */
+  readonly closed: boolean;
   readonly authorizer: Authorizer;
 }
 
 export class AppLoader {
+  readonly #production: boolean;
   #known: ReadonlyMap<string, Known> = new Map();
+
+  constructor({ production }: { readonly production: boolean }) {
+    this.#production = production;
+  }
 
   /**
    * What is loaded is the state that the next call compares with, once `accept` is called.
@@ -65,11 +55,7 @@ export class AppLoader {
     const known = new Map(appsOf(config).map((app) => [app.id, this.#know(app)]));
     const all = [...known.values()];
     return {
-      settings: all.map(({ config: { id, namespaces, keys, maxConnections }, authorizer }) => ({
-        ...{ id, authorizer, keys },
-        rulesOf: rulesByNamespace(namespaces),
-        maxConnections: maxConnections === 0 ? Infinity : maxConnections,
-      })),
+      settings: all.map(settingsOf),
       apiKeys: new Map(all.map(({ config: { id, apiKeys } }) => [id, apiKeys])),
       changes: changesBetween(this.#known, known),
       newlyOpen: all
@@ -87,18 +73,31 @@ export class AppLoader {
     const before = this.#known.get(config.id);
     try {
       const tokenKey = readTokenKey(config);
+      const closed = isClosed(config, this.#production);
       const isSame =
         before !== undefined &&
         before.tokenKey === tokenKey &&
+        before.closed === closed &&
         isDeepStrictEqual(tokensOf(before.config), tokensOf(config));
       // One that stays keeps the key set that it has fetched.
-      const authorizer = isSame ? before.authorizer : createAuthorizer(config, tokenKey);
-      return { config, tokenKey, authorizer };
+      const authorizer = isSame ? before.authorizer : createAuthorizer(config, tokenKey, closed);
+      return { config, tokenKey, closed, authorizer };
     } catch (error) {
       if (config.id === DEFAULT_APP) throw error;
       throw new Error(`app ${config.id}: ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+function settingsOf({ config, authorizer }: Known): AppSettings {
+  const { id, namespaces, keys, maxConnections, enabled, origins, pusher } = config;
+  const rulesOf = rulesByNamespace(namespaces);
+  return {
+    ...{ id, authorizer, keys, enabled, origins },
+    rulesOf: keys.length === 0 ? rulesOf : rulesByKind(rulesOf),
+    maxConnections: maxConnections === 0 ? Infinity : maxConnections,
+    protocolSettings: { [PUSHER]: pusher },
+  };
 }
 
 function tokensOf(app: AppConfig): Partial<AppConfig> {
@@ -124,13 +123,13 @@ function changesBetween(before: ReadonlyMap<string, Known>, after: ReadonlyMap<s
   };
 }
 
-/** Namespaces one by one. */
+/** Of namespaces and of Pusher's settings one by one. */
 function changedSettings(before: Known, after: Known): string[] {
   const names = (Object.keys(after.config) as (keyof AppConfig)[]).flatMap((name) => {
     const [then, now] = [before.config[name], after.config[name]];
     if (isDeepStrictEqual(then, now)) return [];
-    return name === "namespaces"
-      ? changedNamespaces(before.config.namespaces, after.config.namespaces)
+    return name === "namespaces" || name === "pusher"
+      ? changedParts(name, before.config[name], after.config[name])
       : [name];
   });
   if (before.tokenKey !== after.tokenKey && !names.includes("jwtPublicKeyFile"))
@@ -138,9 +137,10 @@ function changedSettings(before: Known, after: Known): string[] {
   return names;
 }
 
-function changedNamespaces(before: AppConfig["namespaces"], after: AppConfig["namespaces"]): string[] {
-  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
-  return [...names]
-    .filter((name) => !isDeepStrictEqual(before[name], after[name]))
-    .map((name) => `namespaces.${name}`);
+function changedParts(of: string, before: object, after: object): string[] {
+  const parts = new Map<string, unknown>(Object.entries(before));
+  const now = new Map<string, unknown>(Object.entries(after));
+  return [...new Set([...parts.keys(), ...now.keys()])]
+    .filter((name) => !isDeepStrictEqual(parts.get(name), now.get(name)))
+    .map((name) => `${of}.${name}`);
 }

@@ -1,6 +1,6 @@
 /** The parts of a node that shares them with others in Redis. */
 
-import type { Config } from "./config.js";
+import { appsOf, type Config } from "./config.js";
 import { DEFAULT_APP } from "./core/app.js";
 import type { Log } from "./core/log.js";
 import type { Stats } from "./core/stats.js";
@@ -88,13 +88,15 @@ export function inFleet(config: Config, url: string, stats: Stats, log: Log): Sh
   };
 }
 
-/** By the namespaces of all its apps. */
-function useOf({ namespaces, apps, ingestChannel }: Config): RedisUse {
-  const rules = [namespaces, ...apps.map((app) => app.namespaces)].flatMap((of) => Object.values(of));
+/** By the namespaces of all its apps, and by the kinds of channels that Pusher's apps have. */
+function useOf(config: Config): RedisUse {
+  const apps = appsOf(config);
+  const rules = apps.flatMap(({ namespaces }) => Object.values(namespaces));
+  const servesPusher = apps.some(({ keys }) => keys.length > 0);
   return {
-    history: rules.some(({ history }) => history !== undefined),
-    presence: rules.some(({ presence }) => presence),
-    ingestChannel,
+    history: servesPusher || rules.some(({ history }) => history !== undefined),
+    presence: servesPusher || rules.some(({ presence }) => presence),
+    ingestChannel: config.ingestChannel,
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { createJwtAuthorizer } from "./auth/jwt.js";
-import { createOpenAuthorizer } from "./auth/open.js";
+import { createClosedAuthorizer, createOpenAuthorizer } from "./auth/open.js";
 import type { Config } from "./config.js";
 import type { Authorizer } from "./core/authorizer.js";
 import type { Broker } from "./core/broker.js";
@@ -115,14 +115,18 @@ export function readTokenKey(settings: Pick<Config, "jwtPublicKeyFile">): string
   return readOptional(settings, "jwtPublicKeyFile");
 }
 
-/** @param publicKey  as `readTokenKey` has it */
+/**
+ * @param publicKey  as `readTokenKey` has it
+ * @param closed  where there is no key: nobody is let in rather than everybody
+ */
 export function createAuthorizer(
   settings: Pick<Config, TokenOption>,
   publicKey: string | undefined,
+  closed: boolean,
 ): Authorizer {
   const { jwtAlgorithm, jwtSecret, jwtPublicKeyFile, jwtJwksUrl } = settings;
   if (jwtSecret === undefined && jwtPublicKeyFile === undefined && jwtJwksUrl === undefined) {
-    return createOpenAuthorizer();
+    return closed ? createClosedAuthorizer() : createOpenAuthorizer();
   }
   return createJwtAuthorizer({
     algorithm: jwtAlgorithm,

@@ -1,7 +1,7 @@
 /** The composition root: what makes a node, and in what order it starts and stops. */
 
 import { readFileSync } from "node:fs";
-import { isLoopback, OPEN_MODE, openFileLimit, socketLimits, type Config } from "./config.js";
+import { isLoopback, isProduction, OPEN_MODE, openFileLimit, socketLimits, type Config } from "./config.js";
 import { Apps } from "./core/app.js";
 import { reloadApps } from "./core/app-reload.js";
 import { Edge } from "./core/edge.js";
@@ -18,7 +18,7 @@ import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
 import { alone, edgeOptions, type Shared } from "./node-parts.js";
-import { PROTOCOLS } from "./protocols/protocols.js";
+import { createProtocols } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
@@ -39,7 +39,7 @@ export interface StarlingNode {
   metrics(): Promise<string>;
   /**
    * Takes over what this configuration says of apps, `main` among them, and nothing else of it. Resolves once it holds
-   * and the connections of apps that are gone are closed. One that was called later holds later.
+   * and the connections of apps that are gone or disabled are closed. One that was called later holds later.
    * @throws Error where a key cannot be read or is none, or Redis refuses its user what the apps newly need: nothing
    * was changed
    */
@@ -47,7 +47,7 @@ export interface StarlingNode {
 }
 
 export interface ReloadedApps extends AppChanges {
-  /** Connections of apps that were removed. */
+  /** Connections of apps that were removed or disabled. */
   readonly closed: number;
 }
 
@@ -94,7 +94,12 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  { repair = true, worker, ownsProcess = false, protocols = PROTOCOLS }: StartOptions = {},
+  {
+    repair = true,
+    worker,
+    ownsProcess = false,
+    protocols = createProtocols({ pusherPath: "" }),
+  }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -103,7 +108,7 @@ export async function startNode(
   const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
   if (tlsWarning !== undefined) log.warn({}, tlsWarning);
   const stats = new Stats();
-  const loader = new AppLoader();
+  const loader = new AppLoader({ production: isProduction() });
   const loaded = loader.load(config);
   loaded.accept();
   const apps = new Apps(loaded.settings);

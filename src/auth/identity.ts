@@ -1,19 +1,19 @@
 import type { Authorizer, Identity } from "../core/authorizer.js";
-import { PatternList } from "./patterns.js";
+import { PatternList, type ChannelList } from "./patterns.js";
 
-/** An identity whose rights are two pattern lists. One flat object per connection. */
+/** An identity whose rights are two lists. One flat object per connection. */
 export class PatternIdentity implements Identity {
   readonly userId: string | null;
   readonly expiresAt: number | undefined;
-  readonly channels: PatternList;
-  readonly publish: PatternList;
+  readonly channels: ChannelList;
+  readonly publish: ChannelList;
   readonly info: string | undefined;
 
   constructor(
     userId: string | null,
     expiresAt: number | undefined,
-    channels: PatternList,
-    publish: PatternList,
+    channels: ChannelList,
+    publish: ChannelList,
     info?: string,
   ) {
     this.userId = userId;

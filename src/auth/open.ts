@@ -1,16 +1,16 @@
+/** Apps without a key that tokens are checked with. */
+
 import { RIGHTS_BY_IDENTITY, type Authorizer } from "../core/authorizer.js";
 import { StarlingError } from "../core/errors.js";
 import { PatternIdentity, permitPatterns } from "./identity.js";
-import { PatternList } from "./patterns.js";
+import { UNGUARDED } from "./patterns.js";
 
 /**
- * No key configured: everyone is the same anonymous identity and may use every
- * channel but the server's (`#...`). A token is refused rather than ignored: its
- * holder would believe to be someone.
+ * Everyone is the same anonymous identity and may use every channel but the server's (`#...`) and the guarded ones
+ * (`private-...`, `presence-...`). A token is refused rather than ignored: its holder would believe to be someone.
  */
 export function createOpenAuthorizer(): Authorizer {
-  const all = new PatternList(["*"]);
-  const anonymous = Object.freeze(new PatternIdentity(null, undefined, all, all));
+  const anonymous = Object.freeze(new PatternIdentity(null, undefined, UNGUARDED, UNGUARDED));
   return {
     required: false,
     anonymous,
@@ -21,6 +21,23 @@ export function createOpenAuthorizer(): Authorizer {
         : Promise.reject(
             new StarlingError("token_invalid", "this node has no key configured: connect without a token"),
           ),
+    permit: permitPatterns,
+    ...RIGHTS_BY_IDENTITY,
+  };
+}
+
+const CLOSED =
+  "this app lets no clients in by a token: it has no key to check them with, and is not open. " +
+  "Set its jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or its allowOpen if anyone may connect";
+
+/** Nobody is let in but by what a protocol checks itself, such as signatures. */
+export function createClosedAuthorizer(): Authorizer {
+  return {
+    required: true,
+    anonymous: undefined,
+    clockToleranceSeconds: 0,
+    authenticate: ({ token }) =>
+      Promise.reject(new StarlingError((token ?? "") === "" ? "unauthorized" : "token_invalid", CLOSED)),
     permit: permitPatterns,
     ...RIGHTS_BY_IDENTITY,
   };

@@ -5,7 +5,7 @@
  */
 
 import { setBounded } from "../core/bounded-map.js";
-import { isServerChannel } from "../core/channel-name.js";
+import { isGuardedChannel, isServerChannel } from "../core/channel-name.js";
 
 /** A pattern with `*` elsewhere than only at its end. */
 interface Glob {
@@ -16,8 +16,18 @@ interface Glob {
   readonly minLength: number;
 }
 
+export interface ChannelList {
+  /** Never true for the server's own channels (`#...`). */
+  matches(channel: string): boolean;
+}
+
+/** What may be used without a right that was given on purpose. */
+export const UNGUARDED: ChannelList = Object.freeze({
+  matches: (channel: string) => !isServerChannel(channel) && !isGuardedChannel(channel),
+});
+
 /** Compiled once per token, asked once per subscribe and send. */
-export class PatternList {
+export class PatternList implements ChannelList {
   readonly #exact: ReadonlySet<string> | undefined;
   readonly #prefixes: readonly string[];
   readonly #globs: readonly Glob[];
@@ -38,7 +48,7 @@ export class PatternList {
     this.#globs = globs;
   }
 
-  /** Never true for the server's own channels (`#...`), whatever the patterns say. */
+  /** Guarded channels too, where a pattern covers them: whoever gave it meant it. */
   matches(channel: string): boolean {
     if (isServerChannel(channel)) return false;
     return (

@@ -1,6 +1,6 @@
 /** `starling cluster`: a private Redis, several nodes and one address in front of them, to try out what a fleet does. */
 
-import { isLoopback, isOpen, OPEN_MODE } from "../config/checks.js";
+import { appsOf, isClosed, isLoopback, isOpen, isProduction, OPEN_MODE } from "../config.js";
 import { loadConfig, ConfigError } from "../config/load.js";
 import { envName } from "../config/options.js";
 import { envoyFront, startBalancer, startEnvoyFront, whyNoEnvoy, type Front } from "./cluster/front.js";
@@ -42,7 +42,8 @@ export async function clusterCommand({
   const ports = await clusterPorts(loaded, count);
   for (const warning of loaded.warnings) say(`warning: ${warning}`);
   // The nodes cannot say it: they are at 127.0.0.1, behind the address that is open.
-  if (!isLoopback(config.host) && [config, ...config.apps].some(isOpen)) {
+  const open = appsOf(config).filter((app) => isOpen(app) && !isClosed(app, isProduction()));
+  if (!isLoopback(config.host) && open.length > 0) {
     say(`warning: ${OPEN_MODE} (${config.host})`);
   }
   if (config.redis === undefined && !hasProgram("redis-server")) {

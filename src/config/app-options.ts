@@ -1,5 +1,6 @@
-/** Options that each app has too: at the top level they are those of the app `main`. */
+/** Options that each app has too: at the top level they are those of the app `main`. And how apps and their keys are named. */
 
+import { OTHER_APPS } from "../core/app.js";
 import { integer, list, oneOf, optional, text, url } from "./kinds.js";
 import { option } from "./option.js";
 
@@ -78,3 +79,19 @@ export const apiKeys = option({
   reason: "it listens on this machine only until told otherwise",
   secret: "value",
 });
+
+const ID_CHARACTERS_MAX = 64;
+const ID = new RegExp(`^[A-Za-z0-9_-]{1,${ID_CHARACTERS_MAX}}$`);
+
+export const isAppId = (id: unknown): id is string => typeof id === "string" && ID.test(id);
+export const appId = text(
+  `an id is 1 to ${ID_CHARACTERS_MAX} of A-Z a-z 0-9 _ -, and not ${OTHER_APPS}, which metrics call many apps together`,
+  (id) => isAppId(id) && id !== OTHER_APPS,
+  "<id>",
+);
+export const pairKey = text("a key is 1 to 128 of A-Z a-z 0-9 _ -", (key) =>
+  /^[A-Za-z0-9_-]{1,128}$/.test(key),
+);
+export const pairSecret = text("a secret is 16 to 256 printable ASCII characters without spaces", (secret) =>
+  /^[!-~]{16,256}$/.test(secret),
+);

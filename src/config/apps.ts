@@ -1,61 +1,50 @@
 /** The option `apps`: applications besides `main`, which the options at the top level describe. */
 
 import { z } from "zod";
-import { DEFAULT_APP, OTHER_APPS } from "../core/app.js";
+import { DEFAULT_APP } from "../core/app.js";
 import { didYouMean } from "../core/suggest.js";
-import { apiKeys, tokenOptions } from "./app-options.js";
-import { flag, integer, isObject, jsonOrText, text, type Kind } from "./kinds.js";
+import { apiKeys, appId, isAppId, pairKey, pairSecret, tokenOptions } from "./app-options.js";
+import { flag, integer, isObject, jsonOrText, originList, type Kind } from "./kinds.js";
 import { namespaces } from "./namespaces.js";
-
-/** One field of an app's entry. */
-export interface Field<S extends z.ZodType = z.ZodType> {
-  readonly kind: Kind<S>;
-  /** Where the entry does not say; an id has none. */
-  readonly default: z.output<S> | undefined;
-  readonly unit?: string;
-  readonly description: string;
-}
-
-const field = <S extends z.ZodType>(declared: Field<S>): Field<S> => declared;
-
-const ID_CHARACTERS_MAX = 64;
-const ID = new RegExp(`^[A-Za-z0-9_-]{1,${ID_CHARACTERS_MAX}}$`);
-const ID_ALLOWED = `an id is 1 to ${ID_CHARACTERS_MAX} of A-Z a-z 0-9 _ -`;
+import { field, type Field } from "./option.js";
+import { isSecretOfPusher, pusher, pusherDefaults } from "./pusher.js";
 
 const PAIRS_ALLOWED = "a list of pairs { key, secret }";
 const PAIR_ALLOWED = "a pair is { key, secret } and nothing else";
-const KEY_ALLOWED = "a key is 1 to 128 of A-Z a-z 0-9 _ -";
-const SECRET_ALLOWED = "a secret is 16 to 256 printable ASCII characters without spaces";
-const matching = (pattern: RegExp, error: string): z.ZodString =>
-  z.string({ error }).regex(pattern, { error });
 
 const keyPairs = {
   schema: z.array(
-    z.strictObject(
-      {
-        key: matching(/^[A-Za-z0-9_-]{1,128}$/, KEY_ALLOWED),
-        secret: matching(/^[!-~]{16,256}$/, SECRET_ALLOWED),
-      },
-      { error: PAIR_ALLOWED },
-    ),
+    z.strictObject({ key: pairKey.schema, secret: pairSecret.schema }, { error: PAIR_ALLOWED }),
     { error: PAIRS_ALLOWED },
   ),
-  allowed: `${PAIRS_ALLOWED}; ${KEY_ALLOWED}, one app's alone; ${SECRET_ALLOWED}`,
+  allowed: `${PAIRS_ALLOWED}; ${pairKey.allowed}, one app's alone; ${pairSecret.allowed}`,
   placeholder: undefined,
   fromText: jsonOrText,
 } satisfies Kind;
 
 export const appFields = {
   id: field({
-    kind: text(ID_ALLOWED, (id) => ID.test(id)),
+    kind: appId,
     default: undefined,
+    defaultText: "none: it must be given",
     description: "what clients name the app by; never `main`",
+  }),
+  enabled: field({
+    kind: flag(),
+    default: true,
+    description: "false: nobody is let in, and who is connected is sent away",
   }),
   ...tokenOptions,
   allowOpen: field({
     kind: flag(),
     default: false,
-    description: "serve the app without a key for tokens where NODE_ENV=production",
+    description:
+      "let clients in without tokens where NODE_ENV=production too, if the app has no key for tokens",
+  }),
+  origins: field({
+    kind: originList,
+    default: [],
+    description: "origins that browsers may connect from, in place of the node's; empty: those of the node",
   }),
   namespaces: field({
     kind: namespaces,
@@ -71,7 +60,13 @@ export const appFields = {
     kind: keyPairs,
     default: [],
     description:
-      "keys with their secrets, for protocols that sign with them; several, so that they can be replaced",
+      "keys with their secrets, for Pusher's clients and back ends; several, so that they can be replaced",
+  }),
+  pusher: field({
+    kind: pusher,
+    default: pusherDefaults,
+    defaultText: "those listed below",
+    description: "limits and features of the app's Pusher clients and back ends, as the option `pusher`",
   }),
   maxConnections: field({
     kind: integer(0, 10_000_000),
@@ -94,22 +89,19 @@ const ALLOWED = "a list with the settings of each app, as JSON in a flag or vari
 const ENTRY_ALLOWED = "the settings of an app are an object with an id";
 const IS_MAIN = `the options at the top level are those of the app ${DEFAULT_APP}`;
 
-const IS_OTHER = "metrics call all apps together so that are beyond the first hundred";
-
 type Problem = (path: readonly (string | number)[], message: string) => void;
 
 /** @returns undefined: refused, and told to `problem` */
 function readEntry(given: unknown, index: number, problem: Problem): AppConfig | undefined {
   if (!isObject(given)) return void problem([index], ENTRY_ALLOWED);
   const { id } = given;
-  const name = typeof id === "string" && ID.test(id) ? id : index;
+  const name = isAppId(id) ? id : index;
   let sound = true;
   const refuse = (path: readonly (string | number)[], message: string): void => {
     sound = false;
     problem([name, ...path], message);
   };
   if (id === DEFAULT_APP) refuse(["id"], IS_MAIN);
-  if (id === OTHER_APPS) refuse(["id"], IS_OTHER);
   const unknown = Object.keys(given).filter((key) => !Object.hasOwn(appFields, key));
   for (const key of unknown) {
     const hint = didYouMean(key, fieldNames, `settings are ${fieldNames.join(", ")}`);
@@ -120,18 +112,26 @@ function readEntry(given: unknown, index: number, problem: Problem): AppConfig |
     const { kind, default: otherwise } = fieldOf(key);
     const value = Object.hasOwn(given, key) ? given[key] : undefined;
     // As at the top level a list may be one text.
-    const isListText = key === "apiKeys" && typeof value === "string";
+    const isListText = kind.placeholder === "<list>" && typeof value === "string";
     const read = kind.schema.safeParse(isListText ? kind.fromText(value) : (value ?? otherwise));
     if (value !== null && read.success) values[key] = read.data;
     else if (read.success) refuse([key], kind.allowed);
     else {
       // An item of a text that is a list is nowhere in what was given.
-      for (const { path, message } of read.error.issues) {
-        refuse(isListText ? [key] : [key, ...(path as (string | number)[])], message);
+      for (const issue of read.error.issues) {
+        const { path, message } = issue;
+        // An id of digits alone is a number in YAML and JSON.
+        const wantsText = issue.code === "invalid_type" && issue.expected === "string";
+        const hint = wantsText && typeof partAt(value, path) === "number" ? ": write it in quotes" : "";
+        refuse(isListText ? [key] : [key, ...(path as (string | number)[])], message + hint);
       }
     }
   }
   return sound ? (values as AppConfig) : undefined;
+}
+
+function partAt(whole: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown>)[key], whole);
 }
 
 /** Ids and keys name one app each. */
@@ -190,6 +190,7 @@ const OPEN_FIELDS: ReadonlySet<PropertyKey> = new Set(
 );
 
 /** Of a field that does not exist too: a secret may stand there. @param path  app, field and what is in it */
-export function isSecretOfApps([, field, , part]: readonly PropertyKey[]): boolean {
-  return field === "keys" ? part !== "key" : !OPEN_FIELDS.has(field ?? "");
+export function isSecretOfApps([, field, ...parts]: readonly PropertyKey[]): boolean {
+  if (field === "keys") return parts[1] !== "key";
+  return field === "pusher" ? isSecretOfPusher(parts) : !OPEN_FIELDS.has(field ?? "");
 }

@@ -1,7 +1,8 @@
 /** What must hold between options. */
 
 import { DEFAULT_APP } from "../core/app.js";
-import { quote } from "../core/errors.js";
+import { appsOf } from "./all-apps.js";
+import { brokenAppRules, isOpen } from "./app-checks.js";
 import { reservedFiles } from "./descriptors.js";
 import type { Config, OptionName } from "./options.js";
 
@@ -45,8 +46,7 @@ export function brokenRules(config: Config, { production, name }: CheckContext):
   broken.push(
     ...brokenTlsRules(config, name),
     ...brokenWorkerRules(config, name),
-    ...brokenKeyRules(config, name),
-    ...brokenAppRules(config, production),
+    ...brokenAppRules(config, production, name),
     ...brokenRedisRules(config, name),
   );
   if (!config.allowOpen) broken.push(...exposures(config, production, name));
@@ -93,51 +93,6 @@ function brokenWorkerRules(config: Config, name: CheckContext["name"]): string[]
   return broken;
 }
 
-type TokenSettings = Pick<Config, "jwtAlgorithm" | "jwtSecret" | "jwtPublicKeyFile" | "jwtJwksUrl">;
-
-function brokenKeyRules(settings: TokenSettings, name: (setting: keyof TokenSettings) => string): string[] {
-  const sources = (["jwtSecret", "jwtPublicKeyFile", "jwtJwksUrl"] as const).filter(
-    (source) => settings[source] !== undefined,
-  );
-  if (sources.length > 1) {
-    return [
-      `at most one of jwtSecret, jwtPublicKeyFile and jwtJwksUrl may be set, not ${sources.map(name).join(" and ")}`,
-    ];
-  }
-  const source = sources[0];
-  if (source === undefined || (source === "jwtSecret") === (settings.jwtAlgorithm === "HS256")) return [];
-  const fitting = source === "jwtSecret" ? "HS256" : "RS256 or ES256";
-  return [`${name(source)} does not fit ${name("jwtAlgorithm")}: set jwtAlgorithm to ${fitting}`];
-}
-
-function brokenAppRules({ apiKeys, apps }: Config, production: boolean): string[] {
-  const broken: string[] = [];
-  for (const app of apps) {
-    const name = (setting: keyof TokenSettings): string =>
-      `${setting} ${setting === "jwtSecret" ? "***" : quote(app[setting])}`;
-    broken.push(...brokenKeyRules(app, name).map((rule) => `app ${app.id}: ${rule}`));
-    if (production && !app.allowOpen && isOpen(app)) {
-      broken.push(
-        `app ${app.id}: NODE_ENV=production and no key for tokens: anyone could connect as nobody and send to every channel of it. ` +
-          "Set its jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or its allowOpen if that is meant",
-      );
-    }
-  }
-  const owners = new Map<string, string>();
-  for (const { id, apiKeys: keys } of [{ id: DEFAULT_APP, apiKeys }, ...apps]) {
-    for (const [index, key] of keys.entries()) {
-      const owner = owners.get(key) ?? id;
-      if (owner !== id) {
-        broken.push(
-          `app ${id}: apiKeys ${index + 1} of ${keys.length} (***) is one of app ${owner} too: a key opens one app`,
-        );
-      }
-      owners.set(key, owner);
-    }
-  }
-  return broken;
-}
-
 function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] {
   const broken: string[] = [];
   const { redis = "", redisTlsCertFile, redisTlsKeyFile } = config;
@@ -159,7 +114,8 @@ function brokenRedisRules(config: Config, name: CheckContext["name"]): string[] 
 
 function exposures(config: Config, production: boolean, name: CheckContext["name"]): string[] {
   const exposed: string[] = [];
-  if (production && isOpen(config)) {
+  // A node that is there for Pusher's clients need not have others.
+  if (production && isOpen(config) && appsOf(config).every(({ keys }) => keys.length === 0)) {
     exposed.push(
       "no token key is set and NODE_ENV is production: anyone could connect anonymously and publish to every channel. " +
         "Set jwtSecret, jwtPublicKeyFile or jwtJwksUrl, or allowOpen (--allow-open) if that is meant",
@@ -195,7 +151,7 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
     );
   }
   const checkedAlike = new Map<string, string>();
-  for (const app of [{ ...config, id: DEFAULT_APP }, ...config.apps]) {
+  for (const app of appsOf(config)) {
     if (app.jwtJwksUrl?.startsWith("http:") === true && !isLoopback(new URL(app.jwtJwksUrl).hostname)) {
       found.push(
         `${app.id === DEFAULT_APP ? "" : `app ${app.id}: `}jwtJwksUrl is not https: anyone on the network path can replace the keys that verify tokens`,
@@ -219,15 +175,8 @@ export function risks(config: Config, fileLimit: number | undefined): string[] {
 const hasApiKeys = ({ apiKeys, apps }: Config): boolean =>
   apiKeys.length > 0 || apps.some((app) => app.apiKeys.length > 0);
 
-/** Open mode: no tokens are checked. */
-export function isOpen(config: Omit<TokenSettings, "jwtAlgorithm">): boolean {
-  return (
-    config.jwtSecret === undefined && config.jwtPublicKeyFile === undefined && config.jwtJwksUrl === undefined
-  );
-}
-
 export const OPEN_MODE =
-  "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel";
+  "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel but private-... and presence-...";
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || /^127(\.\d{1,3}){3}$/.test(host) || host === "::1" || host === "[::1]";

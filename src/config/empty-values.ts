@@ -4,7 +4,7 @@
  * refuses. These are the others.
  */
 
-import { isOpen } from "./checks.js";
+import { isClosed, isOpen } from "./app-checks.js";
 import { envName, optionOf, type Config, type OptionName } from "./options.js";
 
 interface Finding {
@@ -31,6 +31,9 @@ export function emptyValues(config: Config, { env, emptyInFile, production }: So
   if (!isOpen(config)) {
     warn("jwtAudience", config.jwtAudience === undefined, "tokens for any audience are accepted");
     warn("jwtIssuer", config.jwtIssuer === undefined, "tokens of any issuer are accepted");
+  }
+  for (const source of ["jwtSecret", "jwtPublicKeyFile", "jwtJwksUrl"] as const) {
+    warn(source, isClosed(config, production), "clients without a signature are refused");
   }
   if (config.clientAddressHops > 0) {
     warn("trustedProxies", config.trustedProxies.length === 0, "X-Forwarded-For of any peer is believed");

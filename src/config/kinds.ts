@@ -151,3 +151,5 @@ export function wrongNetwork(value: string): string | undefined {
   if (isIP(address) === 0) return "an address as 10.1.2.3, or a network as 10.0.0.0/8 or fd00::/8";
   return Number(bits ?? 0) > most ? `behind the slash stands a number of bits, at most ${most}` : undefined;
 }
+
+export const originList = list("origins (scheme://host[:port] or scheme://*.host[:port])", wrongOrigin);

@@ -2,7 +2,9 @@
 
 import { fieldNames, fieldOf } from "./apps.js";
 import { ruleNames, rules, type Rule } from "./namespaces.js";
+import type { Field } from "./option.js";
 import { ENV_PREFIX, envName, flagName, GROUPS, optionNames, optionOf, type OptionName } from "./options.js";
+import { pusherFieldNames, pusherFieldOf } from "./pusher.js";
 
 /** The default as text, with what it means where the value alone does not say it. */
 export function defaultText(name: OptionName): string {
@@ -34,12 +36,10 @@ export function configurationMarkdown(): string {
     const { unit, description, kind, reason, default: value }: Rule = rules[name];
     return `| \`${name}\` | ${String(value)} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} | ${cell(reason)} |`;
   });
-  const fieldRows = fieldNames.map((name) => {
-    const { unit, description, kind, default: value } = fieldOf(name);
-    const shown =
-      name === "id" ? "none: it must be given" : value === undefined ? "none" : JSON.stringify(value);
-    return `| \`${name}\` | ${shown} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} |`;
-  });
+  const fieldRow = (name: string, { unit, description, kind, default: value, defaultText }: Field): string =>
+    `| \`${name}\` | ${defaultText ?? (value === undefined ? "none" : JSON.stringify(value))} | ${unit ?? ""} | ${cell(description)} | ${cell(kind.allowed)} |`;
+  const fieldRows = fieldNames.map((name) => fieldRow(name, fieldOf(name)));
+  const pusherRows = pusherFieldNames.map((name) => fieldRow(name, pusherFieldOf(name)));
   return `# Configuration
 
 <!-- Made by \`starling config --markdown\`: change src/config/table.ts instead. -->
@@ -72,6 +72,10 @@ namespaces:
   price: { historySize: 1, replayLast: true, slowReader: latest, publish: server }
 \`\`\`
 
+A name that ends with \`*\` is a prefix of whole channel names instead: \`private-chat-*: { historySize: 50 }\` gives history to
+\`private-chat-7\`. Of several prefixes that fit, the longest has precedence, and any has over a namespace. Nothing is merged: a
+channel has the rules of one entry.
+
 As a flag or variable the same is JSON: \`${flagName("namespaces")} '{"chat":{"historySize":100,"recovery":true}}'\`. All nodes
 of a fleet need the same rules.
 
@@ -98,5 +102,19 @@ As a flag or variable the same list is JSON; \`${envName("apps")}_FILE\` names a
 | Setting | Default | Unit | What it does | Allowed |
 | --- | --- | --- | --- | --- |
 ${fieldRows.join("\n")}
+
+## Settings of Pusher
+
+What \`pusher\` may have, in an entry of \`apps\` and at the top level: there they are those of \`main\` and of the app of
+\`appId\`. What is not given is as Pusher has it. They hold for the clients and back ends that come with a key of the app. In a
+config file:
+
+\`\`\`yaml
+pusher: { clientEvents: true, maxPresenceMembers: 500 }
+\`\`\`
+
+| Setting | Default | Unit | What it does | Allowed |
+| --- | --- | --- | --- | --- |
+${pusherRows.join("\n")}
 `;
 }

@@ -1,4 +1,4 @@
-/** The option `namespaces`: what channels do besides delivering, by what stands before their first colon. */
+/** The option `namespaces`: what channels do besides delivering, by what stands before their first colon, or by a prefix. */
 
 import { z } from "zod";
 import { CHANNEL_NAME_MAX } from "../core/channel-name.js";
@@ -91,11 +91,23 @@ export interface NamespaceRules extends Omit<RuleValues, "historySize" | "histor
 }
 export type Namespaces = Readonly<Record<string, NamespaceRules>>;
 
-/** A channel's own characters but for the colon, which ends the namespace, and #, which is the server's. */
-const NAMESPACE_NAME = /^[!$-9;-[\]-~]+$/;
-/** With its colon it has to fit into a channel's name. */
+/** A channel's own characters but for the colon, which ends the namespace, #, which is the server's, and *. */
+const NAMESPACE_NAME = /^[!$-)+-9;-[\]-~]+$/;
+/** The beginning of a channel that is not the server's. */
+const PREFIX = /^[!$-)+-[\]-~][!#-)+-[\]-~]*\*$/;
+/** With its colon it has to fit into a channel's name; a prefix with a character behind it. */
 const NAMESPACE_NAME_MAX = CHANNEL_NAME_MAX - 1;
-const NAME_ALLOWED = `a namespace is 1 to ${NAMESPACE_NAME_MAX} characters: printable ASCII without space, ", \\, : and #`;
+const NAME_ALLOWED = `a namespace is 1 to ${NAMESPACE_NAME_MAX} characters: printable ASCII without space, ", \\, :, # and *`;
+const PREFIX_ALLOWED = `"*" stands at the end, behind a prefix of channel names: 1 to ${NAMESPACE_NAME_MAX} characters of those that channels have, as in private-chat-*`;
+
+/** What is wrong with a name, or nothing. */
+function wrongName(name: string): string | undefined {
+  if (!name.includes("*")) {
+    const isSound = NAMESPACE_NAME.test(name) && name.length <= NAMESPACE_NAME_MAX && name !== "__proto__";
+    return isSound ? undefined : NAME_ALLOWED;
+  }
+  return PREFIX.test(name) && name.length - 1 <= NAMESPACE_NAME_MAX ? undefined : PREFIX_ALLOWED;
+}
 
 const ALLOWED = "an object with the rules of each namespace, as JSON in a flag or variable";
 const RULES_ALLOWED = "an object with the rules of the namespace";
@@ -168,8 +180,9 @@ const schema = z.unknown().transform((given, context): Namespaces => {
   }
   const read: Record<string, NamespaceRules> = {};
   for (const [name, value] of Object.entries(given)) {
-    if (!NAMESPACE_NAME.test(name) || name.length > NAMESPACE_NAME_MAX || name === "__proto__") {
-      problem([name], NAME_ALLOWED);
+    const wrong = wrongName(name);
+    if (wrong !== undefined) {
+      problem([name], wrong);
       continue;
     }
     const found = readRules(name, value, problem);

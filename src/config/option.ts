@@ -48,3 +48,16 @@ export interface Option<S extends z.ZodType = z.ZodType> {
 }
 
 export const option = <S extends z.ZodType>(declared: Option<S>): Option<S> => declared;
+
+/** What an entry of an option may have, such as an app's: told by its name, without a place of its own on the command line. */
+export interface Field<S extends z.ZodType = z.ZodType> {
+  readonly kind: Kind<S>;
+  /** Where the entry does not say; undefined: it has none. */
+  readonly default: z.output<S> | undefined;
+  /** How docs show the default, where the value alone does not say it. */
+  readonly defaultText?: string;
+  readonly unit?: string;
+  readonly description: string;
+}
+
+export const field = <S extends z.ZodType>(declared: Field<S>): Field<S> => declared;

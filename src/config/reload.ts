@@ -6,12 +6,13 @@ import { brokenRules } from "./checks.js";
 import { ConfigError, type LoadedConfig } from "./load.js";
 import { optionNames, type Config, type OptionName } from "./options.js";
 
-const isReloaded = (name: OptionName): boolean => name === "apps" || fieldNames.includes(name as FieldName);
+const APPS: ReadonlySet<OptionName> = new Set(["apps", "appId", "appKey", "appSecret"]);
+/** The node's at the top level, and the app's in an entry. */
+const OF_THE_NODE: ReadonlySet<OptionName> = new Set(["maxConnections", "origins"]);
 
-/** Read again while the node runs: `apps`, and what describes the app `main`. */
+/** Read again while the node runs: what there is of apps, and what describes the app `main`. */
 export const reloadedOptions: readonly OptionName[] = optionNames.filter(
-  // A limit of connections is the node's at the top level, and the app's in an entry.
-  (name) => isReloaded(name) && name !== "maxConnections",
+  (name) => APPS.has(name) || (fieldNames.includes(name as FieldName) && !OF_THE_NODE.has(name)),
 );
 
 export interface ReadAgain {

@@ -11,17 +11,19 @@ import {
   list,
   oneOf,
   optional,
+  originList,
   redisUrl,
   text,
   wrongNetwork,
-  wrongOrigin,
   type Kind,
 } from "./kinds.js";
-import { apiKeys, tokenOptions } from "./app-options.js";
+import { DEFAULT_APP } from "../core/app.js";
+import { apiKeys, appId, pairKey, pairSecret, tokenOptions } from "./app-options.js";
 import { apps, isSecretOfApps } from "./apps.js";
 import { reservedFiles } from "./descriptors.js";
 import { namespaces, rules, type Namespaces } from "./namespaces.js";
 import { option } from "./option.js";
+import { isSecretOfPusher, pusher, pusherDefaults } from "./pusher.js";
 
 const BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz";
 const randomNodeId = (): string =>
@@ -90,7 +92,7 @@ export const options = {
       "longer than the 60 s of common load balancers: a connection that the node ends first is a 502 there",
   }),
   origins: option({
-    kind: list("origins (scheme://host[:port] or scheme://*.host[:port])", wrongOrigin),
+    kind: originList,
     group: "Listening",
     default: [],
     defaultText: "any",
@@ -330,7 +332,7 @@ export const options = {
     defaultText:
       "chat, as the demo uses it: historySize 100, historyTtlMs 600000, recovery, presence, joinLeave, slowReader repair; none where NODE_ENV=production",
     description:
-      "what channels keep and tell, by namespace: what stands before a channel's first colon; replaces the default whole",
+      "what channels keep and tell, by namespace: what stands before a channel's first colon; or by a prefix of their names, as private-chat-*; replaces the default whole",
     reason: "the demo shows what there is; in production an application says what it needs",
   }),
   messageIdWindowMs: option({
@@ -509,7 +511,8 @@ export const options = {
     kind: flag(),
     group: "Who may connect",
     default: false,
-    description: "run without token keys where NODE_ENV=production, or without API keys on a public apiHost",
+    description:
+      "let clients in without tokens where NODE_ENV=production too, if there is no key for tokens; or run without API keys on a public apiHost",
     reason: "a forgotten key must not open a production fleet",
   }),
 
@@ -522,6 +525,54 @@ export const options = {
       "other applications on this node, apart from each other; the options at the top level are those of the app main (docs/apps.md)",
     reason: "most nodes serve one application",
     secret: isSecretOfApps,
+  }),
+  appId: option({
+    kind: appId,
+    group: "Apps",
+    default: DEFAULT_APP,
+    description: "id of the app that `appKey` and `appSecret` are of: `main`, or one more app that this adds",
+    reason: "Starling's own clients and Pusher's meet in the channels of one app",
+  }),
+  appKey: option({
+    kind: optional(pairKey),
+    group: "Apps",
+    default: undefined,
+    defaultText: "none",
+    description:
+      "key by which Pusher's clients and back ends name that app; `starling app create` makes one, with its secret",
+    reason: "without a key nothing of Pusher is served",
+  }),
+  appSecret: option({
+    kind: optional(pairSecret),
+    group: "Apps",
+    default: undefined,
+    defaultText: "none",
+    description: "secret that Pusher's back ends sign with",
+    reason: "goes with the key",
+    secret: "value",
+  }),
+  pusher: option({
+    kind: pusher,
+    group: "Apps",
+    default: pusherDefaults,
+    defaultText: "Pusher's own limits, without client events",
+    description:
+      "limits and features of the Pusher clients and back ends of the app main and of that of `appId`",
+    reason: "what Pusher's users are used to",
+    secret: isSecretOfPusher,
+  }),
+  pusherPath: option({
+    kind: text(
+      "a path as /realtime, which begins with / and does not end with /",
+      (value) => /^(?:\/[\w.~-]+)*$/.test(value),
+      "<path>",
+    ),
+    group: "Apps",
+    default: "",
+    defaultText: "none",
+    description:
+      "what stands before /app and /apps in the paths of Pusher's clients and back ends, of all apps",
+    reason: "what Pusher has",
   }),
 
   apiKeys,

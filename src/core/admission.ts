@@ -18,6 +18,18 @@ export interface Admission {
   readonly address: AddressKey | undefined;
 }
 
+export interface Refused {
+  readonly refused: Refusal;
+  /** Whose request it is; undefined: it is no WebSocket handshake, or no protocol's. */
+  readonly protocol: Protocol | undefined;
+}
+
+/** The answer of the first protocol that knows a request as its own. */
+interface Asked {
+  readonly protocol: Protocol | undefined;
+  readonly offer: Offer | Refusal;
+}
+
 export interface AdmissionsOptions<Client> {
   readonly options: EdgeOptions;
   /** Asked in this order: the first that says that a request is its own decides. */
@@ -34,7 +46,8 @@ export class Admissions<Client extends object> {
   readonly #protocols: readonly Protocol[];
   readonly #apps: Apps;
   readonly #stats: Stats;
-  readonly #allowsOrigin: (origin: string) => boolean;
+  /** By their list: the node's, and those of apps that have their own. */
+  readonly #allowsOrigin = new WeakMap<readonly string[], (origin: string) => boolean>();
   readonly #perIp = new Map<AddressKey, number>();
   /** Addresses of connections, kept only where they are limited. */
   readonly #addresses = new Map<Client, AddressKey>();
@@ -47,7 +60,6 @@ export class Admissions<Client extends object> {
     this.#protocols = protocols;
     this.#apps = apps;
     this.#stats = stats;
-    this.#allowsOrigin = allowsOrigin(options.origins);
     const { upgradeRate, upgradeBurst, sharePerIpPercent: sharePercent, maxUnauthenticated: max } = options;
     if (upgradeRate > 0) {
       this.#upgrades = new UpgradeRate(
@@ -88,31 +100,35 @@ export class Admissions<Client extends object> {
   }
 
   /** What is admitted must be handed to `entered` in the same turn. */
-  check(request: UpgradeRequest): Admission | UpgradeRefusal {
+  check(request: UpgradeRequest): Admission | Refused {
+    const malformed = this.#malformed(request);
+    if (malformed !== undefined) return this.#refuse(malformed, undefined);
+    const { protocol, offer } = this.#ask(request);
+    const refusal = this.#wrongOrigin(request, offer) ?? this.#unserved(offer);
+    if (refusal !== undefined) return this.#refuse(refusal, protocol);
+    const limited = this.#limit(request, (offer as Offer).app);
+    return typeof limited === "object"
+      ? this.#refuse(limited, protocol)
+      : { offer: offer as Offer, address: limited };
+  }
+
+  /** Why it is no WebSocket handshake. */
+  #malformed(request: UpgradeRequest): Refusal | undefined {
     const { upgrade, method, version } = request;
     if (upgrade.toLowerCase() !== "websocket") {
-      return this.#refuse("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(upgrade)}`);
+      return refusal("upgrade", 400, `the Upgrade header must be "websocket", not ${quote(upgrade)}`);
     }
     if (method !== "GET") {
-      return this.#refuse("upgrade", 400, `WebSocket upgrades require GET, got ${quote(method)}`);
+      return refusal("upgrade", 400, `WebSocket upgrades require GET, got ${quote(method)}`);
     }
     if (version !== "13") {
-      return this.#refuse("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(version)}`, {
+      return refusal("version", 426, `Sec-WebSocket-Version must be 13, not ${quote(version)}`, {
         "sec-websocket-version": "13",
       });
     }
-    if (!isHandshakeKey(request.key)) {
-      return this.#refuse("key", 400, "Sec-WebSocket-Key must be 16 bytes in base64");
-    }
-    const wrongOrigin = this.#wrongOrigin(request);
-    if (wrongOrigin !== undefined) return this.#refuse("origin", 403, wrongOrigin);
-    const offer = this.#offer(request);
-    if ("status" in offer) {
-      this.#stats.reject(offer.reason);
-      return offer;
-    }
-    const limited = this.#limit(request, offer.app);
-    return typeof limited === "object" ? limited : { offer, address: limited };
+    return isHandshakeKey(request.key)
+      ? undefined
+      : refusal("key", 400, "Sec-WebSocket-Key must be 16 bytes in base64");
   }
 
   /**
@@ -120,10 +136,8 @@ export class Admissions<Client extends object> {
    * a refused upgrade. Not counted.
    */
   explain(request: UpgradeRequest): UpgradeRefusal | undefined {
-    const wrongOrigin = this.#wrongOrigin(request);
-    if (wrongOrigin !== undefined) return { status: 403, message: wrongOrigin };
-    const offer = this.#offer(request);
-    return "status" in offer ? offer : undefined;
+    const { offer } = this.#ask(request);
+    return this.#wrongOrigin(request, offer) ?? this.#unserved(offer);
   }
 
   entered(client: Client, { address, offer }: Admission): void {
@@ -148,67 +162,80 @@ export class Admissions<Client extends object> {
     else this.#perIp.delete(address);
   }
 
-  /** Of the first protocol that knows the request as its own. */
-  #offer(request: UpgradeRequest): Offer | Refusal {
+  #ask(request: UpgradeRequest): Asked {
     for (const protocol of this.#protocols) {
       const offer = protocol.admit(request, this.#apps);
-      if (offer !== undefined) return offer;
+      if (offer !== undefined) return { protocol, offer };
     }
-    return { reason: "protocol", status: 404, message: `no protocol is served at ${quote(request.path)}` };
+    const message = `no protocol is served at ${quote(request.path)}`;
+    return { protocol: undefined, offer: refusal("protocol", 404, message) };
   }
 
-  #wrongOrigin(request: UpgradeRequest): string | undefined {
-    const { origins, originRequired } = this.#options;
+  #unserved(offer: Offer | Refusal): Refusal | undefined {
+    if ("status" in offer) return offer;
+    return offer.app.enabled
+      ? undefined
+      : refusal("app_disabled", 403, `app ${quote(offer.app.id)} is disabled`);
+  }
+
+  #wrongOrigin(request: UpgradeRequest, offer: Offer | Refusal): Refusal | undefined {
+    const own = "status" in offer ? [] : offer.app.origins;
+    const origins = own.length > 0 ? own : this.#options.origins;
+    const { originRequired } = this.#options;
     if (origins.length === 0 && !originRequired) return undefined;
     const { origin } = request;
     // Only browsers send it, and only they act for somebody who did not ask them to.
-    if (origin === undefined) return originRequired ? "an Origin header is required" : undefined;
-    return this.#allowsOrigin(origin) ? undefined : `origin ${quote(origin)} is not allowed`;
+    if (origin === undefined) {
+      return originRequired ? refusal("origin", 403, "an Origin header is required") : undefined;
+    }
+    let allows = this.#allowsOrigin.get(origins);
+    if (allows === undefined) this.#allowsOrigin.set(origins, (allows = allowsOrigin(origins)));
+    return allows(origin) ? undefined : refusal("origin", 403, `origin ${quote(origin)} is not allowed`);
   }
 
   /** @returns the address, where something is limited by it */
-  #limit(request: UpgradeRequest, app: App): UpgradeRefusal | AddressKey | undefined {
+  #limit(request: UpgradeRequest, app: App): Refusal | AddressKey | undefined {
     const { maxConnections, maxConnectionsPerIp } = this.#options;
     if (this.draining) {
-      return this.#refuse("draining", 429, "this node is draining: connect to another", {
+      return refusal("draining", 429, "this node is draining: connect to another", {
         "retry-after": "1",
       });
     }
     if (this.#stats.connections >= maxConnections) {
-      return this.#refuse("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
+      return refusal("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
         "retry-after": "5",
       });
     }
     if (app.connections >= app.maxConnections) {
       const message = `connection limit of app ${quote(app.id)} on this node reached (${app.maxConnections})`;
-      return this.#refuse("app_full", 503, message, { "retry-after": "5" });
+      return refusal("app_full", 503, message, { "retry-after": "5" });
     }
     const scarce = this.#unauthenticated?.scarce === true;
     const address = maxConnectionsPerIp > 0 || scarce ? request.address : undefined;
     if (address !== undefined) {
       if (maxConnectionsPerIp > 0 && (this.#perIp.get(address) ?? 0) >= maxConnectionsPerIp) {
         const message = `connection limit for ${addressText(address)} reached (${maxConnectionsPerIp})`;
-        return this.#refuse("ip_full", 429, message, { "retry-after": "5" });
+        return refusal("ip_full", 429, message, { "retry-after": "5" });
       }
-      const refusal = scarce ? this.#unauthenticated?.refusal(address) : undefined;
-      if (refusal !== undefined) {
-        return this.#refuse("unauthenticated_ip", 429, refusal, { "retry-after": "1" });
+      const tooMany = scarce ? this.#unauthenticated?.refusal(address) : undefined;
+      if (tooMany !== undefined) {
+        return refusal("unauthenticated_ip", 429, tooMany, { "retry-after": "1" });
       }
     }
     // After everything else: only who would be admitted takes from it.
     const spent = this.#upgrades?.take(request, performance.now());
-    return spent === undefined ? address : this.#refuseRate(spent, request);
+    return spent === undefined ? address : this.#overRate(spent, request);
   }
 
-  #refuseRate(spent: "rate" | "share", request: UpgradeRequest): UpgradeRefusal {
+  #overRate(spent: "rate" | "share", request: UpgradeRequest): Refusal {
     const retry = { "retry-after": "1" };
     const { upgradeRate, upgradeBurst } = this.#options;
     if (spent === "rate") {
       const message = `connection rate limit reached (${upgradeRate}/s, burst ${upgradeBurst})`;
-      return this.#refuse("upgrade_rate", 429, message, retry);
+      return refusal("upgrade_rate", 429, message, retry);
     }
     const { perSecondEach, burstEach } = this.#upgrades!;
-    return this.#refuse(
+    return refusal(
       "upgrade_rate_ip",
       429,
       `connection rate limit for ${addressText(request.address)} reached (${perSecondEach}/s, burst ${burstEach})`,
@@ -216,15 +243,19 @@ export class Admissions<Client extends object> {
     );
   }
 
-  #refuse(
-    reason: RejectReason,
-    status: number,
-    message: string,
-    headers: Readonly<Record<string, string>> = {},
-  ): UpgradeRefusal {
-    this.#stats.reject(reason);
-    return { status, message, headers };
+  #refuse(refused: Refusal, protocol: Protocol | undefined): Refused {
+    this.#stats.reject(refused.reason);
+    return { refused, protocol };
   }
+}
+
+function refusal(
+  reason: RejectReason,
+  status: number,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): Refusal {
+  return { reason, status, message, headers };
 }
 
 /** 16 bytes are 22 characters of base64 and two of padding (RFC 6455 4.1). */

@@ -13,20 +13,24 @@ const CLOSED_AT_ONCE = 500;
 type Reloaded = Pick<EdgeContext, "apps" | "hub">;
 
 /**
- * The settings hold when this returns. The promise resolves once the connections of apps that are served no more are
- * closed.
+ * The settings hold when this returns. The promise resolves once the connections of apps that are served no more, or are
+ * now disabled, are closed.
  * @returns how many those were
  * @throws Error where two apps have one id or there is no `main`: nothing was changed
  */
 export function reloadApps({ apps, hub }: Reloaded, all: readonly AppSettings[]): Promise<number> {
   const channels = channelsByApp(hub);
+  const enabled = [...apps].filter((app) => app.enabled);
   const removed = apps.reload(
     all.map((settings) => ({
       ...settings,
       rulesOf: keepingAlive(hub, channels.get(settings.id) ?? [], settings.rulesOf),
     })),
   );
-  return removed.length === 0 ? Promise.resolve(0) : closeAllOf(hub, new Set(removed));
+  const closing = new Map<App, string>();
+  for (const app of enabled) if (!app.enabled) closing.set(app, `the app ${app.id} is disabled`);
+  for (const app of removed) closing.set(app, `the app ${app.id} is served no more`);
+  return closing.size === 0 ? Promise.resolve(0) : closeAllOf(hub, closing);
 }
 
 function channelsByApp(hub: Reloaded["hub"]): Map<string, LocalChannel[]> {
@@ -57,13 +61,13 @@ function keepingAlive(hub: Reloaded["hub"], channels: readonly LocalChannel[], r
   };
 }
 
-async function closeAllOf(hub: Reloaded["hub"], removed: ReadonlySet<App>): Promise<number> {
+/** @param apps  with what their connections are told */
+async function closeAllOf(hub: Reloaded["hub"], apps: ReadonlyMap<App, string>): Promise<number> {
   const leaving: Connection[] = [];
-  for (const connection of hub.connections.values())
-    if (removed.has(connection.app)) leaving.push(connection);
+  for (const connection of hub.connections.values()) if (apps.has(connection.app)) leaving.push(connection);
   for (const [index, connection] of leaving.entries()) {
     if (index > 0 && index % CLOSED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-    connection.close("disconnected", { message: `the app ${connection.app.id} is served no more` });
+    connection.close("disconnected", { message: apps.get(connection.app)! });
   }
   return leaving.length;
 }

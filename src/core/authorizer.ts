@@ -1,6 +1,7 @@
 /** What core asks about who a client is and what it may do. auth/ implements it. */
 
 import type { Payload } from "../encoding/payload.js";
+import { isGuardedChannel } from "./channel-name.js";
 import { StarlingError, quote } from "./errors.js";
 import { GRANT_BY_IDENTITY, type Grant } from "./grant.js";
 import type { Tags } from "./publication.js";
@@ -83,20 +84,25 @@ export interface Authorizer extends Rights {
 
 /** @throws StarlingError forbidden */
 export function checkMaySubscribe(identity: Identity | undefined, channel: string): void {
-  if (identity?.maySubscribe(channel) === true) return;
-  throw new StarlingError(
-    "forbidden",
-    `the token's "channels" claim does not cover channel ${quote(channel)}`,
-  );
+  if (identity?.maySubscribe(channel) !== true) throw notCovered("channels", identity, channel);
 }
 
 /** @throws StarlingError forbidden */
 export function checkMayPublish(identity: Identity | undefined, channel: string): void {
-  if (identity?.mayPublish(channel) === true) return;
-  throw new StarlingError(
-    "forbidden",
-    `the token's "publish" claim does not cover channel ${quote(channel)}`,
-  );
+  if (identity?.mayPublish(channel) !== true) throw notCovered("publish", identity, channel);
+}
+
+function notCovered(
+  claim: "channels" | "publish",
+  identity: Identity | undefined,
+  channel: string,
+): StarlingError {
+  const message =
+    identity?.userId === null && isGuardedChannel(channel)
+      ? `channel ${quote(channel)} is not open to anonymous clients, as its name begins with private- or presence-: ` +
+        `it needs a token whose "${claim}" claim covers it, or a signature`
+      : `the token's "${claim}" claim does not cover channel ${quote(channel)}`;
+  return new StarlingError("forbidden", message);
 }
 
 /** What the client's identity says, at once. */

@@ -1,4 +1,4 @@
-/** What channels do besides delivering: by namespace, which is what stands before the first colon. */
+/** What channels do besides delivering: by namespace, which is what stands before the first colon, or by a prefix of their names. */
 
 import { setBounded } from "./bounded-map.js";
 import type { HistoryRule } from "./broker.js";
@@ -42,15 +42,29 @@ const CHANNELS_KEPT = 4_096;
 /** @returns the rules of a channel by its name */
 export type RulesOf = (channel: string) => ChannelRules;
 
+/**
+ * @param namespaces  rules by namespace; a name that ends with `*` is a prefix of whole channel names instead: the longest
+ * that fits has precedence, over a namespace too
+ */
 export function rulesByNamespace(namespaces: Readonly<Record<string, ChannelRules>>): RulesOf {
-  const byName = new Map(Object.entries(namespaces));
-  if (byName.size === 0) return () => DEFAULT_RULES;
+  const entries = Object.entries(namespaces);
+  const byName = new Map(entries.filter(([name]) => !name.endsWith("*")));
+  const prefixes = entries
+    .filter(([name]) => name.endsWith("*"))
+    .map(([name, rules]) => ({ prefix: name.slice(0, -1), rules }))
+    .sort((a, b) => b.prefix.length - a.prefix.length);
+  if (entries.length === 0) return () => DEFAULT_RULES;
   // Every publication asks, and a namespace taken out of a name is a new text each time.
   const kept = new Map<string, ChannelRules>();
-  const rulesOf = (channel: string, colon: number): ChannelRules =>
-    setBounded(kept, CHANNELS_KEPT, channel, byName.get(channel.slice(0, colon)) ?? DEFAULT_RULES);
-  return (channel) => {
-    const colon = channel.indexOf(":");
-    return colon === -1 ? DEFAULT_RULES : (kept.get(channel) ?? rulesOf(channel, colon));
+  const find = (channel: string): ChannelRules => {
+    const namespace = channel.slice(0, Math.max(0, channel.indexOf(":")));
+    const rules =
+      prefixes.find(({ prefix }) => channel.startsWith(prefix))?.rules ??
+      byName.get(namespace) ??
+      DEFAULT_RULES;
+    return setBounded(kept, CHANNELS_KEPT, channel, rules);
   };
+  const byNameAlone = prefixes.length === 0;
+  return (channel) =>
+    byNameAlone && !channel.includes(":") ? DEFAULT_RULES : (kept.get(channel) ?? find(channel));
 }

@@ -22,6 +22,10 @@ export const CLOSE_REASONS = {
     meaning: "the client sent far more than its rate limit: reconnect after a pause",
   },
   token_invalid: { resumable: false, meaning: "the token was refused" },
+  unsupported_data: {
+    resumable: false,
+    meaning: "the client sent a frame of a kind that its protocol does not have",
+  },
   disconnected: { resumable: false, meaning: "the application disconnected this user" },
 } as const satisfies Record<string, { resumable: boolean; meaning: string }>;
 

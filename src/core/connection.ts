@@ -44,8 +44,6 @@ export interface Connection extends RegisteredConnection, Client {
   /** Unix seconds at which the first of its identity and its grants ends; undefined: none does. */
   readonly nextEnd: number | undefined;
 
-  /** JSON of what it shows of itself in a channel that has presence. */
-  infoIn(channel: LocalChannel): string | undefined;
   /** It subscribes to a channel of its by this right from now on; undefined: it does no more. Called by the hub. */
   keepGrant(channel: LocalChannel, grant: Grant | undefined): void;
   record(): ConnectionRecord;

@@ -31,6 +31,8 @@ export interface EdgeContext {
   readonly stats: Stats;
   readonly log: Log;
   readonly identifiers: Identifiers;
+  /** Whether only the server may name an event so, as one of the protocols has it. */
+  isReservedEvent(event: string): boolean;
   /** A frame must wait for this: the node's registration lapsed while it slept and is being renewed. */
   registrationGate(nowMs: number): Promise<void> | undefined;
   /** A connection got its first identity. */

@@ -21,6 +21,7 @@ import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
 import type { PresenceStore } from "./presence.js";
 import type { Protocol } from "./protocol.js";
+import { RefusedConnection } from "./refused-connection.js";
 import { Readiness } from "./readiness.js";
 import type { ConnectionRegistry } from "./registry.js";
 import { SlowReaders } from "./slow-reader.js";
@@ -61,6 +62,7 @@ export class Edge implements EdgeContext {
   readonly log: Log;
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
+  readonly #protocols: readonly Protocol[];
   readonly identifiers: Identifiers;
   #checking = false;
   #drain: Drain | undefined;
@@ -69,6 +71,7 @@ export class Edge implements EdgeContext {
 
   constructor(parts: EdgeParts) {
     this.options = parts.options;
+    this.#protocols = parts.protocols;
     this.broker = parts.broker;
     this.registry = parts.registry;
     this.presence = parts.presence;
@@ -76,7 +79,9 @@ export class Edge implements EdgeContext {
     this.apps = parts.apps;
     this.stats = parts.stats;
     this.log = parts.log;
+    this.identifiers = new Identifiers(parts.options.nodeId);
     this.hub = new Hub({
+      identifiers: this.identifiers,
       broker: parts.broker,
       presence: parts.presence,
       stats: parts.stats,
@@ -108,7 +113,6 @@ export class Edge implements EdgeContext {
       evict: (connection, message) => connection.close("connect_timeout", { message }),
     });
     this.#framings = new Framings(parts.protocols, parts.topics, parts.stats);
-    this.identifiers = new Identifiers(parts.options.nodeId);
     this.#readiness = new Readiness({
       registerTimeoutMs: parts.options.registerTimeoutMs,
       log: parts.log,
@@ -136,10 +140,10 @@ export class Edge implements EdgeContext {
       link: (up) => this.#readiness.setLink(up),
     });
     await this.presence.start({
-      event: (event) => this.hub.presenceEvent(event),
+      event: (event) => this.hub.members.event(event),
       missed: () => {
-        this.hub
-          .tellPresence()
+        this.hub.members
+          .tellAll()
           .catch((error: unknown) => this.log.warn({ err: error }, "presence snapshots could not be sent"));
       },
     });
@@ -181,7 +185,14 @@ export class Edge implements EdgeContext {
 
   admit(request: UpgradeRequest): UpgradeAcceptance | UpgradeRefusal {
     const admission = this.#admissions.check(request);
-    if ("status" in admission) return admission;
+    if ("refused" in admission) {
+      const { refused, protocol } = admission;
+      if (protocol?.refusal === undefined) return refused;
+      return {
+        handler: new RefusedConnection(protocol.refusal(refused), refused.message),
+        subprotocol: undefined,
+      };
+    }
     const { framing, app, subprotocol, proof } = admission.offer;
     const connection = new ClientConnection({
       edge: this,
@@ -205,6 +216,10 @@ export class Edge implements EdgeContext {
   /** What metrics tell of who may come in. */
   get admissions(): Pick<Admissions<Connection>, "unauthenticated" | "addresses" | "explain"> {
     return this.#admissions;
+  }
+
+  isReservedEvent(event: string): boolean {
+    return this.#protocols.some((protocol) => protocol.isReservedEvent?.(event) === true);
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {

@@ -24,6 +24,10 @@ export interface GrantFields {
    * false, which is the default: it stands by its own proof until it expires or is revoked.
    */
   readonly byIdentity?: boolean | undefined;
+  /** Who the member is in this channel, in place of its identity's user: then `info` is all that it shows. */
+  readonly user?: string | undefined;
+  /** Whether that id was given as a number, and is told as one by protocols that tell the difference. */
+  readonly userIsNumber?: boolean | undefined;
   /** JSON of what the member shows of itself in this channel, in place of its identity's: one line. */
   readonly info?: string | undefined;
   /** Unix seconds at which the right ends, give or take the authorizer's clock tolerance; undefined: it does not. */
@@ -36,17 +40,22 @@ const SECONDS_MAX = 1e11;
 
 export class Grant {
   readonly byIdentity: boolean;
+  readonly user: string | undefined;
+  readonly userIsNumber: boolean;
   readonly info: string | undefined;
   readonly expiresAt: number | undefined;
   readonly narrowed: NarrowedRules | undefined;
 
   /** @throws StarlingError internal: what an application answered cannot be taken, and whoever asked is told so */
-  constructor({ byIdentity = false, info, expiresAt, narrowed }: GrantFields = {}) {
+  constructor(fields: GrantFields = {}) {
+    const { byIdentity = false, user, userIsNumber = false, info, expiresAt, narrowed } = fields;
     if (info !== undefined) checkInfo(info);
     if (expiresAt !== undefined && !(expiresAt >= 0 && expiresAt <= SECONDS_MAX)) {
       throw badGrant(`its expiry ${String(expiresAt)} is not a time in unix seconds`);
     }
     this.byIdentity = byIdentity;
+    this.user = user;
+    this.userIsNumber = userIsNumber;
     this.info = info;
     this.expiresAt = expiresAt;
     this.narrowed = narrowed;

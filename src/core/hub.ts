@@ -4,7 +4,6 @@
  */
 
 import type { AnswerTurns } from "./answer-turns.js";
-import type { PresenceSnapshot } from "./notices.js";
 import type { Position } from "./publication.js";
 import type { Broker, BusPublication, ChannelKey } from "./broker.js";
 import { LocalChannel, channelKey } from "./channel.js";
@@ -14,10 +13,11 @@ import * as smallSet from "./small-set.js";
 import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
 import type { Grant } from "./grant.js";
-import { READ_LIMIT_MAX } from "./limits.js";
+import type { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
-import { costOf, membersWithin } from "./answers.js";
-import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
+import { costOf } from "./answers.js";
+import { Members, type Arrival } from "./members.js";
+import type { PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import { Users } from "./users.js";
 
@@ -32,6 +32,7 @@ export interface HubOptions {
   /** Of history that is read at a time, and of a list of members. */
   readonly pageBytes: number;
   readonly answerTurns: AnswerTurns;
+  readonly identifiers: Pick<Identifiers, "idOf">;
   /** Missed publications are sent while less than this waits for a client. */
   readonly replayBytes: number;
   /** A connection is on a channel but not on its topic: it has more to catch up with, from this position on. */
@@ -43,11 +44,14 @@ export interface JoinRequest {
   readonly since?: Position | undefined;
   /** By which it subscribes. */
   readonly grant: Grant;
+  /** It is answered with so many members at most, itself among them, and told of who comes and goes after these. Needs presence. */
+  readonly membersMost?: number | undefined;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
-   * undefined: the channel has no positions to tell.
+   * @param outcome  undefined: the channel has no positions to tell
+   * @param members  where they were asked for
    */
-  answer(outcome: JoinOutcome | undefined): void;
+  answer(outcome: JoinOutcome | undefined, members: PresencePage | undefined): void;
 }
 
 /** A connection also hears what is sent to its user. */
@@ -57,8 +61,8 @@ export class Hub {
   readonly connections = new Map<string, Connection>();
   readonly channels = new Map<ChannelKey, LocalChannel>();
   readonly users = new Users();
+  readonly members: Members;
   readonly #broker: Broker;
-  readonly #presence: PresenceStore;
   readonly #stats: Stats;
   readonly #fanOut: FanOut;
   readonly #feeds: Feeds;
@@ -70,10 +74,9 @@ export class Hub {
   readonly #lossy = new Set<Connection>();
 
   constructor(options: HubOptions) {
-    const { broker, stats, log, repair, pageBytes, answerTurns } = options;
+    const { broker, presence, stats, log, repair, pageBytes, answerTurns } = options;
     this.#options = options;
     this.#broker = broker;
-    this.#presence = options.presence;
     this.#stats = stats;
     this.#fanOut = new FanOut({
       stats,
@@ -81,6 +84,7 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
+    this.members = new Members({ presence, fanOut: this.#fanOut, channels: this.channels, pageBytes });
     this.#feeds = new Feeds({
       broker,
       fanOut: this.#fanOut,
@@ -108,7 +112,7 @@ export class Hub {
       this.channels.set(key, channel);
       channel.ready = this.#broker.subscribe(key);
     }
-    if (channel.ready === undefined && channel.feed === undefined) {
+    if (channel.ready === undefined && channel.feed === undefined && request.membersMost === undefined) {
       try {
         this.#attach(connection, channel, request, undefined);
       } finally {
@@ -122,20 +126,26 @@ export class Hub {
 
   async #joinWhenReady(connection: Connection, channel: LocalChannel, request: JoinRequest): Promise<void> {
     channel.joining++;
+    let arrival: Arrival | undefined;
     try {
       if (channel.ready !== undefined) {
         await channel.ready;
         channel.ready = undefined;
       }
       const { feed, rules } = channel;
-      const { narrowed } = request.grant;
+      const { grant, membersMost } = request;
+      const { narrowed } = grant;
+      if (membersMost !== undefined && !connection.isClosed)
+        arrival = await this.members.arrive(connection, channel, grant, membersMost);
       if (feed === undefined) {
-        this.#attach(connection, channel, request, undefined);
+        this.#attach(connection, channel, request, undefined, arrival);
         return;
       }
       if (request.since === undefined && rules.replayLast && narrowed?.replayLast !== false) {
         const last = await this.#beforeLast(channel);
-        await feed.join(last, (outcome) => this.#attach(connection, channel, request, onlyLast(outcome)));
+        await feed.join(last, (outcome) =>
+          this.#attach(connection, channel, request, onlyLast(outcome), arrival),
+        );
         return;
       }
       const since = rules.recovery && narrowed?.recovery !== false ? request.since : undefined;
@@ -143,9 +153,10 @@ export class Hub {
         // A position given where the rules recover nothing is told so.
         const told =
           request.since !== undefined && since === undefined ? { ...outcome, recovered: false } : outcome;
-        this.#attach(connection, channel, request, told);
+        this.#attach(connection, channel, request, told, arrival);
       });
     } finally {
+      arrival?.end();
       channel.joining--;
       this.#dropUnused(channel);
     }
@@ -163,16 +174,17 @@ export class Hub {
     channel: LocalChannel,
     request: JoinRequest,
     outcome: JoinOutcome | undefined,
+    arrival?: Arrival,
   ): void {
     if (connection.isClosed) return;
     const fitting = outcome === undefined ? undefined : this.fitting(connection, outcome);
-    request.answer(fitting);
+    request.answer(fitting, arrival?.page);
     if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
       this.#goOnFrom(connection, channel, fitting);
-      this.regrant(connection, channel, request.grant);
+      this.members.regrant(connection, channel, request.grant);
       return;
     }
     connection.channels = smallSet.add(connection.channels, channel);
@@ -181,27 +193,7 @@ export class Hub {
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
     connection.keepGrant(channel, request.grant);
-    this.showMember(connection, channel);
-  }
-
-  /** A member shows what it is and has by now, where that may be something else than before. */
-  showMember(connection: Connection, channel: LocalChannel): void {
-    if (isMember(connection, channel)) this.#presence.join(channel.key, memberOf(connection, channel));
-  }
-
-  /** From now on a subscriber's new right counts. */
-  regrant(connection: Connection, channel: LocalChannel, grant: Grant): void {
-    const former = isMember(connection, channel) ? memberOf(connection, channel) : undefined;
-    connection.keepGrant(channel, grant);
-    if (former !== undefined && !isMember(connection, channel)) this.#presence.leave(channel.key, former);
-    else if (former === undefined || former.info !== connection.infoIn(channel))
-      this.showMember(connection, channel);
-  }
-
-  /** As showMember, in all channels of the connection. */
-  showEverywhere(connection: Connection): void {
-    if (connection.isClosed) return;
-    for (const channel of smallSet.items(connection.channels)) this.showMember(connection, channel);
+    this.members.show(connection, channel);
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -265,7 +257,7 @@ export class Hub {
     if (connection.skipped?.delete(channel) === true) channel.joining--;
     else connection.leaveTopic(channel);
     this.#stats.subscriptions--;
-    if (isMember(connection, channel)) this.#presence.leave(channel.key, memberOf(connection, channel));
+    this.members.leave(connection, channel);
     connection.keepGrant(channel, undefined);
     this.#dropUnused(channel);
   }
@@ -330,23 +322,17 @@ export class Hub {
   }
 
   /**
-   * A local connection that is on the channel's topic. Nobody else may be passed over: from a socket
+   * A local connection that is on the channel's topic, by either of its names. Nobody else may be passed over: from a socket
    * that is not on it uWebSockets.js publishes to nobody.
    */
-  #member(connectionId: string, channel: LocalChannel): Connection | undefined {
-    const connection = this.connections.get(connectionId);
+  #member(name: string, channel: LocalChannel): Connection | undefined {
+    const connection =
+      this.connections.get(name) ?? this.connections.get(this.#options.identifiers.idOf(name) ?? "");
     // One that is gone, whose last frames are still taken, publishes to nobody.
     if (connection === undefined || connection.isClosed) return undefined;
     if (connection.skipped?.has(channel) === true) return undefined;
     if (smallSet.has(connection.channels, channel)) return connection;
     return this.users.includes(connection, channel) ? connection : undefined;
-  }
-
-  /** Tells a channel's members here who came, went or shows other info. */
-  presenceEvent({ key, kind, member }: PresenceEvent): void {
-    const channel = this.channels.get(key);
-    if (channel?.rules.joinLeave !== true) return;
-    this.#fanOut.notify(channel, { kind, member });
   }
 
   /** Fills every channel that is behind; resolves when none is. @throws StarlingError unavailable, outcome_unknown */
@@ -361,29 +347,6 @@ export class Hub {
       this.#stats.gaps++;
       this.#fanOut.notify(channel, { kind: "gap", position: undefined });
     }
-  }
-
-  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
-  async tellPresence(): Promise<void> {
-    for (const channel of [...this.channels.values()]) {
-      if (!channel.rules.joinLeave) continue;
-      await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
-        this.#fanOut.notify(channel, this.#snapshotOf(page));
-      });
-    }
-  }
-
-  /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
-  async tellPresenceTo(connection: Connection, channel: LocalChannel): Promise<void> {
-    await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
-      if (!smallSet.has(connection.channels, channel) || connection.isClosed) return;
-      connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
-    });
-  }
-
-  #snapshotOf({ members, connections, users }: PresencePage): PresenceSnapshot {
-    const told = membersWithin(members, this.#options.pageBytes);
-    return { kind: "presence", members: told.members, connections, users };
   }
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
@@ -415,17 +378,6 @@ export class Hub {
       connection.checkBuffered();
     }
   }
-}
-
-/** Of a subscriber. */
-function isMember(connection: Connection, channel: LocalChannel): boolean {
-  return channel.rules.presence && connection.grants?.get(channel)?.narrowed?.presence !== false;
-}
-
-function memberOf(connection: Connection, channel: LocalChannel): PresenceMember {
-  const { id, userId } = connection;
-  const info = connection.infoIn(channel);
-  return info === undefined ? { connection: id, user: userId } : { connection: id, user: userId, info };
 }
 
 /** Of what was missed since a position that the client did not give, the last alone. */

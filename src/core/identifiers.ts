@@ -9,10 +9,16 @@ const SECRETS_IN_BLOCK = 256;
 /** Secrets of the newest connections, which are asked for twice, are at hand: 64 kB. */
 const BLOCKS_KEPT = 16;
 
+/** Of the number that stands for this start of the node: beyond it not every whole number is exact. */
+const START_BITS = 48;
+const NUMBER = /^(\d{1,15})\.(\d{1,15})$/;
+
 /**
  * Ids of a node's connections, `<node>.<start><count>`, unique over nodes and over the restarts of one
  * that keeps its name; and the secret of each, AES-128 of its count under a key that this process drew
  * for itself and tells nobody: a secret kept with each connection would be 48 bytes of it.
+ *
+ * Each has a number too, `<start>.<count>`, for protocols whose ids are numbers: the start is drawn at random, 48 bits.
  */
 export class Identifiers {
   readonly #prefixLength: number;
@@ -24,6 +30,7 @@ export class Identifiers {
     false,
   );
   readonly #blocks = new Map<number, Buffer>();
+  readonly #start = String(randomBytes(START_BITS / 8).readUIntBE(0, START_BITS / 8));
 
   constructor(nodeId: string) {
     const prefix = `${nodeId}.${Math.floor(Date.now() / 1000).toString(36)}`;
@@ -34,6 +41,18 @@ export class Identifiers {
   next(): string {
     const digits = this.#text.write((this.#count++).toString(36), this.#prefixLength, "latin1");
     return this.#text.toString("latin1", 0, this.#prefixLength + digits);
+  }
+
+  /** @param id  as next() made it @returns two whole numbers with a dot between, as no other connection of the fleet has */
+  numberOf(id: string): string {
+    return `${this.#start}.${Number.parseInt(id.slice(this.#prefixLength), 36)}`;
+  }
+
+  /** @param number  as numberOf() made it @returns undefined: it is none of this start of the node */
+  idOf(number: string): string | undefined {
+    const [, start, count] = NUMBER.exec(number) ?? [];
+    if (start !== this.#start) return undefined;
+    return this.#text.toString("latin1", 0, this.#prefixLength) + Number(count).toString(36);
   }
 
   /** @param id  as next() made it @returns 128 bits in base64url: 22 characters, none of them a dot */

@@ -20,7 +20,9 @@ export type ChannelNotice =
   | { readonly kind: "join" | "leave"; readonly member: PresenceMember }
   /** What is known of a user from now on: what this connection shows. */
   | { readonly kind: "update"; readonly member: PresenceMember }
-  | PresenceSnapshot;
+  | PresenceSnapshot
+  /** How many subscribe to it, over all nodes. */
+  | { readonly kind: "subscribers"; readonly count: number };
 
 /** Who is there, after joins and leaves may have been lost. */
 export interface PresenceSnapshot {

@@ -16,6 +16,8 @@ export interface PresenceMember {
   readonly connection: string;
   /** null: anonymous. */
   readonly user: string | null;
+  /** Whether the user's id was given as a number: the same id as a text is the same user. */
+  readonly userIsNumber?: true | undefined;
   /** JSON of what it shows of itself, as encodeMemberInfo makes it. */
   readonly info?: string | undefined;
 }

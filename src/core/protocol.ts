@@ -14,6 +14,8 @@ import type { HttpRequest, HttpResponse, UpgradeRefusal, UpgradeRequest } from "
 /** What a protocol sees of a connection. */
 export interface ProtocolConnection extends Connection {
   readonly edge: EdgeContext;
+  /** The protocol's own, of this connection. Few should have any: it is beside the connection's object. */
+  protocolState: object | undefined;
   /** What it brought with its upgrade to prove who it is: handed out once. */
   takeProof(): string | undefined;
   /** Holds later frames back until `until`, and all that was given before, settled; it must not reject. */
@@ -43,6 +45,13 @@ export interface Refusal extends UpgradeRefusal {
   readonly reason: RejectReason;
 }
 
+/** The one frame that a refused client is sent, and the close that follows. */
+export interface RefusalOnSocket {
+  readonly frame: Uint8Array;
+  readonly binary: boolean;
+  readonly code: number;
+}
+
 /** What a client of a protocol usually does first: a node runs it before it says that it is ready. */
 export interface Conversation {
   /** Of the upgrade, with the query. */
@@ -60,12 +69,21 @@ export interface Protocol {
   /** A label of metrics. */
   readonly name: string;
   readonly framings: readonly Framing[];
+  /** Whether who sent a frame since the last beat is not asked for a sign of life. false by default: all are. */
+  readonly pingsSilentOnly?: boolean;
+  /** Whether only the server may name an event so. Not given: any name is anybody's. */
+  readonly isReservedEvent?: (event: string) => boolean;
   /** In turn, what is common more than once; none by default. In channels that need no rights, in no namespace. */
   readonly conversations?: readonly Conversation[];
   /** Whether a connection leaves a session that another can resume. */
   readonly keepsSessions: boolean;
   /** undefined: the request is not this protocol's. */
   admit(request: UpgradeRequest, apps: Apps): Offer | Refusal | undefined;
+  /**
+   * How a client is told on a socket that it is not taken, in place of an HTTP answer, whether `admit` or core refuses it.
+   * Not given: by HTTP.
+   */
+  readonly refusal?: (refused: Refusal) => RefusalOnSocket;
   /**
    * A plain HTTP request on the clients' port, where the protocol has such a side. undefined: it is not this
    * protocol's, as `admit`. A rejection is answered 500.

@@ -23,6 +23,8 @@ export interface RareState {
   closing: Closing | undefined;
   /** Bytes that were waiting when it was last pinged. */
   bufferedAtBeat: number | undefined;
+  /** What its protocol keeps of it, where there is something to keep. */
+  protocolState: object | undefined;
 }
 
 const NOTHING: Readonly<RareState> = {
@@ -37,6 +39,7 @@ const NOTHING: Readonly<RareState> = {
   closedWith: undefined,
   closing: undefined,
   bufferedAtBeat: undefined,
+  protocolState: undefined,
 };
 
 /** Sets a field of it; undefined clears one. @returns undefined where no field is left */

@@ -11,6 +11,7 @@ const BEFORE_COMMANDS = [
   "protocol",
   "subprotocol",
   "app",
+  "app_disabled",
   "draining",
   "upgrade_rate",
   "upgrade_rate_ip",

@@ -125,7 +125,7 @@ export class SlowReaders {
 
   async #tellPresence(connection: Connection, channel: LocalChannel): Promise<void> {
     try {
-      await this.#hub.tellPresenceTo(connection, channel);
+      await this.#hub.members.tell(connection, channel);
     } catch (error) {
       this.#log.warn(
         { err: error, connection: connection.id },

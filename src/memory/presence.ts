@@ -122,7 +122,8 @@ class MemoryPresence implements PresenceStore {
     const timer = setTimeout(() => {
       channel.leaving.delete(name);
       if (channel.persons.size + channel.leaving.size === 0) this.#channels.delete(key);
-      this.#tell({ key, kind: "leave", member: { connection, user: member.user } });
+      const { info: _, ...gone } = member;
+      this.#tell({ key, kind: "leave", member: gone });
     }, this.#options.graceMs);
     channel.leaving.set(name, { last: member, timer });
   }

@@ -249,6 +249,20 @@ describe("apps that are read again", () => {
     expect(shop.closedWith ?? main.closedWith).toBeUndefined();
   });
 
+  it("send away who is connected to an app that is disabled, and keep who is connected to another", async () => {
+    const node = await startTestNode(OPTIONS);
+    const [shop, blog] = [await connect(node, "shop", "1"), await connect(node, "blog", "1")];
+    const apps = entries({ ...SHOP, enabled: false, pusher: { maxBatchEvents: 2 } as never }, BLOG);
+    expect(await node.reload({ apps })).toEqual({
+      added: [],
+      changed: [{ app: "shop", changed: ["enabled", "pusher.maxBatchEvents"] }],
+      removed: [],
+      closed: 1,
+    });
+    expect(await shop.closed()).toMatchObject({ code: 4502, reason: "the app shop is disabled" });
+    await blog.do("subscribe", { channel: "room" });
+  });
+
   it("leave channels that are alive their rules, and what is published to them its history", async () => {
     const node = await startTestNode(OPTIONS);
     const main = await connect(node, "main", "1");

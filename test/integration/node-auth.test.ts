@@ -188,6 +188,27 @@ describe("a node with a key", () => {
   });
 });
 
+describe("a node without a key", () => {
+  it("keeps guarded channels from its clients, which the server reaches all the same", async () => {
+    const node = await startTestNode();
+    const client = await node.client();
+    for (const channel of ["private-chat", "presence-chat"]) {
+      const message = matching(/not open to anonymous clients.* it needs a token whose .* or a signature$/);
+      const refusal = { code: "forbidden", temporary: false, message };
+      expect(await client.ask("subscribe", { channel })).toMatchObject(refusal);
+      expect(await client.ask("send", { channel, content: 1 })).toMatchObject(refusal);
+      expect(await client.ask("history", { channel })).toMatchObject(refusal);
+      const response = await fetch(`${node.apiUrl}/v1/publish`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ channel, content: 1 }),
+      });
+      expect(response.status).toBe(200);
+    }
+    await client.do("subscribe", { channel: "chat" });
+  });
+});
+
 describe("a token that runs out", () => {
   it("closes the connection with 4002, unless it was refreshed", async () => {
     const node = await startTestNode(WITH_KEY);

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 
-import { PROTOCOLS } from "../../src/protocols/protocols.js";
+import { createProtocols } from "../../src/protocols/protocols.js";
 import { echoProtocol } from "../support/echo/protocol.js";
 import { eventually } from "../support/eventually.js";
 import {
@@ -29,7 +29,7 @@ afterEach(async () => {
 
 async function startTwo(options: Parameters<typeof startTestNode>[0] = {}) {
   const shared = { ...fleetOptions(redis), namespaces: { chat: CHAT_RULES }, leaseTtlMs: 600, ...options };
-  const protocols = [echoProtocol, ...PROTOCOLS];
+  const protocols = [echoProtocol, ...createProtocols({ pusherPath: "" })];
   const nodes = [await startTestNode(shared, { protocols }), await startTestNode(shared, { protocols })];
   return { here: nodes[0]!, there: nodes[1]!, prefix: shared.redisPrefix };
 }

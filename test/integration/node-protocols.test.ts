@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { StarlingError } from "../../src/core/errors.js";
 import type { Protocol } from "../../src/core/protocol.js";
-import { PROTOCOLS } from "../../src/protocols/protocols.js";
+import { createProtocols } from "../../src/protocols/protocols.js";
 import { echoProtocol } from "../support/echo/protocol.js";
 import { cleanUp, startTestNode, until, type InProcessNode } from "../support/nodes.js";
 
@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 const start = (options: Parameters<typeof startTestNode>[0] = {}): Promise<InProcessNode> =>
-  startTestNode({ ...options }, { protocols: [echoProtocol, ...PROTOCOLS] });
+  startTestNode({ ...options }, { protocols: [echoProtocol, ...createProtocols({ pusherPath: "" })] });
 
 interface Echo {
   readonly socket: WebSocket;
@@ -122,7 +122,10 @@ describe("the HTTP side of a protocol", () => {
     );
   };
   const startHttp = async (): Promise<(path: string, init?: RequestInit) => Promise<Response>> => {
-    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    const node = await startTestNode(
+      {},
+      { protocols: [{ ...echoProtocol, http }, ...createProtocols({ pusherPath: "" })] },
+    );
     const url = node.wsUrl.replace("ws:", "http:");
     return (path, init) => fetch(url + path, init);
   };
@@ -156,7 +159,10 @@ describe("the HTTP side of a protocol", () => {
     const http: Protocol["http"] = () => {
       throw new Error("a mistake");
     };
-    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    const node = await startTestNode(
+      {},
+      { protocols: [{ ...echoProtocol, http }, ...createProtocols({ pusherPath: "" })] },
+    );
     for (const path of ["/a", "/b"]) {
       expect((await fetch(node.wsUrl.replace("ws:", "http:") + path)).status).toBe(500);
     }
@@ -164,7 +170,10 @@ describe("the HTTP side of a protocol", () => {
   });
 
   it("reads a body that comes in pieces, and forgets one that never ends", async () => {
-    const node = await startTestNode({}, { protocols: [{ ...echoProtocol, http }, ...PROTOCOLS] });
+    const node = await startTestNode(
+      {},
+      { protocols: [{ ...echoProtocol, http }, ...createProtocols({ pusherPath: "" })] },
+    );
     const { port } = new URL(node.wsUrl);
     const socket = connect(Number(port), "127.0.0.1");
     const head = "POST /echo/size HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n";

@@ -278,6 +278,9 @@ describe("a user that lacks what no namespace needs", { timeout: 30_000 }, () =>
     await expect(node.reload(PRESENCE)).rejects.toThrow(
       "NOPERM: it may not use ZCARD, ZLEXCOUNT, ZRANGEBYLEX, ZRANGEBYSCORE (for channels with presence); docs/redis.md",
     );
+    // Pusher's cache and presence channels.
+    const pair = { appKey: "key", appSecret: "a-secret-of-pusher" };
+    await expect(node.reload({ ...NEITHER, ...pair })).rejects.toThrow(/HMGET, .*ZCARD, /);
     expect(await before.ask("history", { channel: "chat:a" })).toMatchObject({ code: "not_enabled" });
     await redis
       .client()

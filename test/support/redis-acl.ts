@@ -13,7 +13,7 @@ export const RULE: readonly string[] = written.replace(">PASSWORD", `>${PASSWORD
 
 /** The commands that the table beneath the rule says to be needed `where`. */
 export function neededWhere(where: string): readonly string[] {
-  const row = text.split("\n").find((line) => line.endsWith(`| where a namespace of any app ${where} |`));
+  const row = text.split("\n").find((line) => line.endsWith(` where a namespace of any app ${where} |`));
   const [, commands] = /^\| `([a-z ]+)` /.exec(row ?? "") ?? [];
   if (commands === undefined)
     throw new Error(`docs/redis.md does not say what is needed where a namespace ${where}`);

@@ -53,5 +53,5 @@ export function setIdentity(edge: EdgeContext, connection: Connection, identity:
       revoke(edge, connection, channel.name, "identity", message);
     }
   }
-  edge.hub.showEverywhere(connection);
+  edge.hub.members.showEverywhere(connection);
 }

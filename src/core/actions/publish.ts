@@ -17,6 +17,8 @@ import { askToPublish, checkStandsToPublish, identityOf, mayNotPublish } from ".
 export interface ClientPublication extends AskedPublication {
   /** false: do not deliver to the sender. */
   readonly echo: boolean | undefined;
+  /** false: it is delivered, but not kept in the channel's history, and has no position there. true by default. */
+  readonly keep?: boolean | undefined;
   /** Makes a repetition by the same user, or session, once where the channel keeps history. */
   readonly messageId: string | undefined;
 }
@@ -44,8 +46,15 @@ export function publish(
       `channel ${quote(channel)} is reserved for the server: only the server API may publish to it`,
     );
   }
+  if (publication.event !== undefined && edge.isReservedEvent(publication.event)) {
+    throw new StarlingError(
+      "forbidden",
+      `event ${quote(publication.event)} is reserved for the server: name it otherwise`,
+    );
+  }
   // Nobody is asked about what a rule forbids anyway.
-  const { history } = checkedRules(edge, connection, channel, publication);
+  const rules = checkedRules(edge, connection, channel, publication);
+  const history = publication.keep === false ? undefined : rules.history;
   const grant = askToPublish(connection, channel, proof, publication);
   if (grant !== GRANT_BY_IDENTITY) {
     if (grant instanceof Promise)
@@ -53,7 +62,7 @@ export function publish(
     checkStandsToPublish(connection, channel, grant);
   }
   connection.app.publications++;
-  edge.broker.publish(new ClientRequest(connection, channel, publication, history, ref));
+  edge.broker.publish(new ClientRequest(edge, connection, channel, publication, history, ref));
   return undefined;
 }
 
@@ -69,9 +78,10 @@ async function publishOnceGranted(
   const { bytes, encoding } = publication.content;
   const kept = { ...publication, content: { bytes: Buffer.from(bytes), encoding } };
   checkStandsToPublish(connection, channel, await grant);
-  const { history } = checkedRules(edge, connection, channel, kept);
+  const rules = checkedRules(edge, connection, channel, kept);
+  const history = kept.keep === false ? undefined : rules.history;
   connection.app.publications++;
-  edge.broker.publish(new ClientRequest(connection, channel, kept, history, ref));
+  edge.broker.publish(new ClientRequest(edge, connection, channel, kept, history, ref));
 }
 
 /** The channel's rules, which allow it. @throws StarlingError forbidden, bad_request */
@@ -87,16 +97,19 @@ function checkedRules(
     const publishers = publish === "server" ? "the server API" : "subscribers";
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
-  if (connection.grants !== undefined) checkSubscription(edge, connection, channel);
+  if (grantOf(edge, connection, channel)?.narrowed?.publish === false) throw mayNotPublish(channel);
   if (history !== undefined && echo === false && connection.served.framing.positions) {
     throw holeError(channel, `"echo": false`);
   }
   return rules;
 }
 
-function checkSubscription({ hub }: EdgeContext, { app, grants }: Connection, channel: string): void {
+/** By which it subscribes to the channel, where that says more than GRANT_BY_IDENTITY. */
+export function grantOf({ hub }: EdgeContext, connection: Connection, channel: string): Grant | undefined {
+  const { app, grants } = connection;
+  if (grants === undefined) return undefined;
   const local = hub.channels.get(app.keyOf(channel));
-  if (local !== undefined && grants?.get(local)?.narrowed?.publish === false) throw mayNotPublish(channel);
+  return local === undefined ? undefined : grants.get(local);
 }
 
 /** Excluding a receiver where positions count would leave a hole in its offsets. */
@@ -115,9 +128,9 @@ export function scopedMessageId(scope: "user" | "session" | "api", of: string, m
 /** The last sender: most publish more than once in a row. */
 let lastSender: Sender = { connection: "" };
 
-function senderOf({ id, userId }: Connection): Sender {
-  if (lastSender.connection !== id || (lastSender.user ?? null) !== userId) {
-    lastSender = userId === null ? { connection: id } : { connection: id, user: userId };
+function senderOf({ id }: Connection, user: string | null): Sender {
+  if (lastSender.connection !== id || (lastSender.user ?? null) !== user) {
+    lastSender = user === null ? { connection: id } : { connection: id, user };
   }
   return lastSender;
 }
@@ -136,6 +149,7 @@ class ClientRequest implements PublishRequest {
   readonly #ref: unknown;
 
   constructor(
+    edge: EdgeContext,
     connection: Connection,
     channel: string,
     { content, event, tags, echo, messageId }: ClientPublication,
@@ -146,7 +160,8 @@ class ClientRequest implements PublishRequest {
     // The content is a view into the frame, which does not outlive this turn.
     this.payload = { bytes: Buffer.from(content.bytes), encoding: content.encoding };
     const { userId } = connection;
-    this.from = senderOf(connection);
+    // In a channel it may be somebody else than elsewhere.
+    this.from = senderOf(connection, grantOf(edge, connection, channel)?.user ?? userId);
     this.event = event;
     this.tags = tags;
     this.exclude = echo === false ? connection.id : undefined;

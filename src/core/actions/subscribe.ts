@@ -7,17 +7,40 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
+import type { PresencePage } from "../presence.js";
 import type { Position } from "../publication.js";
 import { isSubscribed } from "./checks.js";
 import { askToSubscribe, checkStands, identityOf } from "./rights.js";
 import { answerFirst, notSubscribed } from "./unsubscribe.js";
 
+export interface Subscribing {
+  /** Where the client stands; undefined: it starts now. */
+  readonly since?: Position | undefined;
+  /**
+   * Of the right to subscribe, for the app's authorizer; or the Grant itself, where the protocol has checked what the
+   * client brought.
+   */
+  readonly proof?: unknown;
+  /**
+   * The answer has so many members at most, the connection itself among them, and it is told of all who come or go after
+   * these. Of a channel that has presence.
+   */
+  readonly membersMost?: number | undefined;
+  /**
+   * Called in the turn in which the connection joins, before what it missed is sent to it.
+   * @param outcome  undefined: the channel has no positions to tell
+   * @param grant  by which it subscribes
+   * @param members  where they were asked for
+   * @throws StarlingError: it does not join
+   */
+  readonly joined: (
+    outcome: JoinOutcome | undefined,
+    grant: Grant,
+    members: PresencePage | undefined,
+  ) => void;
+}
+
 /**
- * @param since  where the client stands; undefined: it starts now
- * @param joined  called in the turn in which the connection joins, before what it missed is sent to it;
- *   undefined: the channel has no positions to tell. With it the right by which it subscribes
- * @param proof  of the right to subscribe, for the app's authorizer; or the Grant itself, where the protocol has
- *   checked what the client brought
  * @returns undefined: done; else it is once this resolves, unless the connection closed meanwhile
  * @throws StarlingError unauthorized, bad_channel, forbidden, token_expired, channel_limit, and what the authorizer says;
  *   unavailable or outcome_unknown, by the promise
@@ -26,21 +49,19 @@ export function subscribe(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
-  since: Position | undefined,
-  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
-  proof?: unknown,
+  subscribing: Subscribing,
 ): Promise<void> | undefined {
   const left = connection.leaving?.get(channel);
   if (left !== undefined) {
     return left.then(() => {
-      if (!connection.isClosed) return subscribe(edge, connection, channel, since, joined, proof);
+      if (!connection.isClosed) return subscribe(edge, connection, channel, subscribing);
     });
   }
   checkChannelName(channel);
-  const grant = askToSubscribe(connection, channel, proof);
-  if (!(grant instanceof Promise)) return join(edge, connection, channel, since, joined, grant);
+  const grant = askToSubscribe(connection, channel, subscribing.proof);
+  if (!(grant instanceof Promise)) return join(edge, connection, channel, subscribing, grant);
   const done = grant.then((granted) => {
-    if (!connection.isClosed) return join(edge, connection, channel, since, joined, granted);
+    if (!connection.isClosed) return join(edge, connection, channel, subscribing, granted);
   });
   answerFirst(
     connection,
@@ -54,8 +75,7 @@ function join(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
-  since: Position | undefined,
-  joined: (outcome: JoinOutcome | undefined, grant: Grant) => void,
+  { since, membersMost, joined }: Subscribing,
   grant: Grant,
 ): Promise<void> | undefined {
   checkRoom(edge, connection, channel);
@@ -63,13 +83,14 @@ function join(
   const joining = edge.hub.join(connection, channel, {
     since,
     grant,
-    answer: (outcome) => {
+    membersMost,
+    answer: (outcome, members) => {
       // Rights may have been taken away, and room, while the bus was awaited.
       checkStands(connection, channel, grant);
       if (waited) checkRoom(edge, connection, channel);
       countRecovery(edge, outcome);
       edge.registry.put(connection);
-      joined(outcome, grant);
+      joined(outcome, grant, members);
     },
   });
   waited = joining !== undefined;
@@ -103,7 +124,7 @@ function replace({ hub }: EdgeContext, connection: Connection, channel: string, 
   checkStands(connection, channel, grant);
   const local = hub.channelOf(connection, channel);
   if (local === undefined) throw notSubscribed(channel);
-  hub.regrant(connection, local, grant);
+  hub.members.regrant(connection, local, grant);
   return grant;
 }
 

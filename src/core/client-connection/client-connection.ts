@@ -81,6 +81,14 @@ export class ClientConnection
     return proof;
   }
 
+  get protocolState(): object | undefined {
+    return this.rare?.protocolState;
+  }
+
+  set protocolState(state: object | undefined) {
+    this.setRare("protocolState", state);
+  }
+
   get skipped(): Map<LocalChannel, Position | undefined> | undefined {
     return this.rare?.skipped;
   }
@@ -136,10 +144,6 @@ export class ClientConnection
       if (end !== undefined && !(next !== undefined && next <= end)) next = end;
     }
     return next;
-  }
-
-  infoIn(channel: LocalChannel): string | undefined {
-    return this.grants?.get(channel)?.info ?? this.identity?.info;
   }
 
   get resumeSecret(): string {
@@ -256,8 +260,17 @@ export class ClientConnection
 
   beat(): void {
     if (this.socket === undefined) return;
+    if (this.protocol.pingsSilentOnly === true && this.#wasHeard) {
+      this.awaitingPong = false;
+      return;
+    }
     const waiting = this.protocol.beat(this) ? 0 : this.bufferedBytes();
     this.setRare("bufferedAtBeat", waiting > 0 ? waiting : undefined);
+  }
+
+  /** Since the last beat. */
+  get #wasHeard(): boolean {
+    return this.rateAtMs >= 0 && performance.now() - this.rateAtMs < this.edge.options.heartbeatIntervalMs;
   }
 
   heartbeatMissed(): void {

@@ -1,11 +1,14 @@
 /** What channels do by the kinds that their names say. */
 
 import { setBounded } from "../../core/bounded-map.js";
+import type { HistoryRule } from "../../core/broker.js";
 import type { ChannelRules, RulesOf } from "../../core/channel-rules.js";
 import { isCache, isPresence } from "./channels.js";
 
 /** How long a cache channel keeps its last event. */
 const CACHE_TTL_MS = 30 * 60_000;
+/** What a cache channel keeps where its rules say nothing of history: by this object it is told from what they say. */
+export const CACHE_HISTORY: HistoryRule = Object.freeze({ size: 1, ttlMs: CACHE_TTL_MS });
 const NAMES_KEPT = 4_096;
 
 /** The rules of an app that serves Pusher: what its namespaces say, and what its channels' kinds ask for beyond. */
@@ -22,7 +25,7 @@ export function rulesByKind(rulesOf: RulesOf): RulesOf {
       ...base,
       ...(presence ? { presence: true, joinLeave: true } : undefined),
       ...(cache ? { replayLast: true } : undefined),
-      ...(cache && base.history === undefined ? { history: { size: 1, ttlMs: CACHE_TTL_MS } } : undefined),
+      ...(cache && base.history === undefined ? { history: CACHE_HISTORY } : undefined),
     };
     return setBounded(kept, NAMES_KEPT, name, { base, rules }).rules;
   };

@@ -7,7 +7,10 @@ const NORMAL = 1000;
 /** RFC 6455 7.1.5: there was no close frame. */
 const ABNORMAL = 1006;
 
-const CODES: Readonly<Record<CloseReason, number>> = {
+/** The other reasons are for what this protocol answers with an error. */
+type OwnReason = Exclude<CloseReason, "unsupported_data">;
+
+const CODES: Readonly<Record<OwnReason, number>> = {
   restart: 1012,
   heartbeat_timeout: 4000,
   slow_reader: 4001,
@@ -29,17 +32,17 @@ interface CloseCode {
 /** With `normal`, which is the client's own. The SDK does without. */
 export const CLOSE_CODES = /* @__PURE__ */ listCodes();
 
-function listCodes(): Readonly<Record<CloseReason | "normal", CloseCode>> {
+function listCodes(): Readonly<Record<OwnReason | "normal", CloseCode>> {
   const own = Object.entries(CODES).map(([reason, code]): [string, CloseCode] => [
     reason,
-    { code, meaning: CLOSE_REASONS[reason as CloseReason].meaning },
+    { code, meaning: CLOSE_REASONS[reason as OwnReason].meaning },
   ]);
   const normal = { code: NORMAL, meaning: "closed on request; the session ends" };
-  return Object.fromEntries([["normal", normal], ...own]) as Record<CloseReason | "normal", CloseCode>;
+  return Object.fromEntries([["normal", normal], ...own]) as Record<OwnReason | "normal", CloseCode>;
 }
 
 export function closeCodeOf(reason: CloseReason): number {
-  return CODES[reason];
+  return CODES[reason as OwnReason] ?? CODES.internal;
 }
 
 /** Whether a client may reconnect, with backoff, after a close with this code. */

@@ -76,9 +76,12 @@ function namedChannel(connection: ProtocolConnection, command: Command): string 
 
 function join(connection: ProtocolConnection, command: Command): Promise<void> | undefined {
   const channel = namedChannel(connection, command);
-  return subscribe(connection.edge, connection, channel, command.since, (outcome) => {
-    const standing = outcome === undefined ? {} : recoveryFields(outcome);
-    reply(connection, command.id, { channel, ...standing });
+  return subscribe(connection.edge, connection, channel, {
+    since: command.since,
+    joined: (outcome) => {
+      const standing = outcome === undefined ? {} : recoveryFields(outcome);
+      reply(connection, command.id, { channel, ...standing });
+    },
   });
 }
 

@@ -19,7 +19,10 @@ export const FRAMINGS: readonly StarlingFraming[] = CODECS.map((codec) => ({
   positions: true,
   head: codec.head,
   publication: codec.encodePublication,
-  notice: (channel, notice) => codec.encode(channelMessage(channel, notice)),
+  notice: (channel, notice) => {
+    const message = channelMessage(channel, notice);
+    return message === undefined ? undefined : codec.encode(message);
+  },
 }));
 
 /** Of a connection that speaks this protocol. */

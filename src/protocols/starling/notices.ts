@@ -14,7 +14,8 @@ import type {
   RecoveryFields,
 } from "./messages.js";
 
-export function channelMessage(channel: string, notice: ChannelNotice): ServerMessage {
+/** undefined: clients of this protocol are not told. */
+export function channelMessage(channel: string, notice: ChannelNotice): ServerMessage | undefined {
   switch (notice.kind) {
     case "gap":
       return { type: "gap", channel, recovered: false, ...notice.position };
@@ -24,6 +25,8 @@ export function channelMessage(channel: string, notice: ChannelNotice): ServerMe
       return { type: notice.kind, channel, ...memberOf(notice.member) };
     case "presence":
       return presenceMessage(channel, notice);
+    case "subscribers":
+      return undefined;
   }
 }
 

@@ -43,9 +43,13 @@ export function entryPrefix(key: ChannelKey): string {
   return `${escape(key)}\n`;
 }
 
-export function encodeEntry(key: ChannelKey, { connection, user }: PresenceMember): string {
+/** Behind the connection of a member whose user's id was given as a number. No escaped part holds it. */
+const NUMBER_MARK = "\t";
+
+export function encodeEntry(key: ChannelKey, { connection, user, userIsNumber }: PresenceMember): string {
   const id = escape(connection);
-  return entryPrefix(key) + (user === null ? `-${id}\n` : `=${escape(user)}\n${id}`);
+  const mark = userIsNumber === true ? NUMBER_MARK : "";
+  return entryPrefix(key) + (user === null ? `-${id}\n` : `=${escape(user)}\n${id}${mark}`);
 }
 
 /** @throws Error if it is none of encodeEntry */
@@ -63,9 +67,10 @@ function decodeLines(
   const key = unescape(first);
   const who = unescape(person.slice(1));
   if (person.startsWith("-") && last === "") return { key, member: { connection: who, user: null } };
-  const connection = unescape(last);
+  const userIsNumber = last.endsWith(NUMBER_MARK);
+  const connection = unescape(userIsNumber ? last.slice(0, -NUMBER_MARK.length) : last);
   if (!person.startsWith("=") || connection === "") throw new Error("an entry names no connection");
-  return { key, member: { connection, user: who } };
+  return { key, member: { connection, user: who, ...(userIsNumber ? { userIsNumber } : undefined) } };
 }
 
 /** What a script published cannot be read. */

@@ -95,6 +95,8 @@ export class PresenceShard {
   #epoch = "";
   #flushing: Promise<void> | undefined;
   #following: Promise<void> | undefined;
+  /** Called when the next flush begins. */
+  readonly #begun: (() => void)[] = [];
   #flushTimer: NodeJS.Timeout | undefined;
   #sweepTimer: NodeJS.Timeout | undefined;
   /** Of performance.now(). */
@@ -129,14 +131,19 @@ export class PresenceShard {
     this.#flushTimer = setTimeout(() => void this.flush(), delayMs);
   }
 
-  /** Never rejects. Resolves when all that waits now was tried once. */
-  flush(): Promise<void> {
+  /**
+   * Never rejects. Resolves when all that waits now was tried once.
+   * @param begun  called when that begins: what is queued afterwards is not among it
+   */
+  flush(begun?: () => void): Promise<void> {
+    if (begun !== undefined) this.#begun.push(begun);
     if (this.#flushing !== undefined) {
       return (this.#following ??= this.#flushing.then(() => {
         this.#following = undefined;
         return this.flush();
       }));
     }
+    for (const tell of this.#begun.splice(0)) tell();
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     if (this.queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();

@@ -248,9 +248,10 @@ class RedisPresence implements PresenceStore {
   ): Promise<PresencePage> {
     const at = shardOf(key, this.#shards.length);
     const shard = this.#shards[at]!;
+    // Who asks the same in this turn is served too.
+    await Promise.resolve();
     // This node's own joins and leaves before the question are in the answer.
-    await shard.flush();
-    begun();
+    await shard.flush(begun);
     const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
     // Who only wants to know holds nobody's events back.
     if (callbacks.length === 0) return this.#pageOf(await ask());

@@ -68,7 +68,7 @@ function take(connection: ProtocolConnection, frame: string): Promise<void> | un
     return undefined;
   }
   const joined = (): void => say(connection, `+${channel}`);
-  return subscribe(edge, connection, channel, undefined, joined, proofOf(app, channel, brought));
+  return subscribe(edge, connection, channel, { joined, proof: proofOf(app, channel, brought) });
 }
 
 function answerPing(connection: ProtocolConnection, bytes: Uint8Array): boolean {

@@ -73,6 +73,19 @@ describe("JWT authorizer", () => {
     expect([identity.maySubscribe("room"), identity.mayPublish("room")]).toEqual([false, false]);
   });
 
+  it.each(["*", "private-*", "private-a"])(
+    "covers a guarded channel where a claim does: %s",
+    async (pattern) => {
+      const claims = { sub: "42", exp: hour, channels: [pattern], publish: ["private-a", "room"] };
+      const identity = await hs256().authenticate(present(await sign(claims)));
+      expect([identity.maySubscribe("private-a"), identity.mayPublish("private-a")]).toEqual([true, true]);
+      expect([identity.maySubscribe("presence-a"), identity.mayPublish("presence-a")]).toEqual([
+        pattern === "*",
+        false,
+      ]);
+    },
+  );
+
   it("permit replaces rights and keeps user and expiry", async () => {
     const authorizer = hs256();
     const before = await authorizer.authenticate(

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ConfigError, configSchema, defaultConfig, loadConfig, type Config } from "../../../src/config.js";
 import { fieldNames, fieldOf } from "../../../src/config/apps.js";
 import { shown } from "../../../src/config/load.js";
+import { PUSHER_DEFAULTS } from "../../../src/protocols/pusher/settings.js";
 
 const SECRET = "hush".repeat(8);
 
@@ -37,12 +38,15 @@ describe("apps", () => {
     expect(load([{ id: "shop" }])).toEqual([
       {
         id: "shop",
+        enabled: true,
         jwtAlgorithm: defaultConfig.jwtAlgorithm,
         jwtClockToleranceMs: defaultConfig.jwtClockToleranceMs,
         allowOpen: false,
+        origins: [],
         namespaces: {},
         apiKeys: [],
         keys: [],
+        pusher: PUSHER_DEFAULTS,
         maxConnections: 0,
       },
     ]);
@@ -68,6 +72,9 @@ describe("apps", () => {
         ],
         namespaces: { chat: { historySize: 10, recovery: true } },
         maxConnections: 7,
+        enabled: false,
+        origins: ["https://shop.example", "https://*.shop.example"],
+        pusher: { clientEvents: true, maxPresenceMembers: 7 },
       },
       { id: "Blog_2-x" },
     ];
@@ -76,12 +83,19 @@ describe("apps", () => {
     expect(wanted[0]).toMatchObject({
       apiKeys: ["k1", "k2"],
       namespaces: { chat: { history: { size: 10 }, recovery: true } },
+      enabled: false,
+      origins: ["https://shop.example", "https://*.shop.example"],
+      pusher: { ...PUSHER_DEFAULTS, clientEvents: true, maxPresenceMembers: 7 },
     });
     expect(load(text)).toEqual(wanted);
     expect(loadConfig({ env: { STARLING_APPS: text } }).config.apps).toEqual(wanted);
     expect(loadConfig({ env: { STARLING_APPS_FILE: file("apps.json", text) } }).config.apps).toEqual(wanted);
     expect(loadConfig({ configFile: file("apps.yaml", `apps: ${text}`) }).config.apps).toEqual(wanted);
     expect(load([{ id: "shop", apiKeys: "k1, k2" }])[0]?.apiKeys).toEqual(["k1", "k2"]);
+    expect(load([{ id: "shop", origins: "https://a.example, null" }])[0]?.origins).toEqual([
+      "https://a.example",
+      "null",
+    ]);
     // As a command hands them to the nodes that it starts.
     expect(configSchema.parse({ ...defaultConfig, apps: wanted }).apps).toEqual(wanted);
     expect(load(JSON.stringify(wanted))).toEqual(wanted);
@@ -96,12 +110,39 @@ describe("apps", () => {
     [[{ id: "a/b" }], '0.id "a/b" is not allowed: an id is 1 to 64'],
     [[{ id: "" }], '0.id "" is not allowed'],
     [[{ id: "x".repeat(65) }], "is not allowed: an id is 1 to 64"],
-    [[{ id: 5 }], "0.id 5 is not allowed"],
+    [[{ id: 5 }], "0.id 5 is not allowed: an id is 1 to 64 of A-Z a-z 0-9 _ -, and not other, which"],
+    [[{ id: 5 }], ": write it in quotes"],
+    [
+      [{ id: "a", keys: [{ key: 12, secret: SECRET }] }],
+      "a.keys.0.key 12 is not allowed: a key is 1 to 128 of A-Z a-z 0-9 _ -: write it in quotes",
+    ],
+    [[{ id: "a", enabled: 1 }], "a.enabled 1 is not allowed: true or false"],
+    [[{ id: "a", enabled: null }], "a.enabled null is not allowed: true or false"],
+    [
+      [{ id: "a", origins: ["*"] }],
+      'a.origins.0 "*" is not allowed: to allow any origin, leave the list empty',
+    ],
+    [
+      [{ id: "a", origins: "https://a.example/" }],
+      'a.origins "https://a.example/" is not allowed: an origin is',
+    ],
+    [[{ id: "a", pusher: true }], "a.pusher *** is not allowed: an object with the settings of Pusher"],
+    [
+      [{ id: "a", pusher: { maxPresenceMembers: 1001 } }],
+      "a.pusher.maxPresenceMembers 1001 is not allowed: a whole number from 1 to 1000",
+    ],
+    [
+      [{ id: "a", pusher: { maxPresenceMember: 1 } }],
+      "a.pusher.maxPresenceMember *** is not allowed: there is no such setting of Pusher: did you mean maxPresenceMembers?",
+    ],
     [
       [{ id: "main" }],
       'main.id "main" is not allowed: the options at the top level are those of the app main',
     ],
-    [[{ id: "other" }], 'other.id "other" is not allowed: metrics call all apps together so'],
+    [
+      [{ id: "other" }],
+      'other.id "other" is not allowed: an id is 1 to 64 of A-Z a-z 0-9 _ -, and not other',
+    ],
     [[{ id: "a" }, { id: "a" }], 'a.id "a" is not allowed: another app has this id too'],
     [
       [{ id: "a", maxConnection: 1 }],
@@ -184,6 +225,8 @@ describe("apps", () => {
     const apps = [
       { id: "a", allowOpen: true },
       { id: "b", jwtSecret: SECRET },
+      // For Pusher's clients.
+      { id: "c", keys: [{ key: "k", secret: SECRET }] },
     ];
     expect(() => loadConfig({ ...sources, flags: { ...sources.flags, apps } })).not.toThrow();
     expect(() => load([{ id: "a" }])).not.toThrow();
@@ -223,6 +266,8 @@ describe("apps", () => {
       [{ id: "a", jwtSecret: ["hush"] }],
       [{ id: "a", keys: ["hush"] }],
       [{ id: "a", keys: "hush" }],
+      [{ id: "a", pusher: { secret: "hush", key: "hush" } }],
+      [{ id: "a", pusher: "hush" }],
       [{ id: "a", keys: [{ key: "k", secret: { a: "hush" }, more: "hush" }] }],
       [{ id: "a", apiKeys: { a: "hush hush" } }],
       { a: { jwtSecret: "hush", other: { deep: "hush" } } },

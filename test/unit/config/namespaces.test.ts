@@ -117,6 +117,16 @@ describe("namespaces", () => {
     [{ "a b": {} }, "is not allowed: a namespace is"],
     [{ ["x".repeat(255)]: {} }, "is not allowed: a namespace is"],
     ['{"__proto__":{}}', "is not allowed: a namespace is"],
+    [{ "a*b": {} }, 'a*b {} is not allowed: "*" stands at the end, behind a prefix of channel names'],
+    [{ "*": {} }, '* {} is not allowed: "*" stands at the end, behind a prefix'],
+    [{ "a**": {} }, '"*" stands at the end'],
+    [{ "#user:*": {} }, '"*" stands at the end'],
+    [{ "a b*": {} }, '"*" stands at the end'],
+    [{ [`${"x".repeat(255)}*`]: {} }, '"*" stands at the end'],
+    [
+      { "private-*": { recovery: true } },
+      "private-*.recovery true is not allowed: it needs history: set private-*.historySize",
+    ],
   ])("%j are refused, saying where and why", (given, message) => {
     const lines = refusals(given);
     expect(lines).toHaveLength(1);
@@ -130,6 +140,13 @@ describe("namespaces", () => {
 
   it.each(["chat", "$private", "presence-room", "a/b", "!", "~", "x".repeat(254)])(
     "may be called %s",
+    (name) => {
+      expect(load({ [name]: {} })).toEqual({ [name]: DEFAULT_RULES });
+    },
+  );
+
+  it.each(["private-chat-*", "chat:*", "$a/b*", "a#*", `${"x".repeat(254)}*`])(
+    "may be a prefix of channels, %s",
     (name) => {
       expect(load({ [name]: {} })).toEqual({ [name]: DEFAULT_RULES });
     },

@@ -47,6 +47,9 @@ describe("a configuration that is read again", () => {
     expect([...reloadedOptions].sort()).toEqual([
       "allowOpen",
       "apiKeys",
+      "appId",
+      "appKey",
+      "appSecret",
       "apps",
       "jwtAlgorithm",
       "jwtAudience",
@@ -56,6 +59,7 @@ describe("a configuration that is read again", () => {
       "jwtPublicKeyFile",
       "jwtSecret",
       "namespaces",
+      "pusher",
     ]);
   });
 });

@@ -28,7 +28,8 @@ function setUp(options: Partial<EdgeOptions> = {}, authenticate = false) {
   });
   const check = (request: Partial<UpgradeRequest> = {}) => {
     const { subprotocols = [] } = request;
-    return admissions.check({ ...UPGRADE, allSubprotocols: subprotocols, ...request });
+    const result = admissions.check({ ...UPGRADE, allSubprotocols: subprotocols, ...request });
+    return "refused" in result ? result.refused : result;
   };
   /** As check; who is admitted is in. */
   const come = (request: Partial<UpgradeRequest> = {}, client = {}) => {

@@ -53,6 +53,18 @@ describe("an edge with apps", () => {
     edge.connect({ query: "app=shop" });
   });
 
+  it("closes the connections of an app that is disabled, once, and says so", async () => {
+    edge = await startEdge({ apps: [new App(settings("shop")), new App(settings("blog"))] });
+    const [shop, blog] = [edge.connect({ query: "app=shop" }), edge.connect({ query: "app=blog" })];
+    const disabled = [settings("main"), settings("shop", { enabled: false })];
+    expect(await reloadApps(edge.edge, [...disabled, settings("blog")])).toBe(1);
+    expect(shop.closedWith).toEqual({ code: 4502, reason: "the app shop is disabled" });
+    expect(blog.closedWith).toBeUndefined();
+    expect(await reloadApps(edge.edge, [...disabled, settings("blog")])).toBe(0);
+    expect(await reloadApps(edge.edge, disabled)).toBe(1);
+    expect(blog.closedWith?.reason).toBe("the app blog is served no more");
+  });
+
   it("closes the connections of an app that is gone, also where they are very many", async () => {
     edge = await startEdge({ apps: [new App(settings("shop"))], options: { maxConnections: 2000 } });
     const sockets = Array.from({ length: 1200 }, () => edge.connect({ query: "app=shop" }));

@@ -226,9 +226,9 @@ describe("a right that is asked for", () => {
     const asked = await startAsking();
     const { handler } = test.connect();
     const joined = vi.fn();
-    void subscribe(test.edge, handler, "a", undefined, joined, "a token");
+    void subscribe(test.edge, handler, "a", { joined, proof: "a token" });
     expect(asked[0]).toMatchObject({ channel: "a", proof: "a token" });
-    expect(subscribe(test.edge, handler, "b", undefined, joined, new Grant())).toBeUndefined();
+    expect(subscribe(test.edge, handler, "b", { joined, proof: new Grant() })).toBeUndefined();
     expect(joined).toHaveBeenCalledOnce();
     const publication = { content: { bytes: Buffer.from("1"), encoding: Encoding.json }, event: undefined };
     const whole = { ...publication, tags: undefined, echo: undefined, messageId: undefined };
@@ -245,7 +245,7 @@ describe("a right that is asked for", () => {
     const asked = await startAsking();
     const socket = test.connect();
     const order: number[] = [];
-    const ask = (n: number) => subscribe(test.edge, socket.handler, "a", undefined, () => order.push(n))!;
+    const ask = (n: number) => subscribe(test.edge, socket.handler, "a", { joined: () => order.push(n) })!;
     const all = [ask(1), ask(2), ask(3)];
     expect(asked).toHaveLength(1);
     asked[0]!.answer(new Grant({ info: "1" }));
@@ -263,7 +263,7 @@ describe("a right that is asked for", () => {
     const asked = await startAsking();
     const socket = test.connect();
     const joins = ["a", "b", "c", "d"].map((channel) =>
-      subscribe(test.edge, socket.handler, channel, undefined, () => undefined)!,
+      subscribe(test.edge, socket.handler, channel, { joined: () => undefined })!,
     );
     const outcomes = Promise.allSettled(joins);
     for (const { answer } of asked) answer(new Grant());
@@ -518,7 +518,10 @@ describe("a grant", () => {
     const granted: Grant[] = [];
     const expiresAt = LATER();
     const short = new Grant({ expiresAt: expiresAt - 55, info: "1" });
-    void subscribe(test.edge, handler, "a", undefined, (_outcome, grant) => granted.push(grant), short);
+    void subscribe(test.edge, handler, "a", {
+      joined: (_outcome, grant) => granted.push(grant),
+      proof: short,
+    });
     expect(granted).toEqual([short]);
     const count = socket.received.length;
     const renewed = renew(test.edge, handler, "a", "token");
@@ -541,7 +544,7 @@ describe("a grant", () => {
       ["join", "2"],
       ["leave", "2"],
     ]);
-    void subscribe(test.edge, handler, "a", undefined, () => undefined, new Grant());
+    void subscribe(test.edge, handler, "a", { joined: () => undefined, proof: new Grant() });
     const late = renew(test.edge, handler, "a", "token") as Promise<Grant>;
     socket.leave(1006);
     asked[2]!.answer(longer);

@@ -10,9 +10,9 @@ const packr = new Packr({ useRecords: false, mapsAsObjects: false });
 const DEEP = `${"[".repeat(64)}${"]".repeat(64)}`;
 
 const asJson = (notice: ChannelNotice): string =>
-  Buffer.from(jsonCodec.encode(channelMessage("room", notice))).toString();
+  Buffer.from(jsonCodec.encode(channelMessage("room", notice)!)).toString();
 const asMap = (notice: ChannelNotice): Map<string, unknown> =>
-  packr.unpack(Buffer.from(msgpackCodec.encode(channelMessage("room", notice)))) as Map<string, unknown>;
+  packr.unpack(Buffer.from(msgpackCodec.encode(channelMessage("room", notice)!))) as Map<string, unknown>;
 
 describe("members in messages of the native protocol", () => {
   it("show what they show as a value, beside what they had before", () => {

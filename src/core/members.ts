@@ -1,0 +1,207 @@
+/**
+ * Who of this node's subscribers is a member of a channel that has presence, what it shows of itself there, and what
+ * subscribers are told of each other.
+ */
+
+import { membersWithin } from "./answers.js";
+import type { ChannelKey } from "./broker.js";
+import type { LocalChannel } from "./channel.js";
+import type { Connection } from "./connection.js";
+import type { FanOut } from "./fan-out.js";
+import type { Grant } from "./grant.js";
+import { READ_LIMIT_MAX } from "./limits.js";
+import type { PresenceSnapshot } from "./notices.js";
+import type { PresenceEvent, PresenceMember, PresencePage, PresenceStore } from "./presence.js";
+import * as smallSet from "./small-set.js";
+
+export interface MembersOptions {
+  readonly presence: PresenceStore;
+  readonly fanOut: FanOut;
+  readonly channels: ReadonlyMap<ChannelKey, LocalChannel>;
+  /** Of a list of members. */
+  readonly pageBytes: number;
+}
+
+/** A connection that became a member before it hears the channel: it is answered with who is there. */
+export interface Arrival {
+  /** Who is there by now: what is told meanwhile is in it. */
+  readonly page: PresencePage;
+  /** It hears the channel from now on, or came to nothing. */
+  end(): void;
+}
+
+interface OpenArrival {
+  members: PresenceMember[];
+  users: number;
+}
+
+export class Members {
+  readonly #options: MembersOptions;
+  readonly #presence: PresenceStore;
+  readonly #arrivals = new Map<LocalChannel, Set<OpenArrival>>();
+
+  constructor(options: MembersOptions) {
+    this.#options = options;
+    this.#presence = options.presence;
+  }
+
+  /** It shows what it is and has by now, where that may be something else than before. */
+  show(connection: Connection, channel: LocalChannel): void {
+    const grant = connection.grants?.get(channel);
+    if (isMember(channel, grant)) this.#presence.join(channel.key, memberOf(connection, grant));
+  }
+
+  /** As show, in all channels of the connection. */
+  showEverywhere(connection: Connection): void {
+    if (connection.isClosed) return;
+    for (const channel of smallSet.items(connection.channels)) this.show(connection, channel);
+  }
+
+  /** It is a subscriber no longer. */
+  leave(connection: Connection, channel: LocalChannel): void {
+    const grant = connection.grants?.get(channel);
+    if (isMember(channel, grant)) this.#presence.leave(channel.key, memberOf(connection, grant));
+  }
+
+  /** From now on a subscriber's new right counts. */
+  regrant(connection: Connection, channel: LocalChannel, grant: Grant): void {
+    const before = connection.grants?.get(channel);
+    const former = isMember(channel, before) ? memberOf(connection, before) : undefined;
+    connection.keepGrant(channel, grant);
+    const now = isMember(channel, grant) ? memberOf(connection, grant) : undefined;
+    if (now === undefined) {
+      if (former !== undefined) this.#presence.leave(channel.key, former);
+    } else if (former === undefined || former.info !== now.info || former.user !== now.user) {
+      this.#presence.join(channel.key, now);
+    }
+  }
+
+  /**
+   * How many users are in a channel; undefined: nobody here has been told yet. What is told of the channel keeps it
+   * right as long as the channel has subscribers here.
+   */
+  usersKnown(key: ChannelKey): number | undefined {
+    return this.#options.channels.get(key)?.users;
+  }
+
+  /**
+   * Makes a connection a member of a channel that it does not hear yet. Where it is no subscriber by the end, it leaves again.
+   * @throws StarlingError unavailable, outcome_unknown
+   */
+  async arrive(connection: Connection, channel: LocalChannel, grant: Grant, most: number): Promise<Arrival> {
+    const member = memberOf(connection, grant);
+    const open: OpenArrival = { members: [], users: 0 };
+    const end = (): void => {
+      const arrivals = this.#arrivals.get(channel);
+      arrivals?.delete(open);
+      if (arrivals?.size === 0) this.#arrivals.delete(channel);
+      const subscribes = !connection.isClosed && smallSet.has(connection.channels, channel);
+      if (!subscribes) this.#presence.leave(channel.key, member);
+      // It may have been one before, by another right.
+      else this.show(connection, channel);
+    };
+    if (isMember(channel, grant)) this.#presence.join(channel.key, member);
+    try {
+      await this.#presence.members(channel.key, most, (page) => {
+        open.members = [...page.members];
+        open.users = page.users;
+        channel.users = page.users;
+        const arrivals = this.#arrivals.get(channel) ?? new Set();
+        this.#arrivals.set(channel, arrivals.add(open));
+      });
+    } catch (error) {
+      end();
+      throw error;
+    }
+    const page = {
+      get members() {
+        return open.members;
+      },
+      get connections() {
+        return open.members.length;
+      },
+      get users() {
+        return open.users;
+      },
+    };
+    return { page, end };
+  }
+
+  /** Tells a channel's members here who came, went or shows other info. */
+  event({ key, kind, member }: PresenceEvent): void {
+    const channel = this.#options.channels.get(key);
+    if (channel?.rules.joinLeave !== true) return;
+    if (channel.users !== undefined && kind !== "update") channel.users += kind === "join" ? 1 : -1;
+    for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) apply(arrival, kind, member);
+    this.#options.fanOut.notify(channel, { kind, member });
+  }
+
+  /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
+  async tellAll(): Promise<void> {
+    for (const channel of [...this.#options.channels.values()]) {
+      if (!channel.rules.joinLeave) continue;
+      await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
+        if (channel.users !== undefined) channel.users = page.users;
+        for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) {
+          arrival.members = [...page.members];
+          arrival.users = page.users;
+        }
+        this.#options.fanOut.notify(channel, this.#snapshotOf(page));
+      });
+    }
+  }
+
+  /** One member missed joins and leaves. @throws StarlingError unavailable, outcome_unknown */
+  async tell(connection: Connection, channel: LocalChannel): Promise<void> {
+    await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
+      if (!smallSet.has(connection.channels, channel) || connection.isClosed) return;
+      connection.notify({ kind: "members", channel: channel.name, snapshot: this.#snapshotOf(page) });
+    });
+  }
+
+  #snapshotOf({ members, connections, users }: PresencePage): PresenceSnapshot {
+    const told = membersWithin(members, this.#options.pageBytes);
+    return { kind: "presence", members: told.members, connections, users };
+  }
+}
+
+const NO_ARRIVALS: readonly OpenArrival[] = [];
+
+function apply(arrival: OpenArrival, kind: PresenceEvent["kind"], member: PresenceMember): void {
+  const isSame = (other: PresenceMember): boolean =>
+    member.user === null ? other.connection === member.connection : other.user === member.user;
+  switch (kind) {
+    case "join":
+      arrival.members.push(member);
+      arrival.users++;
+      break;
+    case "leave":
+      arrival.members = arrival.members.filter((other) => !isSame(other));
+      arrival.users--;
+      break;
+    case "update":
+      arrival.members = arrival.members.map((other) =>
+        other.connection === member.connection ? member : other,
+      );
+      break;
+  }
+}
+
+/** Of a subscriber by this grant. */
+function isMember({ rules }: LocalChannel, grant: Grant | undefined): boolean {
+  return rules.presence && grant?.narrowed?.presence !== false;
+}
+
+function memberOf({ id, userId, identity }: Connection, grant: Grant | undefined): PresenceMember {
+  if (grant?.user !== undefined) {
+    const { user, userIsNumber, info } = grant;
+    return {
+      connection: id,
+      user,
+      ...(userIsNumber ? { userIsNumber } : undefined),
+      ...(info === undefined ? undefined : { info }),
+    };
+  }
+  const info = grant?.info ?? identity?.info;
+  return info === undefined ? { connection: id, user: userId } : { connection: id, user: userId, info };
+}

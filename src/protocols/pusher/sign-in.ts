@@ -1,0 +1,39 @@
+/** Clients prove who they are, by user_data that their application signed. */
+
+import { StarlingError, quote } from "../../core/errors.js";
+import type { ProtocolConnection } from "../../core/protocol.js";
+import { UNAUTHORIZED } from "./close-codes.js";
+import { textField } from "./client-frames.js";
+import { signedIn } from "./identity.js";
+import { readMember } from "./member.js";
+import { errorFrame, signinSuccess } from "./messages.js";
+import { checkAuth } from "./proof.js";
+import { pusherSettings } from "./settings.js";
+import { keptStateOf, stateOf } from "./state.js";
+
+/** @throws StarlingError bad_frame, bad_request, too_large, forbidden */
+export function signIn(connection: ProtocolConnection, fields: Readonly<Record<string, unknown>>): void {
+  const auth = textField(fields, "auth");
+  const userData = textField(fields, "user_data");
+  const { app, edge } = connection;
+  const problem = checkAuth(app, auth, `${edge.identifiers.numberOf(connection.id)}::user::${userData}`);
+  if (problem !== undefined) {
+    edge.stats.reject("forbidden");
+    connection.send(errorFrame(UNAUTHORIZED, problem));
+    connection.close("token_invalid", { message: "the sign-in was refused" });
+    return;
+  }
+  const { maxPresenceMemberBytes } = pusherSettings(app);
+  const member = readMember("user_data", userData, "id", maxPresenceMemberBytes);
+  if (member.idIsNumber) throw new StarlingError("bad_request", `"id" of user_data must be a string`);
+  const known = stateOf(connection)?.user;
+  if (known !== undefined && known.id !== member.id) {
+    throw new StarlingError(
+      "forbidden",
+      `this connection is signed in as ${quote(known.id)}: open another one for ${quote(member.id)}`,
+    );
+  }
+  keptStateOf(connection).user = { id: member.id, info: member.info };
+  signedIn(connection, member.id);
+  if (!connection.isClosed) connection.send(signinSuccess(userData));
+}
