@@ -95,12 +95,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  {
-    repair = true,
-    worker,
-    ownsProcess = false,
-    protocols = createProtocols(config),
-  }: StartOptions = {},
+  { repair = true, worker, ownsProcess = false, protocols = createProtocols(config) }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;

@@ -82,6 +82,7 @@ export class Edge implements EdgeContext {
     this.identifiers = new Identifiers(parts.options.nodeId);
     this.hub = new Hub({
       identifiers: this.identifiers,
+      control: parts.control,
       broker: parts.broker,
       presence: parts.presence,
       stats: parts.stats,
@@ -132,7 +133,10 @@ export class Edge implements EdgeContext {
       registered: (registered) => this.#readiness.setRegistered(registered),
       connections: () => this.hub.connections.values(),
       connection: (id) => this.hub.connections.get(id),
-      died: async (node, stillDead) => this.presence.takeOut?.(node, stillDead),
+      died: async (node, stillDead) => {
+        void this.hub.counts.nodeDied();
+        await this.presence.takeOut?.(node, stillDead);
+      },
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
@@ -257,6 +261,7 @@ export class Edge implements EdgeContext {
     clearInterval(this.#checkTimer);
     this.#readiness.stop();
     for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    await this.hub.counts.stop();
     await this.presence.stop();
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();

@@ -10,6 +10,7 @@ import { LocalChannel, channelKey } from "./channel.js";
 import { userOfChannel } from "./channel-name.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
+import type { ControlBus } from "./control.js";
 import * as smallSet from "./small-set.js";
 import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
@@ -20,11 +21,13 @@ import { costOf } from "./answers.js";
 import { Members, type Arrival } from "./members.js";
 import type { PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
+import { SubscriberCounts } from "./subscriber-counts.js";
 import { Users } from "./users.js";
 
 export interface HubOptions {
   readonly broker: Broker;
   readonly presence: PresenceStore;
+  readonly control: ControlBus;
   readonly stats: Stats;
   readonly log: Log;
   /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
@@ -63,6 +66,7 @@ export class Hub {
   readonly channels = new Map<ChannelKey, LocalChannel>();
   readonly users = new Users();
   readonly members: Members;
+  readonly counts: SubscriberCounts;
   readonly #broker: Broker;
   readonly #stats: Stats;
   readonly #fanOut: FanOut;
@@ -86,6 +90,12 @@ export class Hub {
       due: () => this.#sweepSoon(),
     });
     this.members = new Members({ presence, fanOut: this.#fanOut, channels: this.channels, pageBytes });
+    this.counts = new SubscriberCounts({
+      control: options.control,
+      channels: this.channels,
+      fanOut: this.#fanOut,
+      log,
+    });
     this.#feeds = new Feeds({
       broker,
       fanOut: this.#fanOut,
@@ -195,6 +205,7 @@ export class Hub {
     else connection.joinTopic(channel);
     connection.keepGrant(channel, request.grant);
     this.members.show(connection, channel);
+    this.counts.changed(channel);
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -260,6 +271,7 @@ export class Hub {
     this.#stats.subscriptions--;
     this.members.leave(connection, channel);
     connection.keepGrant(channel, undefined);
+    this.counts.changed(channel);
     this.#dropUnused(channel);
   }
 
@@ -267,6 +279,7 @@ export class Hub {
     if (channel.joining > 0 || channel.subscriberCount > 0) return;
     if (this.channels.get(channel.key) !== channel) return;
     this.channels.delete(channel.key);
+    this.counts.forget(channel.key);
     channel.feed?.close();
     this.#broker.unsubscribe(channel.key);
   }

@@ -10,6 +10,7 @@ import { notEnabled } from "./actions/checks.js";
 import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
 import type { PresenceCounts, PresencePage } from "./presence.js";
+import { askSubscribers } from "./subscriber-counts.js";
 import type { ConnectionRecord, Totals } from "./registry.js";
 
 /** Publishes from the server: no sender, any channel. */
@@ -103,17 +104,11 @@ export class Operations {
   }
 
   /** Of each of these channels, over the nodes that answered: one question for all. */
-  async subscriberCounts(
+  subscriberCounts(
     app: string,
     channels: readonly string[],
   ): Promise<{ counts: readonly number[]; missing: readonly string[] }> {
-    const { answers, missing } = await this.#edge.control.ask({ kind: "subscribers", app, channels });
-    const counts = new Array<number>(channels.length).fill(0);
-    for (const { answer } of answers) {
-      if (answer.kind !== "subscribers") continue;
-      for (const [index, count] of answer.counts.entries()) counts[index]! += count;
-    }
-    return { counts, missing };
+    return askSubscribers(this.#edge.control, app, channels);
   }
 
   /** @throws StarlingError not_enabled, unavailable, outcome_unknown */
