@@ -50,7 +50,7 @@ const ROUTES: readonly Route[] = [
 const WITHOUT_APP = /^\/users\/[^/]+\/terminate_connections$/;
 const APPS = "/apps/";
 
-/** SDKs and proxies send again what was answered 503, and slow down at a 429. */
+/** Pusher has 429 for who asks more than is taken. 503 is for what the bus cannot take now. */
 const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = { overloaded: 429 };
 
 export function createPusherApi(options: PusherApiOptions): PusherApi {
