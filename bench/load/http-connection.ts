@@ -4,6 +4,7 @@ import { nowUs } from "./marker.js";
 
 const RETRY_MS = 100;
 const HEAD_END = Buffer.from("\r\n\r\n");
+const LAST_CHUNK = "0\r\n\r\n";
 
 export interface HttpEvents {
   onAnswer(status: number, body: string, us: number): void;
@@ -70,15 +71,13 @@ export class HttpConnection {
     const headEnd = heard.indexOf(HEAD_END);
     if (headEnd === -1) return;
     const head = heard.toString("latin1", 0, headEnd);
-    const length = /^content-length: *(\d+)/im.exec(head)?.[1];
-    if (length === undefined) {
-      this.#socket!.destroy(
-        new Error(`an answer without Content-Length: ${head.slice(0, head.indexOf("\r\n"))}`),
-      );
+    const bodyAt = headEnd + HEAD_END.length;
+    const end = endOf(heard, head, bodyAt);
+    if (end === undefined) {
+      const what = "an answer with neither Content-Length nor chunks";
+      this.#socket!.destroy(new Error(`${what}: ${head.split("\r\n", 1)[0]}`));
       return;
     }
-    const bodyAt = headEnd + HEAD_END.length;
-    const end = bodyAt + Number(length);
     if (heard.length < end) return;
     this.#heard = undefined;
     this.#events.onAnswer(
@@ -94,4 +93,15 @@ export class HttpConnection {
       this.#send();
     }
   }
+}
+
+/**
+ * Where the answer ends, or will; undefined: only where the connection does. Chunks are not taken apart: one answer comes
+ * at a time, so that it ends where what was heard ends in the last chunk.
+ */
+function endOf(heard: Buffer, head: string, bodyAt: number): number | undefined {
+  const length = /^content-length: *(\d+)/im.exec(head)?.[1];
+  if (length !== undefined) return bodyAt + Number(length);
+  if (!/^transfer-encoding: *chunked/im.test(head)) return undefined;
+  return heard.subarray(bodyAt).toString("latin1").endsWith(LAST_CHUNK) ? heard.length : Infinity;
 }

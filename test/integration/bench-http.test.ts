@@ -59,6 +59,18 @@ it("sends one request after the other on one connection", async () => {
   expect([errors, connections()]).toEqual([[], 1]);
 });
 
+it("reads to the last of an answer's chunks", async () => {
+  const { url, connections } = await serve((_, response) => {
+    response.write("ab");
+    setImmediate(() => response.end("cd"));
+  });
+  const { answers, errors, connection } = load(url);
+  await eventually(() => expect(answers.length).toBeGreaterThan(20));
+  connection.close();
+  expect(new Set(answers)).toEqual(new Set(["200 2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"]));
+  expect([errors, connections()]).toEqual([[], 1]);
+});
+
 it("opens another where the server closes after an answer, and that is no error", async () => {
   const { url, connections } = await serve((_, response) => {
     const body = "{}";
@@ -80,7 +92,7 @@ it("tells of answers that it cannot read and of connections that end, and goes o
       socket.on("error", () => undefined);
       socket.on("data", () => {
         if (++turn === 1) socket.destroy();
-        else if (turn === 2) socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        else if (turn === 2) socket.write("HTTP/1.1 200 OK\r\n\r\n");
         else socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
       });
     }),
@@ -89,6 +101,6 @@ it("tells of answers that it cannot read and of connections that end, and goes o
   await eventually(() => expect(answers.length).toBeGreaterThan(0));
   expect(errors).toEqual([
     "the server closed the connection without an answer",
-    "an answer without Content-Length: HTTP/1.1 200 OK",
+    "an answer with neither Content-Length nor chunks: HTTP/1.1 200 OK",
   ]);
 });
