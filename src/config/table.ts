@@ -4,9 +4,9 @@
  */
 
 import { randomInt } from "node:crypto";
-import type { z } from "zod";
 import {
   flag,
+  host,
   integer,
   list,
   oneOf,
@@ -15,7 +15,6 @@ import {
   redisUrl,
   text,
   wrongNetwork,
-  type Kind,
 } from "./kinds.js";
 import { DEFAULT_APP } from "../core/app.js";
 import { apiKeys, appId, pairKey, pairSecret, tokenOptions } from "./app-options.js";
@@ -46,16 +45,9 @@ const DEMO_NAMESPACES: Namespaces = {
   },
 };
 
-const host = (): Kind<z.ZodString> =>
-  text(
-    "a host name or address without a port",
-    (value) => /^[\w.:%[\]-]+$/.test(value) && !/^[^:]*:\d*$/.test(value),
-    "<host>",
-  );
-
 export const options = {
   host: option({
-    kind: host(),
+    kind: host,
     group: "Listening",
     default: "127.0.0.1",
     description: "address that clients connect to; 0.0.0.0 for all",
@@ -69,7 +61,7 @@ export const options = {
     reason: "the port of the examples, above those that need privileges",
   }),
   apiHost: option({
-    kind: host(),
+    kind: host,
     group: "Listening",
     default: "127.0.0.1",
     description: "address of the server API, health and metrics",
@@ -202,7 +194,7 @@ export const options = {
     reason: "goes with the certificate",
   }),
   redisTlsServerName: option({
-    kind: optional(host()),
+    kind: optional(host),
     group: "Redis and the fleet",
     default: undefined,
     defaultText: "the URL's host",
