@@ -220,7 +220,8 @@ export async function startNode(
       hardFrameBytes: Math.ceil(config.maxFrameBytes * HARD_FRAME_FACTOR),
       // The frame that goes over it is still taken: an answer is at most a quarter of maxBufferedBytes.
       hardBufferedBytes: Math.floor(config.maxBufferedBytes * 1.75),
-      idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
+      // Who sent a frame right after a beat is not asked for one at the next, where a protocol asks the silent alone.
+      idleTimeoutSeconds: ((config.heartbeatIntervalMs + config.heartbeatTimeoutMs) * 2) / 1000,
       tls,
       clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),
       accept: {

@@ -49,8 +49,6 @@ export class LocalChannel {
   feed: ChannelFeed | undefined;
   /** Connections that join, or were skipped and will again: they keep the channel alive. */
   joining = 0;
-  /** Who are members, as was told last; undefined: nothing was yet. */
-  users: number | undefined;
   /** Resolves once the bus delivers this channel here; undefined: it does. */
   ready: Promise<void> | undefined;
 

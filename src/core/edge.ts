@@ -26,6 +26,7 @@ import { Readiness } from "./readiness.js";
 import type { ConnectionRegistry } from "./registry.js";
 import { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
+import { TokenBucket } from "./token-bucket.js";
 import type { Topics, UpgradeAcceptance, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
 export interface EdgeParts {
@@ -45,6 +46,9 @@ export interface EdgeParts {
 /** What a node without a limit is taken to take in a second: what the default limit is. */
 const UNLIMITED_UPGRADE_RATE = 5000;
 
+/** Clients that are told on a socket that they are not taken. */
+const REFUSALS_PER_SECOND = 200;
+
 export class Edge implements EdgeContext {
   readonly options: EdgeOptions;
   readonly hub: Hub;
@@ -63,6 +67,12 @@ export class Edge implements EdgeContext {
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
   readonly #protocols: readonly Protocol[];
+  /** On sockets; those beyond are by HTTP. */
+  readonly #refusals = new TokenBucket({
+    perSecond: REFUSALS_PER_SECOND,
+    burst: REFUSALS_PER_SECOND,
+    nowMs: performance.now(),
+  });
   readonly identifiers: Identifiers;
   #checking = false;
   #drain: Drain | undefined;
@@ -191,7 +201,8 @@ export class Edge implements EdgeContext {
     const admission = this.#admissions.check(request);
     if ("refused" in admission) {
       const { refused, protocol } = admission;
-      if (protocol?.refusal === undefined) return refused;
+      // A socket stays open until the client closes its side.
+      if (protocol?.refusal === undefined || !this.#refusals.take(performance.now())) return refused;
       return {
         handler: new RefusedConnection(protocol.refusal(refused), refused.message),
         subprotocol: undefined,

@@ -18,7 +18,7 @@ import type { Grant } from "./grant.js";
 import type { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
 import { costOf } from "./answers.js";
-import { Members, type Arrival } from "./members.js";
+import { Members, type Arrival, type MembersAsked } from "./members.js";
 import type { PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import { SubscriberCounts } from "./subscriber-counts.js";
@@ -48,8 +48,8 @@ export interface JoinRequest {
   readonly since?: Position | undefined;
   /** By which it subscribes. */
   readonly grant: Grant;
-  /** It is answered with so many members at most, itself among them, and told of who comes and goes after these. Needs presence. */
-  readonly membersMost?: number | undefined;
+  /** It is answered with who is there, itself among them, and told of who comes and goes after these. Needs presence. */
+  readonly members?: MembersAsked | undefined;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
    * @param outcome  undefined: the channel has no positions to tell
@@ -123,7 +123,7 @@ export class Hub {
       this.channels.set(key, channel);
       channel.ready = this.#broker.subscribe(key);
     }
-    if (channel.ready === undefined && channel.feed === undefined && request.membersMost === undefined) {
+    if (channel.ready === undefined && channel.feed === undefined && request.members === undefined) {
       try {
         this.#attach(connection, channel, request, undefined);
       } finally {
@@ -144,10 +144,10 @@ export class Hub {
         channel.ready = undefined;
       }
       const { feed, rules } = channel;
-      const { grant, membersMost } = request;
+      const { grant, members } = request;
       const { narrowed } = grant;
-      if (membersMost !== undefined && !connection.isClosed)
-        arrival = await this.members.arrive(connection, channel, grant, membersMost);
+      if (members !== undefined && !connection.isClosed)
+        arrival = await this.members.arrive(connection, channel, grant, members);
       if (feed === undefined) {
         this.#attach(connection, channel, request, undefined, arrival);
         return;
@@ -259,6 +259,7 @@ export class Hub {
     if (channel === undefined) return false;
     connection.channels = smallSet.remove(connection.channels, channel);
     this.#detach(connection, channel);
+    connection.keepGrant(channel, undefined);
     // Who goes from channel to channel hears more of them between two sweeps than it holds.
     connection.checkBuffered();
     return true;
@@ -270,7 +271,6 @@ export class Hub {
     else connection.leaveTopic(channel);
     this.#stats.subscriptions--;
     this.members.leave(connection, channel);
-    connection.keepGrant(channel, undefined);
     this.counts.changed(channel);
     this.#dropUnused(channel);
   }
@@ -288,7 +288,10 @@ export class Hub {
     this.connections.set(connection.id, connection);
   }
 
-  /** Forgets a connection whose socket is closed; it still knows its channels, for the registry. */
+  /**
+   * Forgets a connection whose socket is closed; it still knows its channels, for the registry, and its grants, for what it
+   * sent before.
+   */
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
     this.#lossy.delete(connection);

@@ -7,6 +7,7 @@ import { membersWithin } from "./answers.js";
 import type { ChannelKey } from "./broker.js";
 import type { LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
+import { StarlingError, quote } from "./errors.js";
 import type { FanOut } from "./fan-out.js";
 import type { Grant } from "./grant.js";
 import { READ_LIMIT_MAX } from "./limits.js";
@@ -20,6 +21,14 @@ export interface MembersOptions {
   readonly channels: ReadonlyMap<ChannelKey, LocalChannel>;
   /** Of a list of members. */
   readonly pageBytes: number;
+}
+
+/** What of a channel's members a new one is to be told, and how many there may be. */
+export interface MembersAsked {
+  /** Members that the answer has at most. */
+  readonly limit: number;
+  /** Where so many users are there, and its own is none of them, it is refused. */
+  readonly usersMost: number;
 }
 
 /** A connection that became a member before it hears the channel: it is answered with who is there. */
@@ -77,18 +86,16 @@ export class Members {
   }
 
   /**
-   * How many users are in a channel; undefined: nobody here has been told yet. What is told of the channel keeps it
-   * right as long as the channel has subscribers here.
-   */
-  usersKnown(key: ChannelKey): number | undefined {
-    return this.#options.channels.get(key)?.users;
-  }
-
-  /**
    * Makes a connection a member of a channel that it does not hear yet. Where it is no subscriber by the end, it leaves again.
-   * @throws StarlingError unavailable, outcome_unknown
+   * @throws StarlingError channel_limit, unavailable, outcome_unknown
    */
-  async arrive(connection: Connection, channel: LocalChannel, grant: Grant, most: number): Promise<Arrival> {
+  async arrive(
+    connection: Connection,
+    channel: LocalChannel,
+    grant: Grant,
+    { limit, usersMost }: MembersAsked,
+  ): Promise<Arrival> {
+    if (!isMember(channel, grant)) throw notYet(channel);
     const member = memberOf(connection, grant);
     const open: OpenArrival = { members: [], users: 0 };
     const end = (): void => {
@@ -100,18 +107,17 @@ export class Members {
       // It may have been one before, by another right.
       else this.show(connection, channel);
     };
-    if (isMember(channel, grant)) this.#presence.join(channel.key, member);
+    let entered = false;
     try {
-      await this.#presence.members(channel.key, most, (page) => {
+      entered = await this.#presence.enter(channel.key, member, { limit, usersMost }, (page) => {
         open.members = [...page.members];
         open.users = page.users;
-        channel.users = page.users;
         const arrivals = this.#arrivals.get(channel) ?? new Set();
         this.#arrivals.set(channel, arrivals.add(open));
       });
-    } catch (error) {
-      end();
-      throw error;
+      if (!entered) throw full(channel, usersMost);
+    } finally {
+      if (!entered) end();
     }
     const page = {
       get members() {
@@ -131,7 +137,6 @@ export class Members {
   event({ key, kind, member }: PresenceEvent): void {
     const channel = this.#options.channels.get(key);
     if (channel?.rules.joinLeave !== true) return;
-    if (channel.users !== undefined && kind !== "update") channel.users += kind === "join" ? 1 : -1;
     for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) apply(arrival, kind, member);
     this.#options.fanOut.notify(channel, { kind, member });
   }
@@ -141,7 +146,6 @@ export class Members {
     for (const channel of [...this.#options.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
       await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
-        if (channel.users !== undefined) channel.users = page.users;
         for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) {
           arrival.members = [...page.members];
           arrival.users = page.users;
@@ -163,6 +167,21 @@ export class Members {
     const told = membersWithin(members, this.#options.pageBytes);
     return { kind: "presence", members: told.members, connections, users };
   }
+}
+
+function full({ name }: LocalChannel, usersMost: number): StarlingError {
+  return new StarlingError(
+    "channel_limit",
+    `channel ${quote(name)} is full: it has ${usersMost} members, which is the limit`,
+  );
+}
+
+/** Its rules were changed, and hold once nobody subscribes to it here. */
+function notYet({ name }: LocalChannel): StarlingError {
+  return new StarlingError(
+    "unavailable",
+    `channel ${quote(name)} has no presence on this node as long as those subscribe who came before it had: try again later`,
+  );
 }
 
 const NO_ARRIVALS: readonly OpenArrival[] = [];

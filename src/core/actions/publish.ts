@@ -108,6 +108,10 @@ function checkedRules(
 export function grantOf({ hub }: EdgeContext, connection: Connection, channel: string): Grant | undefined {
   const { app, grants } = connection;
   if (grants === undefined) return undefined;
+  if (connection.isClosed) {
+    for (const [local, grant] of grants) if (local.name === channel) return grant;
+    return undefined;
+  }
   const local = hub.channels.get(app.keyOf(channel));
   return local === undefined ? undefined : grants.get(local);
 }

@@ -7,6 +7,7 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
+import type { MembersAsked } from "../members.js";
 import type { PresencePage } from "../presence.js";
 import type { Position } from "../publication.js";
 import { isSubscribed } from "./checks.js";
@@ -22,10 +23,10 @@ export interface Subscribing {
    */
   readonly proof?: unknown;
   /**
-   * The answer has so many members at most, the connection itself among them, and it is told of all who come or go after
-   * these. Of a channel that has presence.
+   * The answer has the members, the connection itself among them, and it is told of all who come or go after these. Of a
+   * channel that has presence.
    */
-  readonly membersMost?: number | undefined;
+  readonly members?: MembersAsked | undefined;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
    * @param outcome  undefined: the channel has no positions to tell
@@ -85,7 +86,7 @@ function join(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
-  { since, membersMost, joined }: Subscribing,
+  { since, members: asked, joined }: Subscribing,
   grant: Grant,
 ): Promise<void> | undefined {
   checkRoom(edge, connection, channel);
@@ -93,7 +94,7 @@ function join(
   const joining = edge.hub.join(connection, channel, {
     since,
     grant,
-    membersMost,
+    members: asked,
     answer: (outcome, members) => {
       // Rights may have been taken away, and room, while the bus was awaited.
       checkStands(connection, channel, grant);

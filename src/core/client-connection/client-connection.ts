@@ -320,6 +320,7 @@ export class ClientConnection
   protected taken(): void {
     const code = this.rare?.closedWith;
     if (code !== undefined) this.#leave(code, undefined);
+    else this.setRare("grants", undefined);
   }
 
   /** @param closing  undefined: the client closed, or the connection was lost */
@@ -333,6 +334,8 @@ export class ClientConnection
     heartbeat.remove(this);
     expiry.move(this.nextEnd, undefined, this);
     hub.remove(this);
+    // What it sent before goes by them.
+    if (!goesOn) this.setRare("grants", undefined);
     this.edge.slowReaders.forget(this);
     const { protocol } = this;
     const peer = closing === undefined ? protocol.peerClosed(code) : undefined;

@@ -8,8 +8,7 @@ import type { PusherSettings } from "./settings.js";
 
 /** How long a cache channel keeps its last event. */
 const CACHE_TTL_MS = 30 * 60_000;
-/** What a cache channel keeps where its rules say nothing of history: by this object it is told from what they say. */
-export const CACHE_HISTORY: HistoryRule = Object.freeze({ size: 1, ttlMs: CACHE_TTL_MS });
+const CACHE_HISTORY: HistoryRule = Object.freeze({ size: 1, ttlMs: CACHE_TTL_MS });
 const NAMES_KEPT = 4_096;
 
 /**

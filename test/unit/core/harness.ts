@@ -340,6 +340,7 @@ export const noPresence: PresenceStore = {
   start: () => Promise.resolve(),
   join: () => undefined,
   leave: () => undefined,
+  enter: () => Promise.resolve(true),
   members: () => Promise.resolve({ members: [], connections: 0, users: 0 }),
   counts: () => Promise.resolve({ connections: 0, users: 0 }),
   stop: () => Promise.resolve(),
