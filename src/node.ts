@@ -95,12 +95,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  {
-    repair = true,
-    worker,
-    ownsProcess = false,
-    protocols = createProtocols(config),
-  }: StartOptions = {},
+  { repair = true, worker, ownsProcess = false, protocols = createProtocols(config) }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -180,7 +175,7 @@ export async function startNode(
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     version,
     log,
   });
@@ -189,7 +184,7 @@ export async function startNode(
     apps,
     pathPrefix: config.pusherPath,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     log,
   });
 
