@@ -68,7 +68,7 @@ export class AppCounts {
 }
 
 /** Upper bounds in seconds, for answers to back ends. */
-const ANSWER_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
+const ANSWER_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5];
 
 /** Of one kind of request to an HTTP API. */
 export class RouteStats {
