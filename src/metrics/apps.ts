@@ -19,16 +19,24 @@ export interface CountedApp {
 type Sample = readonly [labels: readonly string[], count: number];
 
 export function collectApps(registry: Registry, apps: () => Iterable<CountedApp>): void {
-  const labels = new AppLabels();
+  const labels = new AppLabels(apps);
   const gauge = (name: string, help: string, read: (app: CountedApp) => number): void =>
-    labelledGauge(registry, { name, help, labels: ["app"] }, () => labels.gauges(apps(), read));
+    labelledGauge(registry, { name, help, labels: ["app"] }, () =>
+      labels.read().map((app) => [[app.id], read(app)]),
+    );
   const counter = (
     name: string,
     help: string,
     more: readonly string[],
     read: (counts: AppCounts) => readonly Sample[],
   ): void =>
-    labelledCounter(registry, { name, help, labels: ["app", ...more] }, () => labels.counters(apps(), read));
+    labelledCounter(registry, { name, help, labels: ["app", ...more] }, () =>
+      labels
+        .read()
+        .flatMap(({ id, counts }) =>
+          read(counts).map(([values, count]) => [[id, ...values], count] as const),
+        ),
+    );
 
   gauge("starling_app_connections", "Open connections, by app", ({ connections }) => connections);
   gauge(
@@ -76,56 +84,54 @@ export function collectApps(registry: Registry, apps: () => Iterable<CountedApp>
 
 /** What apps are called in labels: the first hundred by themselves, for as long as the process runs, the others together. */
 class AppLabels {
+  readonly #apps: () => Iterable<CountedApp>;
   readonly #shown = new Set<string>();
   /** As they were last. */
-  readonly #counted = new Map<string, AppCounts>();
+  #counted: ReadonlyMap<string, AppCounts> = new Map();
   /** Of apps without a label of their own that are gone: a counter never falls. */
   readonly #gone = new AppCounts();
+  /** The metrics of one scrape are read in one turn, and there may be very many apps. */
+  #read: readonly CountedApp[] | undefined;
 
-  gauges(apps: Iterable<CountedApp>, read: (app: CountedApp) => number): [[string], number][] {
-    const { own, others } = this.#split(apps);
-    const counts = own.map((app): [[string], number] => [[app.id], read(app)]);
-    if (others.length > 0) counts.push([[OTHER_APPS], others.reduce((sum, app) => sum + read(app), 0)]);
-    return counts;
+  constructor(apps: () => Iterable<CountedApp>) {
+    this.#apps = apps;
   }
 
-  counters(apps: Iterable<CountedApp>, read: (counts: AppCounts) => readonly Sample[]): [string[], number][] {
-    const { own, others } = this.#split(apps);
-    this.#keepGone([...own, ...others]);
-    const all = own.map(({ id, counts }): [string, AppCounts] => [id, counts]);
-    const rest = sumOf([this.#gone, ...others.map(({ counts }) => counts)]);
-    if (others.length > 0 || isCounted(rest)) all.push([OTHER_APPS, rest]);
-    return all.flatMap(([id, counts]) =>
-      read(counts).map(([labels, count]): [string[], number] => [[id, ...labels], count]),
-    );
+  /** Each with its label as id. */
+  read(): readonly CountedApp[] {
+    if (this.#read === undefined) {
+      this.#read = this.#labelled([...this.#apps()]);
+      queueMicrotask(() => (this.#read = undefined));
+    }
+    return this.#read;
   }
 
-  #split(apps: Iterable<CountedApp>): { own: CountedApp[]; others: CountedApp[] } {
-    const sorted = [...apps].sort((a, b) => (a.id < b.id ? -1 : 1));
-    for (const { id } of sorted) if (this.#shown.size < APP_LABELS_MAX) this.#shown.add(id);
-    const isOwn = ({ id }: CountedApp): boolean => this.#shown.has(id);
-    return { own: sorted.filter(isOwn), others: sorted.filter((app) => !isOwn(app)) };
+  #labelled(apps: readonly CountedApp[]): readonly CountedApp[] {
+    if (this.#shown.size < APP_LABELS_MAX) {
+      const ids = apps.map(({ id }) => id).sort();
+      for (const id of ids) if (this.#shown.size < APP_LABELS_MAX) this.#shown.add(id);
+    }
+    this.#keepGone(apps);
+    const own = apps.filter(({ id }) => this.#shown.has(id));
+    const others = apps.filter(({ id }) => !this.#shown.has(id));
+    const counts = new AppCounts();
+    for (const each of [this.#gone, ...others.map((app) => app.counts)]) add(counts, each);
+    if (others.length === 0 && Object.values(counts).every((count) => count === 0)) return own;
+    const connections = others.reduce((sum, app) => sum + app.connections, 0);
+    return [...own, { id: OTHER_APPS, connections, counts }];
   }
 
   #keepGone(apps: readonly CountedApp[]): void {
     const now = new Map(apps.map(({ id, counts }) => [id, counts]));
     for (const [id, counts] of this.#counted) {
-      if (now.get(id) === counts) continue;
-      this.#counted.delete(id);
-      if (!this.#shown.has(id)) Object.assign(this.#gone, sumOf([this.#gone, counts]));
+      if (now.get(id) !== counts && !this.#shown.has(id)) add(this.#gone, counts);
     }
-    for (const { id, counts } of apps) this.#counted.set(id, counts);
+    // Those of connections that were about to be closed.
+    this.#gone.subscriptions = 0;
+    this.#counted = now;
   }
 }
 
-function sumOf(all: readonly AppCounts[]): AppCounts {
-  const sum = new AppCounts();
-  for (const counts of all) {
-    for (const name of Object.keys(sum) as (keyof AppCounts)[]) sum[name] += counts[name];
-  }
-  return sum;
-}
-
-function isCounted(counts: AppCounts): boolean {
-  return Object.values(counts).some((count) => count !== 0);
+function add(sum: AppCounts, counts: AppCounts): void {
+  for (const name of Object.keys(sum) as (keyof AppCounts)[]) sum[name] += counts[name];
 }
