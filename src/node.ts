@@ -175,7 +175,7 @@ export async function startNode(
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     version,
     log,
   });
@@ -184,7 +184,7 @@ export async function startNode(
     apps,
     pathPrefix: config.pusherPath,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     log,
   });
 

@@ -113,8 +113,8 @@ export function lifeCycle(): Builder<Panel>[] {
     graphPanel({
       title: "Upgrades refused, by reason",
       description:
-        "upgrade, version, key, origin and subprotocol: what was asked for is not served here. The others: no " +
-        "room, the client comes back.",
+        "upgrade, version, key, origin, protocol, subprotocol, app, app_key and app_disabled: what was asked for is " +
+        "not served here. The others: no room, the client comes back.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

@@ -50,12 +50,15 @@ export class FanOut {
       if (topic.subscribers === 0) continue;
       const { framing, topics } = topic.served;
       const frame = framing.publication(topic.head, publication);
+      let receivers = topic.subscribers;
       if (spared !== undefined && spared.served === topic.served) {
+        receivers--;
         spared.publishToOthers(topic.name, frame, framing.binary);
       } else {
         topics.publish(topic.name, frame, framing.binary);
       }
-      this.#count(channel, topic, frame.length);
+      channel.counts.deliveries += receivers;
+      this.#count(channel, topic, receivers, frame.length);
     }
     this.#stats.publicationsDelivered++;
     this.#stats.deliverySeconds.observe(Math.max(0, this.#now() - publication.publishedAtMs) / 1000);
@@ -69,7 +72,7 @@ export class FanOut {
       const frame = framing.notice(channel.name, notice);
       if (frame === undefined) continue;
       topics.publish(topic.name, frame, framing.binary);
-      this.#count(channel, topic, frame.length);
+      this.#count(channel, topic, topic.subscribers, frame.length);
     }
   }
 
@@ -82,10 +85,10 @@ export class FanOut {
     return this.#nowMs;
   }
 
-  #count(channel: LocalChannel, { served, subscribers }: ChannelTopic, frameBytes: number): void {
+  #count(channel: LocalChannel, { served }: ChannelTopic, receivers: number, frameBytes: number): void {
     const { counts } = served;
-    counts.messagesOut += subscribers;
-    counts.bytesOut += subscribers * frameBytes;
+    counts.messagesOut += receivers;
+    counts.bytesOut += receivers * frameBytes;
     this.#bytes += frameBytes;
     if (channel.unsweptSince !== this.#sweeps) {
       channel.unsweptSince = this.#sweeps;

@@ -117,7 +117,7 @@ export class Hub {
     const key = connection.app.keyOf(name);
     let channel = this.channels.get(key);
     if (channel === undefined) {
-      channel = new LocalChannel(key, connection.app.rulesOf(name));
+      channel = new LocalChannel(key, connection.app.counts, connection.app.rulesOf(name));
       if (channel.rules.history !== undefined)
         channel.feed = this.#feeds.open(channel, channel.rules.history);
       this.channels.set(key, channel);
@@ -200,12 +200,18 @@ export class Hub {
     }
     connection.channels = smallSet.add(connection.channels, channel);
     this.#noteChannels(connection);
-    this.#stats.subscriptions++;
+    this.#countSubscription(connection, 1);
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
     connection.keepGrant(channel, request.grant);
-    this.members.show(connection, channel);
+    if (this.members.show(connection, channel)) this.#stats.presenceJoins++;
     this.counts.changed(channel);
+  }
+
+  #countSubscription({ served, app }: Connection, change: 1 | -1): void {
+    this.#stats.subscriptions += change;
+    served.counts.subscriptions += change;
+    app.counts.subscriptions += change;
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -269,7 +275,7 @@ export class Hub {
     // A reader that was skipped is off the topic already.
     if (connection.skipped?.delete(channel) === true) channel.joining--;
     else connection.leaveTopic(channel);
-    this.#stats.subscriptions--;
+    this.#countSubscription(connection, -1);
     this.members.leave(connection, channel);
     this.counts.changed(channel);
     this.#dropUnused(channel);

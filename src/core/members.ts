@@ -54,10 +54,15 @@ export class Members {
     this.#presence = options.presence;
   }
 
-  /** It shows what it is and has by now, where that may be something else than before. */
-  show(connection: Connection, channel: LocalChannel): void {
+  /**
+   * It shows what it is and has by now, where that may be something else than before.
+   * @returns whether it is a member
+   */
+  show(connection: Connection, channel: LocalChannel): boolean {
     const grant = connection.grants?.get(channel);
-    if (isMember(channel, grant)) this.#presence.join(channel.key, memberOf(connection, grant));
+    if (!isMember(channel, grant)) return false;
+    this.#presence.join(channel.key, memberOf(connection, grant));
+    return true;
   }
 
   /** As show, in all channels of the connection. */

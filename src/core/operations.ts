@@ -57,7 +57,7 @@ export class Operations {
     const { history } = app.rulesOf(input.channel);
     if (history !== undefined && input.exclude !== undefined && input.excludeWithHistory !== true)
       return Promise.reject(holeError(input.channel, `"exclude"`));
-    app.publications++;
+    app.counts.apiPublications++;
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {
         key: app.keyOf(input.channel),

@@ -61,7 +61,7 @@ export function publish(
       return publishOnceGranted(edge, connection, channel, publication, ref, grant);
     checkStandsToPublish(connection, channel, grant);
   }
-  connection.app.publications++;
+  connection.app.counts.clientPublications++;
   edge.broker.publish(new ClientRequest(edge, connection, channel, publication, history, ref));
   return undefined;
 }
@@ -80,7 +80,7 @@ async function publishOnceGranted(
   checkStandsToPublish(connection, channel, await grant);
   const rules = checkedRules(edge, connection, channel, kept);
   const history = kept.keep === false ? undefined : rules.history;
-  connection.app.publications++;
+  connection.app.counts.clientPublications++;
   edge.broker.publish(new ClientRequest(edge, connection, channel, kept, history, ref));
 }
 

@@ -189,6 +189,7 @@ export class ClientConnection
     const { options, hub, heartbeat, registry, stats, expiry } = this.edge;
     stats.connects++;
     stats.connections++;
+    this.served.counts.connections++;
     this.app.connections++;
     hub.add(this);
     heartbeat.add(this);
@@ -343,6 +344,7 @@ export class ClientConnection
     const served = this.edge.apps.get(this.app.id) === this.app;
     registry.remove(this, protocol.keepsSessions && resumable && served);
     stats.connections--;
+    this.served.counts.connections--;
     this.app.connections--;
     stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
     this.edge.forget(this);

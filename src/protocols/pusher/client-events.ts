@@ -59,6 +59,17 @@ function send(
   return publish(edge, connection, channel, publication, CLIENT_EVENT);
 }
 
+/** Counts it with the app, and tells the client. */
+export function refuseEvent(connection: ProtocolConnection, error: unknown): void {
+  const { counts } = connection.app;
+  if (error instanceof StarlingError && !connection.isClosed) {
+    if (error.code === "rate_limited") counts.clientEventsOverRate++;
+    // What is temporary is no fault of the event's.
+    else if (!error.temporary) counts.clientEventsRefused++;
+  }
+  connection.fail(error, CLIENT_EVENT);
+}
+
 /** @throws StarlingError forbidden, not_subscribed */
 function checkMaySend(connection: ProtocolConnection, channel: string, settings: PusherSettings): void {
   if (!settings.clientEvents) {

@@ -40,6 +40,7 @@ export function closeCodeOf(reason: CloseReason): number {
 
 const REFUSALS: Partial<Readonly<Record<RejectReason, number>>> = {
   app: NO_SUCH_APP,
+  app_key: NO_SUCH_APP,
   app_disabled: APP_DISABLED,
   app_full: OVER_QUOTA,
   origin: UNAUTHORIZED,

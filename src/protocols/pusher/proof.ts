@@ -5,10 +5,18 @@ import { quote } from "../../core/errors.js";
 import { checkSignature } from "./signature.js";
 
 /**
+ * Counts it with the app.
  * @param text  that must have been signed
  * @returns what is wrong with it, for people; undefined: it is valid
  */
 export function checkAuth(app: App, auth: string, text: string): string | undefined {
+  const problem = problemOf(app, auth, text);
+  if (problem === undefined) app.counts.signaturesValid++;
+  else app.counts.signaturesRefused++;
+  return problem;
+}
+
+function problemOf(app: App, auth: string, text: string): string | undefined {
   const colon = auth.indexOf(":");
   if (colon === -1) return `"auth" must be <key>:<signature>, not ${quote(auth)}`;
   const key = auth.slice(0, colon);

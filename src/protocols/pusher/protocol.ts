@@ -7,7 +7,7 @@ import type { Notice } from "../../core/notices.js";
 import type { Offer, Protocol, ProtocolConnection, Refusal } from "../../core/protocol.js";
 import type { UpgradeRequest } from "../../core/transport.js";
 import { bufferAt } from "../../encoding/text-cache.js";
-import { CLIENT_EVENT, isClientEvent, sendEvent } from "./client-events.js";
+import { CLIENT_EVENT, isClientEvent, refuseEvent, sendEvent } from "./client-events.js";
 import { fieldsOf, readFrame } from "./client-frames.js";
 import {
   BAD_VERSION,
@@ -77,9 +77,9 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
       if (isClientEvent(event)) {
         try {
           const waiting = sendEvent(connection, frame, bytes);
-          return waiting?.catch((error: unknown) => connection.fail(error, CLIENT_EVENT));
+          return waiting?.catch((error: unknown) => refuseEvent(connection, error));
         } catch (error) {
-          connection.fail(error, CLIENT_EVENT);
+          refuseEvent(connection, error);
           return undefined;
         }
       }
@@ -145,7 +145,7 @@ function admit({ path, query }: UpgradeRequest, start: string, apps: Apps): Offe
   const app = apps.ofKey(key);
   if (app === undefined) {
     const message = `no app has the key ${quote(key)}: "starling app create" makes one`;
-    return { reason: "app", status: 404, message, code: refusalCodeOf("app") };
+    return { reason: "app_key", status: 404, message, code: refusalCodeOf("app_key") };
   }
   return { app, framing: pusherFraming, subprotocol: undefined, proof: undefined };
 }

@@ -97,10 +97,14 @@ function checkSigned(
   channelData: string | undefined,
 ): void {
   const signed = `${edge.identifiers.numberOf(id)}:${channel}${channelData === undefined ? "" : `:${channelData}`}`;
-  const problem =
-    auth === undefined || auth === ""
-      ? `"auth" is missing: channel ${quote(channel)} needs <key>:<signature> of ${shown(signed)}`
-      : checkAuth(app, auth, signed);
+  if (auth === undefined || auth === "") {
+    app.counts.signaturesRefused++;
+    throw new StarlingError(
+      "forbidden",
+      `"auth" is missing: channel ${quote(channel)} needs <key>:<signature> of ${shown(signed)}`,
+    );
+  }
+  const problem = checkAuth(app, auth, signed);
   if (problem !== undefined) throw new StarlingError("forbidden", problem);
 }
 

@@ -36,6 +36,36 @@ describe("who may ask", () => {
     expect(Object.fromEntries(errors)).toEqual({ not_found: 4, forbidden: 1, unauthorized: 1 });
   });
 
+  it("is counted by route and status, whatever its path, and with its app by its signature", async () => {
+    const { ask, raw, apps, stats } = harness();
+    const body = { ...EVENT, data: "x".repeat(20_000) };
+    await ask({ body: EVENT });
+    await ask({ body });
+    await ask({ body: EVENT, pair: { key: "key-of-3", secret: "wrong" } });
+    await ask({ path: "/apps/4/events", body: EVENT });
+    for (const channel of ["a", "b"]) await ask({ method: "GET", path: `/apps/3/channels/${channel}` });
+    await ask({ method: "GET", path: "/apps/3/nonsense" });
+    await ask({ method: "GET", path: "/apps/3/events" });
+    await raw({ path: "/apps/3/%", method: "GET" });
+    await ask({ path: "/apps/off/events", body: EVENT, pair: { key: "key-of-off", secret: "off" } });
+    const counted = stats.routes.flatMap(({ api, route, statuses }) =>
+      [...statuses].filter(([, count]) => count > 0).map((answered) => [api, route, ...answered]),
+    );
+    expect(counted).toEqual([
+      ["pusher", "/events", 200, 1],
+      ["pusher", "/events", 401, 1],
+      ["pusher", "/events", 403, 1],
+      ["pusher", "/events", 404, 1],
+      ["pusher", "/events", 413, 1],
+      ["pusher", "/channels/{channel}", 200, 2],
+      ["pusher", "unknown", 404, 2],
+      ["pusher", "unknown", 405, 1],
+    ]);
+    expect(stats.routes.map(({ seconds }) => seconds.count)).toEqual([5, 0, 0, 2, 0, 0, 3]);
+    expect(apps.get("3")!.counts).toMatchObject({ signaturesValid: 4, signaturesRefused: 1 });
+    expect(apps.get("off")!.counts).toMatchObject({ signaturesRefused: 0, refusedDisabled: 1 });
+  });
+
   it("is found by the key where the path names no app, as Python's SDK asks", async () => {
     const { ask, calls } = harness();
     const path = "/users/42/terminate_connections";
