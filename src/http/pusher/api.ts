@@ -101,7 +101,7 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
 const NO_BYTES: Uint8Array = new Uint8Array();
 
 /** SDKs show the body of an answer as it is: text. */
-function refusal(error: unknown): HttpResponse {
+export function refusal(error: unknown): HttpResponse {
   const { detail, status, headers } = errorHead(error, STATUSES);
   return {
     status,
