@@ -116,18 +116,29 @@ describe("the page of pusher-js", () => {
   });
 
   it("finds its way back to a node that was started again, says that nothing was kept, and goes on", async () => {
-    const before = await node();
+    const [before, after] = await Promise.all([node(), node()]);
     const proxy = await startTcpProxy(before.port);
     cleanups.push(() => proxy.close());
     const ada = await open(`http://127.0.0.1:${proxy.port}/pusher`, "Ada");
+    proxy.retarget(after.port);
     await before.kill();
-    await expect.poll(() => ada.text("#state"), DEADLINE).not.toBe("Connected");
+    const note = "Connected again: what was said meanwhile is not kept here";
+    await expect
+      .poll(() => ada.page.$$eval(".note", (notes) => notes.map((one) => one.textContent)), DEADLINE)
+      .toEqual([note]);
+    expect(await ada.text("#state")).toBe("Connected");
+    await expect.poll(() => ada.people(), DEADLINE).toEqual(["Ada (you)"]);
+    const bob = await open(pageOf(after), "Bob");
+    await bob.say("hello again");
+    await expect.poll(() => ada.messages(), DEADLINE).toEqual(["Bob: hello again"]);
+  });
+
+  it("says that a message did not reach the back end, and sends it again when asked to", async () => {
+    const ada = await open(pageOf(await node()), "Ada");
+    await ada.page.route("**/pusher/messages", (route) => route.abort());
     await ada.say("into nothing");
     await expect.poll(() => ada.text(".fate"), DEADLINE).toMatch(/^Not sent: .*Send again$/);
-    proxy.retarget((await node()).port);
-    await expect.poll(() => ada.text("#state"), DEADLINE).toBe("Connected");
-    expect(await ada.text(".note")).toBe("Connected again: what was said meanwhile is not kept here");
-    await expect.poll(() => ada.people(), DEADLINE).toEqual(["Ada (you)"]);
+    await ada.page.unroute("**/pusher/messages");
     await ada.page.click("text=Send again");
     await expect.poll(() => ada.page.getAttribute(".message", "data-fate"), DEADLINE).toBe("sent");
     expect(await ada.messages()).toEqual(["You: into nothing"]);
