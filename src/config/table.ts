@@ -632,7 +632,8 @@ export const options = {
     group: "Running",
     default: ({ production }) => !production,
     defaultText: "true; false where NODE_ENV=production",
-    description: "serve the demo page at /",
+    description:
+      "serve the demo page at / and, on a node that opens nothing by it, that of pusher-js (docs/pusher.md)",
     reason: "something to look at on the first start, nothing extra in production",
   }),
   logLevel: option({

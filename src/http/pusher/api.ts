@@ -155,7 +155,7 @@ function countRefusal({ counts }: App, check: () => void): void {
 const NO_BYTES: Uint8Array = new Uint8Array();
 
 /** SDKs show the body of an answer as it is: text. */
-function refusal(error: unknown): HttpResponse {
+export function refusal(error: unknown): HttpResponse {
   const { detail, status, headers } = errorHead(error, STATUSES);
   return {
     status,
