@@ -152,15 +152,9 @@ export class Hub {
         this.#attach(connection, channel, request, undefined, arrival);
         return;
       }
-      if (request.since === undefined && rules.replayLast && narrowed?.replayLast !== false) {
-        const last = await this.#beforeLast(channel);
-        await feed.join(last, (outcome) =>
-          this.#attach(connection, channel, request, onlyLast(outcome), arrival),
-        );
-        return;
-      }
       const since = rules.recovery && narrowed?.recovery !== false ? request.since : undefined;
-      await feed.join(since, (outcome) => {
+      const last = request.since === undefined && rules.replayLast && narrowed?.replayLast !== false;
+      await feed.join(last ? "last" : since, (outcome) => {
         // A position given where the rules recover nothing is told so.
         const told =
           request.since !== undefined && since === undefined ? { ...outcome, recovered: false } : outcome;
@@ -171,13 +165,6 @@ export class Hub {
       channel.joining--;
       this.#dropUnused(channel);
     }
-  }
-
-  /** The position right before a channel's last publication. */
-  async #beforeLast(channel: LocalChannel): Promise<Position | undefined> {
-    const rule = channel.rules.history!;
-    const [top] = await this.#broker.positions([{ key: channel.key, rule }]);
-    return top === undefined || top.offset === 0 ? undefined : { offset: top.offset - 1, epoch: top.epoch };
   }
 
   #attach(
@@ -401,9 +388,4 @@ export class Hub {
       connection.checkBuffered();
     }
   }
-}
-
-/** Of what was missed since a position that the client did not give, the last alone. */
-function onlyLast({ recovered: _, ...outcome }: JoinOutcome): JoinOutcome {
-  return { ...outcome, recovered: undefined, missed: outcome.missed.slice(-1) };
 }
