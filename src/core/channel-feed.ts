@@ -236,14 +236,16 @@ export class ChannelFeed {
         if (this.#closed) return;
         const opening = this.#position === undefined;
         this.#position ??= page.top;
-        const outcome = since === "last" ? this.#lastOf(page) : this.#outcome(since, page);
-        if (outcome !== undefined || attempt === JOIN_ATTEMPTS) {
-          const recovered = since === "last" ? undefined : false;
-          join(outcome ?? { recovered, position: this.#position, missed: [] });
+        try {
+          const outcome = since === "last" ? this.#lastOf(page) : this.#outcome(since, page);
+          if (outcome !== undefined || attempt === JOIN_ATTEMPTS) {
+            const recovered = since === "last" ? undefined : false;
+            join(outcome ?? { recovered, position: this.#position, missed: [] });
+            return;
+          }
+        } finally {
           if (opening) this.#open(readsSent);
-          return;
         }
-        if (opening) this.#open(readsSent);
       } finally {
         this.#joinsReading--;
         if (this.#joinsReading === 0) this.#tail = [];

@@ -348,6 +348,23 @@ describe("the feed of a channel with history", () => {
     expect(world.faults).toEqual([]);
   });
 
+  it("goes on with what came in before it was opened, where the first subscriber's answer fails", async () => {
+    const world = new World(10);
+    const joining = world.feed.join(undefined, () => {
+      throw new Error("not taken");
+    });
+    const failed = expect(joining).rejects.toThrow("not taken");
+    world.unread.shift()!();
+    world.publish();
+    world.feed.live(world.bus.shift()!);
+    world.answers.shift()!();
+    await failed;
+    const client = new ReaderClient(world, undefined);
+    world.clients.push(client);
+    await settle();
+    expect(client.position).toEqual({ offset: 1, epoch: "e1" });
+  });
+
   it("tells a gap for each publication between others that cannot be read", async () => {
     const world = new World(100);
     world.clients.push(new ReaderClient(world, undefined));
