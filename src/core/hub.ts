@@ -227,7 +227,9 @@ export class Hub {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
-      if (publication.exclude === connection.id && obeysExclusion(connection, publication)) continue;
+      const { exclude } = publication;
+      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }
   }
@@ -331,13 +333,20 @@ export class Hub {
     return exclude === undefined ? undefined : this.#member(exclude, channel);
   }
 
+  /** A local connection, by its id or its number. */
+  #named(name: string): Connection | undefined {
+    const known = this.connections.get(name);
+    if (known !== undefined) return known;
+    const id = this.#options.identifiers.idOf(name);
+    return id === undefined ? undefined : this.connections.get(id);
+  }
+
   /**
-   * A local connection that is on the channel's topic, by either of its names. Nobody else may be passed over: from a socket
-   * that is not on it uWebSockets.js publishes to nobody.
+   * A local connection that is on the channel's topic. Nobody else may be passed over: from a socket that is not on it
+   * uWebSockets.js publishes to nobody.
    */
   #member(name: string, channel: LocalChannel): Connection | undefined {
-    const connection =
-      this.connections.get(name) ?? this.connections.get(this.#options.identifiers.idOf(name) ?? "");
+    const connection = this.#named(name);
     // One that is gone, whose last frames are still taken, publishes to nobody.
     if (connection === undefined || connection.isClosed) return undefined;
     if (connection.skipped?.has(channel) === true) return undefined;
