@@ -200,10 +200,7 @@ class ReaderClient {
     });
   }
 
-  #joined(
-    since: Position | "last" | undefined,
-    { recovered, position, missed, partial }: JoinOutcome,
-  ): void {
+  #joined(since: Position | "last" | undefined, { recovered, position, missed, partial }: JoinOutcome): void {
     this.joined = true;
     this.missed.push(...missed);
     if (since === "last") {
