@@ -45,6 +45,17 @@ describe("connections", () => {
     expect(await node.metric('starling_rejects_total{reason="node_full"}')).toBe(1);
   });
 
+  it("come by the path prefix, with it or where a proxy took it off", async () => {
+    const node = await start({ pusherPath: "/realtime" });
+    for (const path of [`/realtime/app/${APP_KEY}`, `/app/${APP_KEY}`, `/app/${APP_KEY}/`]) {
+      const client = await RawClient.open(node.wsUrl, { path: `${path}?protocol=7` });
+      await client.next((frame) => frame["event"] === "pusher:connection_established");
+    }
+    for (const path of ["/realtime/app", "/realtime/app/", "/app", "/app/"])
+      expect(await refused(node, `${path}?protocol=7`), path).toEqual([4005, 4005]);
+    await RawClient.welcomed(node.wsUrl, { path: "/apple" });
+  });
+
   it("are refused by what their app says: off, full, other origins", async () => {
     const app = { keys: [{ key: "key-of-shop", secret: APP_SECRET }], maxConnections: 1 };
     const apps = [
