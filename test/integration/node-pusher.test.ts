@@ -69,6 +69,23 @@ describe("connections", () => {
     expect(await refused(node, "/app/key-of-shop", "https://shop.example")).toEqual([4004, 4004]);
   });
 
+  it("are closed with what a newcomer is refused with, where new settings disable their app or leave it out", async () => {
+    const ids = ["shop", "blog"];
+    const appOf = (id: string, more: object) => ({
+      id,
+      keys: [{ key: `key-of-${id}`, secret: APP_SECRET }],
+      ...more,
+    });
+    const apps = (...all: object[]) => all as unknown as never;
+    const node = await start({ apps: apps(...ids.map((id) => appOf(id, {}))) });
+    const [shop, blog] = await Promise.all(ids.map((id) => RawPusher.open(node, { key: `key-of-${id}` })));
+    await node.reload({ ...pusherOptions(), apps: apps(appOf("shop", { enabled: false })) });
+    expect(await shop!.closed()).toEqual({ code: 4003, reason: "the app shop is disabled" });
+    expect(await blog!.closed()).toEqual({ code: 4001, reason: "the app blog is served no more" });
+    expect(await refused(node, "/app/key-of-shop")).toEqual([4003, 4003]);
+    expect(await refused(node, "/app/key-of-blog")).toEqual([4001, 4001]);
+  });
+
   it("answer pings, are pinged when silent, and closed without a pong", async () => {
     const node = await start({ heartbeatIntervalMs: 400, heartbeatTimeoutMs: 300 });
     const client = await RawPusher.open(node);
