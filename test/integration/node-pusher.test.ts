@@ -29,7 +29,7 @@ describe("connections", () => {
     const ids = clients.map(({ socketId }) => socketId);
     for (const id of ids) expect(id).toMatch(/^\d+\.\d+$/);
     expect(new Set(ids).size).toBe(3);
-    expect(clients[0]!.raw.texts[0]).toMatch(
+    expect(clients[0].raw.texts[0]).toMatch(
       /^\{"event":"pusher:connection_established","data":"\{\\"socket_id\\":\\"\d+\.\d+\\",\\"activity_timeout\\":30\}"\}$/,
     );
   });
