@@ -20,6 +20,7 @@ export const CHANNELS_LISTED_MAX = 10_000;
 const COUNTS_AT_A_TIME = 100;
 /** Says that the list ends before its end. */
 const TRUNCATED = { "x-starling-truncated": "true" };
+const NO_COUNTS: ReadonlyMap<string, number> = new Map();
 
 export interface Counts {
   user_count?: number;
@@ -129,15 +130,9 @@ export async function countsOf(
   info: ReadonlySet<Attribute>,
 ): Promise<ReadonlyMap<string, Counts>> {
   const presences = info.has("user_count") ? channels.filter(({ name }) => isPresence(name)) : [];
+  const counted = info.has("subscription_count") ? channels : presences;
   const [subscribers, users] = await Promise.all([
-    info.has("subscription_count")
-      ? operations
-          .subscriberCounts(
-            app.id,
-            channels.map(({ own }) => own),
-          )
-          .then(({ counts, missing }) => (missing.length > 0 ? undefined : counts), unknownCounts)
-      : undefined,
+    subscriberCounts(operations, app.id, counted).catch(unknownCounts),
     userCounts(
       operations,
       app.id,
@@ -146,13 +141,29 @@ export async function countsOf(
   ]);
   const found = new Map<string, Counts>(channels.map(({ name }) => [name, {}]));
   if (users !== undefined) {
-    for (const [index, { name }] of presences.entries()) found.get(name)!.user_count = users[index]!;
+    // In the grace of who left last the channel has a user, and nobody.
+    for (const [index, { name }] of presences.entries())
+      found.get(name)!.user_count = subscribers?.get(name) === 0 ? 0 : users[index]!;
   }
-  if (subscribers !== undefined) {
-    for (const [index, { name }] of channels.entries())
-      found.get(name)!.subscription_count = subscribers[index]!;
+  if (info.has("subscription_count")) {
+    for (const [name, count] of subscribers ?? []) found.get(name)!.subscription_count = count;
   }
   return found;
+}
+
+/** By Pusher's name; undefined: not of all nodes. */
+async function subscriberCounts(
+  operations: PusherOperations,
+  app: string,
+  channels: readonly { readonly name: string; readonly own: string }[],
+): Promise<ReadonlyMap<string, number> | undefined> {
+  if (channels.length === 0) return NO_COUNTS;
+  const { counts, missing } = await operations.subscriberCounts(
+    app,
+    channels.map(({ own }) => own),
+  );
+  if (missing.length > 0) return undefined;
+  return new Map(channels.map(({ name }, index) => [name, counts[index]!]));
 }
 
 function unknownCounts(error: unknown): undefined {

@@ -210,6 +210,26 @@ describe("an event", () => {
     );
   });
 
+  it("tells no users of a channel without subscribers, as in the grace of who left it last", async () => {
+    const { ask } = harness({
+      subscriberCounts: (_app, channels) =>
+        Promise.resolve({ counts: channels.map((name) => (name === "presence-a" ? 0 : 2)), missing: [] }),
+    });
+    const channels = ["presence-a", "presence-b", "room"];
+    for (const [info, a, b] of [
+      [
+        "user_count,subscription_count",
+        '"user_count":0,"subscription_count":0',
+        '"user_count":3,"subscription_count":2',
+      ],
+      ["user_count", '"user_count":0', '"user_count":3'],
+    ] as const) {
+      const answer = await ask({ body: { ...EVENT, channels, info } });
+      const room = info === "user_count" ? "" : '"subscription_count":2';
+      expect(answer?.text).toBe(`{"channels":{"presence-a":{${a}},"presence-b":{${b}},"room":{${room}}}}`);
+    }
+  });
+
   it("that does not reach the bus is never answered 200", async () => {
     const away = harness({ publish: () => Promise.reject(unavailable) });
     const several = { ...EVENT, channels: ["a", "b"] };
