@@ -16,6 +16,8 @@ export type Attribute = (typeof ATTRIBUTES)[number];
 
 /** In one answer: the first by name. */
 export const CHANNELS_LISTED_MAX = 10_000;
+/** The same where users are counted: each channel's are asked for by itself, of the shard that has it. */
+export const CHANNELS_COUNTED_MAX = 1_000;
 /** Counts of users that are asked for at a time. */
 const COUNTS_AT_A_TIME = 100;
 /** Says that the list ends before its end. */
@@ -60,11 +62,12 @@ export async function listChannels({ operations, app, settings, query }: PusherC
       'user_count is only known of presence channels: "filter_by_prefix" must begin with presence-',
     );
   }
-  const limit = CHANNELS_LISTED_MAX + 1;
+  const most = info.has("user_count") ? CHANNELS_COUNTED_MAX : CHANNELS_LISTED_MAX;
+  const limit = most + 1;
   const { channels, missing } = await operations.channels({ app: app.id, prefix, limit });
   checkComplete(missing);
   const occupied = channels
-    .slice(0, CHANNELS_LISTED_MAX)
+    .slice(0, most)
     .filter(({ channel, subscribers }) => subscribers > 0 && isPusherName(channel, settings));
   const users = info.has("user_count")
     ? await userCounts(
