@@ -101,7 +101,7 @@ export function lifeCycle(): Builder<Panel>[] {
       title: "Closes by reason",
       description:
         "client: it closed. lost: gone without a close frame. restart: drained. superseded: resumed elsewhere. " +
-        "internal: our fault. disconnected, token_invalid: must not come back. The others: a limit, said by its name.",
+        "internal: our fault. disconnected, app_disabled, app_removed, token_invalid: must not come back. The others: a limit, said by its name.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

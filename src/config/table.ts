@@ -563,7 +563,7 @@ export const options = {
     default: "",
     defaultText: "none",
     description:
-      "what stands before /app and /apps in the paths of Pusher's clients and back ends, of all apps",
+      "what stands before /app and /apps in the paths of Pusher's clients and back ends, of all apps; a proxy may take it off",
     reason: "what Pusher has",
   }),
 

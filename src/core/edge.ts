@@ -66,7 +66,7 @@ export class Edge implements EdgeContext {
   readonly log: Log;
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
-  readonly #protocols: readonly Protocol[];
+  readonly #reservations: readonly ((event: string) => boolean)[];
   /** On sockets; those beyond are by HTTP. */
   readonly #refusals = new TokenBucket({
     perSecond: REFUSALS_PER_SECOND,
@@ -81,7 +81,7 @@ export class Edge implements EdgeContext {
 
   constructor(parts: EdgeParts) {
     this.options = parts.options;
-    this.#protocols = parts.protocols;
+    this.#reservations = parts.protocols.flatMap(({ isReservedEvent }) => isReservedEvent ?? []);
     this.broker = parts.broker;
     this.registry = parts.registry;
     this.presence = parts.presence;
@@ -234,7 +234,9 @@ export class Edge implements EdgeContext {
   }
 
   isReservedEvent(event: string): boolean {
-    return this.#protocols.some((protocol) => protocol.isReservedEvent?.(event) === true);
+    // Of each publication with an event.
+    for (const isReserved of this.#reservations) if (isReserved(event)) return true;
+    return false;
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {

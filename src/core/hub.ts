@@ -152,15 +152,9 @@ export class Hub {
         this.#attach(connection, channel, request, undefined, arrival);
         return;
       }
-      if (request.since === undefined && rules.replayLast && narrowed?.replayLast !== false) {
-        const last = await this.#beforeLast(channel);
-        await feed.join(last, (outcome) =>
-          this.#attach(connection, channel, request, onlyLast(outcome), arrival),
-        );
-        return;
-      }
       const since = rules.recovery && narrowed?.recovery !== false ? request.since : undefined;
-      await feed.join(since, (outcome) => {
+      const last = request.since === undefined && rules.replayLast && narrowed?.replayLast !== false;
+      await feed.join(last ? "last" : since, (outcome) => {
         // A position given where the rules recover nothing is told so.
         const told =
           request.since !== undefined && since === undefined ? { ...outcome, recovered: false } : outcome;
@@ -171,13 +165,6 @@ export class Hub {
       channel.joining--;
       this.#dropUnused(channel);
     }
-  }
-
-  /** The position right before a channel's last publication. */
-  async #beforeLast(channel: LocalChannel): Promise<Position | undefined> {
-    const rule = channel.rules.history!;
-    const [top] = await this.#broker.positions([{ key: channel.key, rule }]);
-    return top === undefined || top.offset === 0 ? undefined : { offset: top.offset - 1, epoch: top.epoch };
   }
 
   #attach(
@@ -246,7 +233,9 @@ export class Hub {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
-      if (publication.exclude === connection.id && obeysExclusion(connection, publication)) continue;
+      const { exclude } = publication;
+      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }
   }
@@ -353,13 +342,20 @@ export class Hub {
     return exclude === undefined ? undefined : this.#member(exclude, channel);
   }
 
+  /** A local connection, by its id or its number. */
+  #named(name: string): Connection | undefined {
+    const known = this.connections.get(name);
+    if (known !== undefined) return known;
+    const id = this.#options.identifiers.idOf(name);
+    return id === undefined ? undefined : this.connections.get(id);
+  }
+
   /**
-   * A local connection that is on the channel's topic, by either of its names. Nobody else may be passed over: from a socket
-   * that is not on it uWebSockets.js publishes to nobody.
+   * A local connection that is on the channel's topic. Nobody else may be passed over: from a socket that is not on it
+   * uWebSockets.js publishes to nobody.
    */
   #member(name: string, channel: LocalChannel): Connection | undefined {
-    const connection =
-      this.connections.get(name) ?? this.connections.get(this.#options.identifiers.idOf(name) ?? "");
+    const connection = this.#named(name);
     // One that is gone, whose last frames are still taken, publishes to nobody.
     if (connection === undefined || connection.isClosed) return undefined;
     if (connection.skipped?.has(channel) === true) return undefined;
@@ -410,9 +406,4 @@ export class Hub {
       connection.checkBuffered();
     }
   }
-}
-
-/** Of what was missed since a position that the client did not give, the last alone. */
-function onlyLast({ recovered: _, ...outcome }: JoinOutcome): JoinOutcome {
-  return { ...outcome, recovered: undefined, missed: outcome.missed.slice(-1) };
 }

@@ -29,7 +29,7 @@ describe("connections", () => {
     const ids = clients.map(({ socketId }) => socketId);
     for (const id of ids) expect(id).toMatch(/^\d+\.\d+$/);
     expect(new Set(ids).size).toBe(3);
-    expect(clients[0]!.raw.texts[0]).toMatch(
+    expect(clients[0].raw.texts[0]).toMatch(
       /^\{"event":"pusher:connection_established","data":"\{\\"socket_id\\":\\"\d+\.\d+\\",\\"activity_timeout\\":30\}"\}$/,
     );
   });
@@ -45,6 +45,17 @@ describe("connections", () => {
     expect(await node.metric('starling_rejects_total{reason="node_full"}')).toBe(1);
   });
 
+  it("come by the path prefix, with it or where a proxy took it off", async () => {
+    const node = await start({ pusherPath: "/realtime" });
+    for (const path of [`/realtime/app/${APP_KEY}`, `/app/${APP_KEY}`, `/app/${APP_KEY}/`]) {
+      const client = await RawClient.open(node.wsUrl, { path: `${path}?protocol=7` });
+      await client.next((frame) => frame["event"] === "pusher:connection_established");
+    }
+    for (const path of ["/realtime/app", "/realtime/app/", "/app", "/app/"])
+      expect(await refused(node, `${path}?protocol=7`), path).toEqual([4005, 4005]);
+    await RawClient.welcomed(node.wsUrl, { path: "/apple" });
+  });
+
   it("are refused by what their app says: off, full, other origins", async () => {
     const app = { keys: [{ key: "key-of-shop", secret: APP_SECRET }], maxConnections: 1 };
     const apps = [
@@ -56,6 +67,23 @@ describe("connections", () => {
     expect(await refused(node, "/app/key-of-shop", "https://evil.example")).toEqual([4009, 4009]);
     await RawPusher.open(node, { key: "key-of-shop", origin: "https://shop.example" });
     expect(await refused(node, "/app/key-of-shop", "https://shop.example")).toEqual([4004, 4004]);
+  });
+
+  it("are closed with what a newcomer is refused with, where new settings disable their app or leave it out", async () => {
+    const ids = ["shop", "blog"];
+    const appOf = (id: string, more: object) => ({
+      id,
+      keys: [{ key: `key-of-${id}`, secret: APP_SECRET }],
+      ...more,
+    });
+    const apps = (...all: object[]) => all as unknown as never;
+    const node = await start({ apps: apps(...ids.map((id) => appOf(id, {}))) });
+    const [shop, blog] = await Promise.all(ids.map((id) => RawPusher.open(node, { key: `key-of-${id}` })));
+    await node.reload({ ...pusherOptions(), apps: apps(appOf("shop", { enabled: false })) });
+    expect(await shop!.closed()).toEqual({ code: 4003, reason: "the app shop is disabled" });
+    expect(await blog!.closed()).toEqual({ code: 4001, reason: "the app blog is served no more" });
+    expect(await refused(node, "/app/key-of-shop")).toEqual([4003, 4003]);
+    expect(await refused(node, "/app/key-of-blog")).toEqual([4001, 4001]);
   });
 
   it("answer pings, are pinged when silent, and closed without a pong", async () => {

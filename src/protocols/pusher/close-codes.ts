@@ -31,6 +31,8 @@ const CODES: Readonly<Record<CloseReason, number>> = {
   rate_limited: OVER_CAPACITY,
   token_invalid: UNAUTHORIZED,
   disconnected: UNAUTHORIZED,
+  app_disabled: APP_DISABLED,
+  app_removed: NO_SUCH_APP,
   unsupported_data: UNSUPPORTED_DATA,
 };
 

@@ -3,7 +3,7 @@
 import { setBounded } from "../../core/bounded-map.js";
 import type { HistoryRule } from "../../core/broker.js";
 import type { ChannelRules, RulesOf } from "../../core/channel-rules.js";
-import { isCache, isPresence } from "./channels.js";
+import { isCache, isPresence, mayHaveKind } from "./channels.js";
 import type { PusherSettings } from "./settings.js";
 
 /** How long a cache channel keeps its last event. */
@@ -22,6 +22,8 @@ export function rulesByKind(
   const kept = new Map<string, { readonly base: ChannelRules; readonly rules: ChannelRules }>();
   return (name) => {
     const base = rulesOf(name);
+    // Of each publication.
+    if (!subscriptionCount && !mayHaveKind(name)) return base;
     const presence = isPresence(name);
     const cache = isCache(name);
     const counted = subscriptionCount && !presence;

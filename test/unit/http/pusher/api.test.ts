@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { StarlingError } from "../../../../src/core/errors.js";
 import { Encoding } from "../../../../src/encoding/payload.js";
-import { CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
+import { CHANNELS_COUNTED_MAX, CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
 import { harness } from "./harness.js";
 
 const EVENT = { name: "said", data: '{"a":1}', channels: ["room"] };
@@ -240,6 +240,26 @@ describe("an event", () => {
     );
   });
 
+  it("tells no users of a channel without subscribers, as in the grace of who left it last", async () => {
+    const { ask } = harness({
+      subscriberCounts: (_app, channels) =>
+        Promise.resolve({ counts: channels.map((name) => (name === "presence-a" ? 0 : 2)), missing: [] }),
+    });
+    const channels = ["presence-a", "presence-b", "room"];
+    for (const [info, a, b] of [
+      [
+        "user_count,subscription_count",
+        '"user_count":0,"subscription_count":0',
+        '"user_count":3,"subscription_count":2',
+      ],
+      ["user_count", '"user_count":0', '"user_count":3'],
+    ] as const) {
+      const answer = await ask({ body: { ...EVENT, channels, info } });
+      const room = info === "user_count" ? "" : '"subscription_count":2';
+      expect(answer?.text).toBe(`{"channels":{"presence-a":{${a}},"presence-b":{${b}},"room":{${room}}}}`);
+    }
+  });
+
   it("that does not reach the bus is never answered 200", async () => {
     const away = harness({ publish: () => Promise.reject(unavailable) });
     const several = { ...EVENT, channels: ["a", "b"] };
@@ -334,18 +354,31 @@ describe("questions about channels", () => {
     expect(calls.at(-1)).toEqual({ app: "3", prefix: "r", limit: CHANNELS_LISTED_MAX + 1 });
   });
 
-  it("list the first by name where there are more than one answer has, and say so", async () => {
-    const most = Array.from({ length: CHANNELS_LISTED_MAX + 1 }, (_, i) => ({
-      channel: `a${i}`,
-      subscribers: 1,
-    }));
-    const { ask } = harness({ channels: () => Promise.resolve({ channels: most, missing: [] }) });
-    const answer = await ask(get(""));
-    expect(answer?.headers["x-starling-truncated"]).toBe("true");
-    expect(Object.keys((JSON.parse(answer!.text) as { channels: object }).channels)).toHaveLength(
-      CHANNELS_LISTED_MAX,
-    );
-  });
+  it.each([
+    ["", CHANNELS_LISTED_MAX],
+    ["filter_by_prefix=presence-&info=user_count", CHANNELS_COUNTED_MAX],
+  ])(
+    "list the first by name where there are more than one answer has, and say so: %s",
+    async (query, most) => {
+      let counted = 0;
+      const { ask, calls } = harness({
+        channels: ({ limit }) => {
+          calls.push(limit);
+          const channels = Array.from({ length: limit }, (_, i) => ({
+            channel: `presence-${i}`,
+            subscribers: 1,
+          }));
+          return Promise.resolve({ channels, missing: [] });
+        },
+        presenceStats: () => Promise.resolve({ connections: 1, users: ++counted }),
+      });
+      const answer = await ask(get("", query));
+      expect(calls).toEqual([most + 1]);
+      expect(answer?.headers["x-starling-truncated"]).toBe("true");
+      expect(Object.keys((JSON.parse(answer!.text) as { channels: object }).channels)).toHaveLength(most);
+      expect(counted).toBe(query === "" ? 0 : most);
+    },
+  );
 
   it("count users by prefix of presence channels only", async () => {
     const channels = [{ channel: "presence-x", subscribers: 2 }];
