@@ -81,6 +81,7 @@ export const echoProtocol: Protocol = {
   name: "echo",
   framings: [framing],
   keepsSessions: false,
+  obeysRetryAfter: false,
   admit: ({ path }, { main }) =>
     path === "/echo" ? { app: main, framing, subprotocol: undefined, proof: undefined } : undefined,
   opened: () => undefined,
