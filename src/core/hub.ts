@@ -85,7 +85,8 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.members = new Members({ presence, fanOut: this.#fanOut, channels: this.channels, pageBytes });
+    const { connections, channels } = this;
+    this.members = new Members({ presence, fanOut: this.#fanOut, channels, connections, pageBytes });
     this.#feeds = new Feeds({
       broker,
       fanOut: this.#fanOut,

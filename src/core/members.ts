@@ -18,6 +18,7 @@ export interface MembersOptions {
   readonly presence: PresenceStore;
   readonly fanOut: FanOut;
   readonly channels: ReadonlyMap<ChannelKey, LocalChannel>;
+  readonly connections: ReadonlyMap<string, Connection>;
   /** Of a list of members. */
   readonly pageBytes: number;
 }
@@ -133,7 +134,20 @@ export class Members {
     if (channel?.rules.joinLeave !== true) return;
     if (channel.users !== undefined && kind !== "update") channel.users += kind === "join" ? 1 : -1;
     for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) apply(arrival, kind, member);
-    this.#options.fanOut.notify(channel, { kind, member });
+    const own = member.user === null ? NO_CONNECTIONS : this.#ownOf(channel, member.user);
+    this.#options.fanOut.notify(channel, { kind, member }, own);
+  }
+
+  /** The user's connections that hear the channel: one has none when it joins or leaves, but where its node was taken for dead. */
+  #ownOf(channel: LocalChannel, user: string): readonly Connection[] {
+    const own: Connection[] = [];
+    for (const id of this.#presence.connectionsHere(channel.key, user)) {
+      const connection = this.#options.connections.get(id);
+      if (connection === undefined || connection.isClosed || connection.skipped?.has(channel) === true)
+        continue;
+      if (smallSet.has(connection.channels, channel)) own.push(connection);
+    }
+    return own;
   }
 
   /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
@@ -165,6 +179,7 @@ export class Members {
   }
 }
 
+const NO_CONNECTIONS: readonly Connection[] = [];
 const NO_ARRIVALS: readonly OpenArrival[] = [];
 
 function apply(arrival: OpenArrival, kind: PresenceEvent["kind"], member: PresenceMember): void {

@@ -60,6 +60,8 @@ export interface PresenceStore {
   /** Of a member that is there already: from now on it shows this info. */
   join(key: ChannelKey, member: PresenceMember): void;
   leave(key: ChannelKey, member: PresenceMember): void;
+  /** The connections of this node by which a user is in a channel. */
+  connectionsHere(key: ChannelKey, user: string): readonly string[];
   /**
    * `tell` is called before the promise resolves, at the page's place among the channel's events: what
    * event() was given before is in the page, what it is given afterwards is not.

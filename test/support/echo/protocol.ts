@@ -21,6 +21,7 @@ const framing: Framing = {
   topicPrefix: "echo",
   binary: false,
   positions: false,
+  tellsUserOfItself: true,
   head: (channel) => new TextEncoder().encode(`${channel} `),
   publication: (head, { payload }) => Buffer.concat([head, textOf(payload)]),
   notice: () => undefined,
