@@ -131,8 +131,10 @@ async function joinPresence(connection: ProtocolConnection, channel: string, gra
   const key = app.keyOf(channel);
   const known = edge.hub.members.usersKnown(key) ?? (await edge.presence.counts(key)).users;
   if (known >= maxPresenceMembers) {
-    const { members } = await edge.presence.members(key, READ_LIMIT_MAX);
-    if (!members.some(({ user }) => user === grant.user)) throw full(channel, maxPresenceMembers);
+    // What is known here may be out of date, as after the record was lost.
+    const { members, users } = await edge.presence.members(key, READ_LIMIT_MAX);
+    if (users >= maxPresenceMembers && !members.some(({ user }) => user === grant.user))
+      throw full(channel, maxPresenceMembers);
   }
   if (connection.isClosed) return;
   await subscribeNow(edge, connection, channel, {
