@@ -606,7 +606,7 @@ export const options = {
     default: 10_000,
     unit: "ms",
     description:
-      "then, the time over which clients are sent away, in random slices; less where there are few",
+      "then, the time over which clients are sent away, in random slices; less where there are few, up to twice that for Pusher's clients, where the other nodes take fewer of them in it",
     reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
   warmUpMs: option({

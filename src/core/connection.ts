@@ -21,6 +21,8 @@ export interface Connection extends RegisteredConnection, Client {
   /** null: not identified. */
   readonly userId: string | null;
   readonly isClosed: boolean;
+  /** Whether its client stays away for as long as a close tells it. */
+  readonly obeysRetryAfter: boolean;
   sessionId: string;
   readonly resumeToken: string;
   /** Frames that came, numbered from 1. */

@@ -16,6 +16,8 @@ export function obeysExclusion({ served }: Connection, { position }: Publication
   return position === undefined || !served.framing.positions;
 }
 
+const NOBODY: readonly Connection[] = [];
+
 export class FanOut {
   readonly #stats: Stats;
   readonly #bytesDue: number;
@@ -64,15 +66,22 @@ export class FanOut {
     this.#stats.deliverySeconds.observe(Math.max(0, this.#now() - publication.publishedAtMs) / 1000);
   }
 
-  /** What the server itself has to say to a channel's subscribers. */
-  notify(channel: LocalChannel, notice: ChannelNotice): void {
+  /**
+   * What the server itself has to say to a channel's subscribers.
+   * @param own  on its topics, of the user of whom it tells: left out where their protocol tells nobody of itself
+   */
+  notify(channel: LocalChannel, notice: ChannelNotice, own: readonly Connection[] = NOBODY): void {
     for (const topic of channel.topics) {
       if (topic.subscribers === 0) continue;
       const { framing, topics } = topic.served;
       const frame = framing.notice(channel.name, notice);
       if (frame === undefined) continue;
+      const spared = framing.tellsUserOfItself ? NOBODY : own.filter(({ served }) => served === topic.served);
+      // A topic is published to past one socket at most, and a user may have several here.
+      for (const connection of spared) connection.leaveTopic(channel);
       topics.publish(topic.name, frame, framing.binary);
       this.#count(channel, topic, topic.subscribers, frame.length);
+      for (const connection of spared) connection.joinTopic(channel);
     }
   }
 

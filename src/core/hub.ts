@@ -89,13 +89,9 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.members = new Members({ presence, fanOut: this.#fanOut, channels: this.channels, pageBytes });
-    this.counts = new SubscriberCounts({
-      control: options.control,
-      channels: this.channels,
-      fanOut: this.#fanOut,
-      log,
-    });
+    const { connections, channels } = this;
+    this.members = new Members({ presence, fanOut: this.#fanOut, channels, connections, pageBytes });
+    this.counts = new SubscriberCounts({ control: options.control, channels, fanOut: this.#fanOut, log });
     this.#feeds = new Feeds({
       broker,
       fanOut: this.#fanOut,

@@ -5,7 +5,7 @@
 
 import { membersWithin } from "./answers.js";
 import type { ChannelKey } from "./broker.js";
-import type { LocalChannel } from "./channel.js";
+import type { ChannelTopic, LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
 import { StarlingError, quote } from "./errors.js";
 import type { FanOut } from "./fan-out.js";
@@ -19,6 +19,7 @@ export interface MembersOptions {
   readonly presence: PresenceStore;
   readonly fanOut: FanOut;
   readonly channels: ReadonlyMap<ChannelKey, LocalChannel>;
+  readonly connections: ReadonlyMap<string, Connection>;
   /** Of a list of members. */
   readonly pageBytes: number;
 }
@@ -143,7 +144,23 @@ export class Members {
     const channel = this.#options.channels.get(key);
     if (channel?.rules.joinLeave !== true) return;
     for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) apply(arrival, kind, member);
-    this.#options.fanOut.notify(channel, { kind, member });
+    const own =
+      member.user === null || channel.topics.every(tellsAll)
+        ? NO_CONNECTIONS
+        : this.#ownOf(channel, member.user);
+    this.#options.fanOut.notify(channel, { kind, member }, own);
+  }
+
+  /** The user's connections that hear the channel: one has none when it joins or leaves, but where its node was taken for dead. */
+  #ownOf(channel: LocalChannel, user: string): readonly Connection[] {
+    const own: Connection[] = [];
+    for (const id of this.#presence.connectionsHere(channel.key, user)) {
+      const connection = this.#options.connections.get(id);
+      if (connection === undefined || connection.isClosed || connection.skipped?.has(channel) === true)
+        continue;
+      if (smallSet.has(connection.channels, channel)) own.push(connection);
+    }
+    return own;
   }
 
   /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
@@ -189,6 +206,11 @@ function notYet({ name }: LocalChannel): StarlingError {
   );
 }
 
+function tellsAll({ subscribers, served }: ChannelTopic): boolean {
+  return subscribers === 0 || served.framing.tellsUserOfItself;
+}
+
+const NO_CONNECTIONS: readonly Connection[] = [];
 const NO_ARRIVALS: readonly OpenArrival[] = [];
 
 function apply(arrival: OpenArrival, kind: PresenceEvent["kind"], member: PresenceMember): void {

@@ -63,6 +63,8 @@ export interface PresenceStore {
   /** Of a member that is there already: from now on it shows this info. */
   join(key: ChannelKey, member: PresenceMember): void;
   leave(key: ChannelKey, member: PresenceMember): void;
+  /** The connections of this node by which a user is in a channel. */
+  connectionsHere(key: ChannelKey, user: string): readonly string[];
   /**
    * As join and then members, but where the channel has `usersMost` users and the member's is none of them: then it does
    * not come in, and nobody is told of it. That is decided where all nodes' joins are put into one order.

@@ -50,7 +50,11 @@ function firstOf(members: SmallSet<PresenceMember>): PresenceMember {
 }
 
 function personOf({ connection, user }: PresenceMember): string {
-  return user === null ? `-${connection}` : `=${user}`;
+  return user === null ? `-${connection}` : personOfUser(user);
+}
+
+function personOfUser(user: string): string {
+  return `=${user}`;
 }
 
 function usersOf({ persons, leaving }: Channel): number {
@@ -106,6 +110,11 @@ class MemoryPresence implements PresenceStore {
     } else if (member.info !== undefined && firstOf(others).info !== member.info) {
       this.#tell({ key, kind: "update", member });
     }
+  }
+
+  connectionsHere(key: ChannelKey, user: string): readonly string[] {
+    const persons = this.#channels.get(key)?.persons;
+    return Array.from(smallSet.items(persons?.get(personOfUser(user))), ({ connection }) => connection);
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {

@@ -99,6 +99,18 @@ export function presenceContract(name: string, setup: PresenceSetup): void {
       expect(await store.counts(KEY)).toEqual({ connections: 5, users: 4 });
     });
 
+    it("knows at once by which connections of its own a user is in a channel", () => {
+      const here = (user: string, key = KEY): string[] => [...store.connectionsHere(key, user)].sort();
+      for (const connection of ["a.1", "a.2"]) store.join(KEY, member(connection, "ann"));
+      store.join(KEY, member("a.3", "bob"));
+      store.join(KEY, member("ann"));
+      expect(here("ann")).toEqual(["a.1", "a.2"]);
+      expect([...here("bob"), ...here("eve"), ...here("ann", "main/other")]).toEqual(["a.3"]);
+      store.leave(KEY, member("a.1", "ann"));
+      store.leave(KEY, member("a.3", "bob"));
+      expect([...here("ann"), ...here("bob")]).toEqual(["a.2"]);
+    });
+
     it("knows an empty channel", async () => {
       expect(await store.members("main/nobody", 10)).toEqual({ members: [], connections: 0, users: 0 });
       expect(await store.counts("main/nobody")).toEqual({ connections: 0, users: 0 });

@@ -50,6 +50,7 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
     framings: [pusherFraming],
     // A client that comes back subscribes anew.
     keepsSessions: false,
+    obeysRetryAfter: false,
     isReservedEvent: (event) => event.startsWith("pusher:") || event.startsWith("pusher_internal:"),
     pingsSilentOnly: true,
 

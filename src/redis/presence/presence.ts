@@ -74,6 +74,8 @@ interface OwnMember {
   readonly share: Set<OwnMember>;
 }
 
+const NOBODY: ReadonlyMap<string, OwnMember> = new Map();
+
 /** @throws Error if the options contradict each other */
 export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
   return new RedisPresence(options);
@@ -254,6 +256,13 @@ class RedisPresence implements PresenceStore {
     if (inChannel === undefined || own === undefined) return;
     this.#forget(key, connection, inChannel, own);
     own.shard.queue.leave(own.entry);
+  }
+
+  connectionsHere(key: ChannelKey, user: string): readonly string[] {
+    const here: string[] = [];
+    for (const [connection, own] of this.#own.get(key) ?? NOBODY)
+      if (own.user === user) here.push(connection);
+    return here;
   }
 
   async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
