@@ -440,5 +440,35 @@ export function presenceContract(name: string, setup: PresenceSetup): void {
       store.leave(KEY, member("a.1", "ann"));
       expect(told()).toEqual(["join a.1"]);
     });
+
+    const enter = (connection: string, user: string, usersMost: number): Promise<boolean> =>
+      store.enter(KEY, member(connection, user), { usersMost, limit: 100 }, () => undefined);
+
+    it("lets in as many users as there is room for, however many come at once, and tells of nobody else", async () => {
+      await begin(LONG_GRACE_MS);
+      const came = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => enter(`c${index}`, `u${index % 10}`, 7)),
+      );
+      expect(came.filter((entered) => entered)).toHaveLength(14);
+      expect(await store.counts(KEY)).toEqual({ connections: 14, users: 7 });
+      await barrier("main/other");
+      expect(told()).toHaveLength(7);
+      // A second connection of a member fits, a grace keeps its seat, and a full channel frees one.
+      const [inside] = events.map(({ member: { user } }) => user!);
+      expect(await enter("again", inside!, 7)).toBe(true);
+      expect(await enter("late", "late", 7)).toBe(false);
+      expect(await enter("late", "late", 8)).toBe(true);
+    });
+
+    it("answers who enters with a page that has it, and names each user where there is no room for all", async () => {
+      await begin(LONG_GRACE_MS);
+      for (let index = 0; index < 30; index++) store.join(KEY, member(`a${index}`, "a"));
+      for (let index = 0; index < 4; index++) store.join(KEY, member(`b${index}`, `b${index}`));
+      const pages: (readonly (string | null)[])[] = [];
+      const entered = await store.enter(KEY, member("z", "z"), { usersMost: 10, limit: 6 }, ({ members }) =>
+        pages.push(members.map(({ user }) => user).sort()),
+      );
+      expect([entered, pages]).toEqual([true, [["a", "b0", "b1", "b2", "b3", "z"]]]);
+    });
   });
 }

@@ -25,7 +25,7 @@ export class PresenceQueue {
   readonly #tried = new Set<string>();
   /** By entry: of this node's members that show info; empty until it is written that one shows none any more. */
   readonly #infos = new Map<string, string>();
-  /** By entry: of joins that are only to be where the channel has fewer users, or the member's among them. */
+  /** By entry, until they are written: of joins that may be refused, the users that a channel has then. */
   readonly #usersMost = new Map<string, number>();
 
   /** @param grew  called whenever something is to be written */
@@ -49,13 +49,13 @@ export class PresenceQueue {
     const waits = this.#signs.get(entry) === "-";
     // What it showed there is not known any more.
     if (waits && info === undefined) this.#infos.set(entry, "");
-    if (usersMost !== undefined && !waits) this.#usersMost.set(entry, usersMost);
+    if (usersMost !== undefined) this.#usersMost.set(entry, usersMost);
     this.#put(entry, waits ? "*" : "+");
   }
 
-  /** Whether it is yet to be written. */
-  has(entry: string): boolean {
-    return this.#signs.has(entry);
+  /** Whether a join that may be refused is yet to be written. */
+  isEntering(entry: string): boolean {
+    return this.#usersMost.has(entry);
   }
 
   /** It was not let in. */

@@ -190,11 +190,11 @@ class RedisPresence implements PresenceStore {
     await this.members(key, limit, (page) => {
       if (own?.refused === true) return;
       // What could not be written is not in the page.
-      if (own === undefined || own.shard.queue.has(own.entry)) return;
+      if (own === undefined || own.shard.queue.isEntering(own.entry)) return;
       tell(page);
     });
     if (own?.refused === true) return false;
-    if (own === undefined || own.shard.queue.has(own.entry)) {
+    if (own === undefined || own.shard.queue.isEntering(own.entry)) {
       throw new StarlingError(
         "unavailable",
         "who joins a channel that has presence could not be written: try again",
