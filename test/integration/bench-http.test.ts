@@ -1,106 +1,135 @@
-/** One connection of the bench's HTTP load, on servers that keep connections and on such that do not. */
+/** The bench's HTTP load: what it reports is what the server took, also of servers that close after each answer. */
 
+import { fork } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer } from "node:net";
-import type { AddressInfo, Server as TcpServer } from "node:net";
+import type { AddressInfo, Server } from "node:net";
+import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
-import { HttpConnection } from "../../bench/load/http-connection.js";
-import { eventually } from "../support/eventually.js";
+import type { FromHttpLoad, HttpLoad, HttpReport } from "../../bench/load/http-process.js";
 
-const REQUEST = Buffer.from("POST /x HTTP/1.1\r\nHost: bench\r\nContent-Length: 2\r\n\r\nhi");
+const PROCESS = fileURLToPath(new URL("../../bench/load/http-process.ts", import.meta.url));
+const CONNECTIONS = 3;
+const REQUESTS = [1, 2, 3, 4].map((each) => ({ path: `/x?${each}`, body: `{"é":${each}}` }));
 const cleanUps: (() => void)[] = [];
 afterEach(() => {
   for (const cleanUp of cleanUps.splice(0).reverse()) cleanUp();
 });
 
-async function listening(server: Server | TcpServer): Promise<URL> {
+async function listening(server: Server): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   cleanUps.push(() => server.close());
-  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function serve(listener: RequestListener): Promise<{ url: URL; connections: () => number }> {
-  const server = createServer(listener);
-  let connections = 0;
-  server.on("connection", () => connections++);
+async function serve(answer: (response: ServerResponse) => void) {
+  const taken: { request: string; headers: IncomingHttpHeaders }[] = [];
+  const count = { connections: 0, answered: 0 };
+  const server = createServer((request: IncomingMessage, response) => {
+    let body = "";
+    request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
+    request.on("end", () => {
+      taken.push({ request: `${request.method} ${request.url} ${body}`, headers: request.headers });
+      response.once("finish", () => count.answered++);
+      answer(response);
+    });
+  });
+  server.on("connection", () => count.connections++);
   const url = await listening(server);
   cleanUps.push(() => server.closeAllConnections());
-  return { url, connections: () => connections };
+  return { url, taken, count };
 }
 
-function load(url: URL) {
-  const answers: string[] = [];
-  const errors: string[] = [];
-  let sent = 0;
-  const connection = new HttpConnection(url, () => (sent++, REQUEST), {
-    onAnswer: (status, body, us) => {
-      expect(us).toBeGreaterThan(0);
-      answers.push(`${status} ${body}`);
-    },
-    onError: (reason) => errors.push(reason),
+/** For a second, all of which is measured. */
+async function load(url: string): Promise<HttpReport> {
+  const child = fork(PROCESS, [], { execArgv: ["--import", "tsx"] });
+  cleanUps.push(() => child.kill("SIGKILL"));
+  const plan: HttpLoad = {
+    url,
+    headers: { "x-bench": "yes" },
+    requests: REQUESTS,
+    connections: CONNECTIONS,
+    warmUpSeconds: 0,
+    seconds: 1,
+  };
+  return new Promise((resolve, reject) => {
+    child.once("exit", (code, signal) => reject(new Error(`the HTTP load ended with ${code ?? signal}`)));
+    child.on("message", (message: FromHttpLoad) => {
+      if (message.kind === "loaded") child.send(plan);
+      else if (message.kind === "failed") reject(new Error(message.message));
+      else if (message.kind === "done") resolve(message.report);
+    });
   });
-  cleanUps.push(() => connection.close());
-  return { answers, errors, sent: () => sent, connection };
 }
 
-it("sends one request after the other on one connection", async () => {
-  const { url, connections } = await serve((_, response) => {
-    // The body in two pieces.
-    response.writeHead(200, { "content-length": "4" }).write("ab");
-    setImmediate(() => response.end("é"));
-  });
-  const { answers, errors, sent, connection } = load(url);
-  await eventually(() => expect(answers.length).toBeGreaterThan(20));
-  connection.close();
-  expect(new Set(answers)).toEqual(new Set(["200 abé"]));
-  expect(sent() - answers.length).toBe(1);
-  expect([errors, connections()]).toEqual([[], 1]);
-});
+/** Each connection has one request under way at a time: those at the end were perhaps answered, and not counted. */
+function expectAllCounted(reported: number, { answered }: { readonly answered: number }): void {
+  expect(reported).toBeGreaterThan(0);
+  expect(answered - reported).toBeGreaterThanOrEqual(0);
+  expect(answered - reported).toBeLessThanOrEqual(CONNECTIONS);
+}
 
-it("reads to the last of an answer's chunks", async () => {
-  const { url, connections } = await serve((_, response) => {
+/** Latencies of one connection follow on each other, so that they add up to at most the time. */
+function expectPlausibleLatency({ latency, seconds }: HttpReport): void {
+  const sumSeconds = (latency!.meanUs * latency!.count) / 1e6;
+  expect(sumSeconds).toBeLessThan(1.1 * CONNECTIONS * seconds);
+}
+
+it("sends the requests in turn, on connections that it keeps", async () => {
+  const { url, taken, count } = await serve((response) => {
     response.write("ab");
     setImmediate(() => response.end("cd"));
   });
-  const { answers, errors, connection } = load(url);
-  await eventually(() => expect(answers.length).toBeGreaterThan(20));
-  connection.close();
-  expect(new Set(answers)).toEqual(new Set(["200 2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"]));
-  expect([errors, connections()]).toEqual([[], 1]);
+  const report = await load(url);
+  expectAllCounted(report.succeeded, count);
+  expectPlausibleLatency(report);
+  expect(report).toMatchObject({ refused: 0, errors: 0, latency: { count: report.succeeded } });
+  expect(report.firstError).toBeUndefined();
+  expect(count.connections).toBe(CONNECTIONS);
+  expect(new Set(taken.map(({ request }) => request))).toEqual(
+    new Set(REQUESTS.map(({ path, body }) => `POST ${path} ${body}`)),
+  );
+  expect(taken[0]!.headers).toMatchObject({ "x-bench": "yes", host: new URL(url).host });
 });
 
-it("opens another where the server closes after an answer, and that is no error", async () => {
-  const { url, connections } = await serve((_, response) => {
-    const body = "{}";
-    response.writeHead(401, { connection: "close", "content-length": String(body.length) }).end(body);
+it("opens another connection where the server closes after an answer, and that is no error", async () => {
+  const { url, taken, count } = await serve((response) => {
+    response.writeHead(200, { connection: "close" }).end("{}");
   });
-  const { answers, errors, sent, connection } = load(url);
-  await eventually(() => expect(answers.length).toBeGreaterThan(20));
-  connection.close();
-  expect(new Set(answers)).toEqual(new Set(["401 {}"]));
-  expect(sent() - answers.length).toBe(1);
-  expect(connections()).toBeGreaterThanOrEqual(answers.length);
-  expect(errors).toEqual([]);
+  const report = await load(url);
+  expectAllCounted(report.succeeded, count);
+  expectPlausibleLatency(report);
+  expect(report).toMatchObject({ refused: 0, errors: 0, latency: { count: report.succeeded } });
+  expect(count.connections).toBeGreaterThanOrEqual(taken.length);
+  expect(taken.length - report.succeeded).toBeLessThanOrEqual(CONNECTIONS);
 });
 
-it("tells of answers that it cannot read and of connections that end, and goes on", async () => {
-  let turn = 0;
+it.each([
+  [401, "no such key"],
+  [200, '[{"error":"too many"}]'],
+])("counts an answer %i %s as refused", async (status, body) => {
+  const { url, count } = await serve((response) => response.writeHead(status).end(body));
+  const report = await load(url);
+  expectAllCounted(report.refused, count);
+  expect(report).toMatchObject({ succeeded: 0, errors: 0, firstError: `${status} ${body}` });
+});
+
+it("tells of connections that end without an answer, and goes on", async () => {
+  let requests = 0;
   const url = await listening(
     createTcpServer((socket) => {
       socket.on("error", () => undefined);
       socket.on("data", () => {
-        if (++turn === 1) socket.destroy();
-        else if (turn === 2) socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        if (++requests <= CONNECTIONS) socket.destroy();
         else socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
       });
+      cleanUps.push(() => socket.destroy());
     }),
   );
-  const { answers, errors } = load(url);
-  await eventually(() => expect(answers.length).toBeGreaterThan(0));
-  expect(errors).toEqual([
-    "the server closed the connection without an answer",
-    "an answer with neither Content-Length nor chunks: HTTP/1.1 200 OK",
-  ]);
+  const report = await load(url);
+  expect(report).toMatchObject({ refused: 0, errors: CONNECTIONS });
+  expect(report.firstError).toMatch(/closed|ECONNRESET/);
+  expect(report.succeeded).toBeGreaterThan(0);
 });
