@@ -6,6 +6,7 @@ import type { Position, Tags } from "./publication.js";
 import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
 import type { App } from "./app.js";
 import { holeError, scopedMessageId } from "./actions/publish.js";
+import { userOfChannel } from "./channel-name.js";
 import { notEnabled } from "./actions/checks.js";
 import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
@@ -104,11 +105,17 @@ export class Operations {
   }
 
   /** Of each of these channels, over the nodes that answered: one question for all. */
-  subscriberCounts(
+  async subscriberCounts(
     app: string,
     channels: readonly string[],
   ): Promise<{ counts: readonly number[]; missing: readonly string[] }> {
-    return askSubscribers(this.#edge.control, app, channels);
+    const found = await askSubscribers(this.#edge.control, app, channels);
+    const [channel] = channels;
+    if (found.missing.length === 0 || channels.length !== 1 || userOfChannel(channel!) !== undefined)
+      return found;
+    // Nodes of an older version do not know the question, but one about a single channel.
+    const { subscribers, missing } = await this.channelSubscribers({ app, channel: channel! });
+    return { counts: [subscribers], missing };
   }
 
   /** @throws StarlingError not_enabled, unavailable, outcome_unknown */

@@ -40,7 +40,13 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
     body?.abort();
   });
   const answer = (response: HttpResponse, close: boolean): void => {
-    if (!aborted) write(res, method, response, close);
+    if (aborted) return;
+    try {
+      write(res, method, response, close);
+    } catch {
+      // A header that is no text, for instance. Some of it may be written: no other answer could follow.
+      res.close();
+    }
   };
   // Answered now, what follows in the same packet would be served behind it, closing or not. While
   // an answer is owed uWebSockets.js closes the socket at the next request instead.

@@ -12,7 +12,7 @@ import type { PresencePage } from "../presence.js";
 import type { Position } from "../publication.js";
 import { isSubscribed } from "./checks.js";
 import { askToSubscribe, checkStands, identityOf } from "./rights.js";
-import { answerFirst, notSubscribed } from "./unsubscribe.js";
+import { answerFirst, endedByApplication, notSubscribed, revokedDuring } from "./unsubscribe.js";
 
 export interface Subscribing {
   /** Where the client stands; undefined: it starts now. */
@@ -71,7 +71,9 @@ export function subscribeNow(
   checkChannelName(channel);
   const grant = askToSubscribe(connection, channel, subscribing.proof);
   if (!(grant instanceof Promise)) return join(edge, connection, channel, subscribing, grant);
+  const revoked = revokedDuring(connection, grant);
   const done = grant.then((granted) => {
+    if (revoked.has(channel)) throw endedByApplication(channel);
     if (!connection.isClosed) return join(edge, connection, channel, subscribing, granted);
   });
   answerFirst(
@@ -90,7 +92,8 @@ function join(
   grant: Grant,
 ): Promise<void> | undefined {
   checkRoom(edge, connection, channel);
-  let waited = false;
+  /** undefined: nothing was waited for. */
+  let revoked: ReadonlySet<string> | undefined;
   const joining = edge.hub.join(connection, channel, {
     since,
     grant,
@@ -98,13 +101,14 @@ function join(
     answer: (outcome, members) => {
       // Rights may have been taken away, and room, while the bus was awaited.
       checkStands(connection, channel, grant);
-      if (waited) checkRoom(edge, connection, channel);
+      if (revoked !== undefined) checkRoom(edge, connection, channel);
+      if (revoked?.has(channel) === true) throw endedByApplication(channel);
       countRecovery(edge, outcome);
       edge.registry.put(connection);
       joined(outcome, grant, members);
     },
   });
-  waited = joining !== undefined;
+  if (joining !== undefined) revoked = revokedDuring(connection, joining);
   return joining;
 }
 

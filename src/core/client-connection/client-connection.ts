@@ -105,11 +105,11 @@ export class ClientConnection
     this.setRare("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
-  get revoked(): Set<string> | undefined {
+  get revoked(): Set<Set<string>> | undefined {
     return this.rare?.revoked;
   }
 
-  set revoked(revoked: Set<string> | undefined) {
+  set revoked(revoked: Set<Set<string>> | undefined) {
     this.setRare("revoked", revoked);
   }
 
