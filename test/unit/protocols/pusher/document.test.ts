@@ -6,6 +6,7 @@ import { CLOSE_REASONS, type CloseReason } from "../../../../src/core/closing.js
 import { optionNames } from "../../../../src/config/options.js";
 import { REJECT_REASONS } from "../../../../src/core/rejects.js";
 import {
+  BAD_PATH,
   BAD_VERSION,
   UNSUPPORTED_PROTOCOL,
   closeCodeOf,
@@ -46,6 +47,7 @@ it("has every code by which a connection is closed, and no other", () => {
   const own = new Set([
     ...reasons.map(closeCodeOf),
     ...REJECT_REASONS.map(refusalCodeOf),
+    BAD_PATH,
     BAD_VERSION,
     UNSUPPORTED_PROTOCOL,
   ]);
