@@ -61,6 +61,7 @@ interface Flags {
   profile?: string;
   set: Record<string, string>;
   centrifugo?: string;
+  soketi?: string;
   attach?: string[];
   attachAs?: string;
   protocol: ProtocolName;
@@ -88,8 +89,10 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
   // Alone, unless others are asked for beside it.
   const asked =
     attach !== undefined && program.getOptionValueSource("peers") === "default" ? [] : flags.peers;
-  const withCentrifugo = program.getOptionValueSource("centrifugo") === "cli";
-  const peers = withCentrifugo ? [...new Set<PeerName>([...asked, "centrifugo"])] : asked;
+  const brought = (["centrifugo", "soketi"] as const).filter(
+    (name) => program.getOptionValueSource(name) === "cli",
+  );
+  const peers = [...asked, ...brought.filter((name) => !asked.includes(name))];
   const names = [...peers, ...(attachedName === undefined ? [] : [attachedName])];
   const reference = flags.reference ?? (peers.includes("raw") ? "raw" : names[0]!);
   if (!names.includes(reference)) {
@@ -151,6 +154,7 @@ export function parseCommand(argv: readonly string[], configure?: (program: Comm
       ...given(flags, [
         "redis",
         "centrifugo",
+        "soketi",
         "connections",
         "channels",
         "subscribers",
@@ -213,6 +217,11 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
       "--centrifugo <path>",
       "Centrifugo's binary, which makes it one of the servers (also CENTRIFUGO_PATH, for --peers centrifugo)",
       process.env["CENTRIFUGO_PATH"],
+    )
+    .option(
+      "--soketi <folder>",
+      "where Soketi was installed, which makes it one of the servers (also SOKETI_PATH, for --peers soketi)",
+      process.env["SOKETI_PATH"],
     )
     .option(
       "--reference <peer>",
@@ -319,7 +328,7 @@ Figures are medians of --runs, with least and most; ratios are taken run by run,
       "pusher: the app's, to subscribe to private channels and publish in them (also STARLING_BENCH_SECRET)",
       process.env["STARLING_BENCH_SECRET"],
     )
-    .option("--api-url <url>", "http: of the server API")
+    .option("--api-url <url>", "http: of the server API; pusher: http://127.0.0.1:6001/apps/ID")
     .option(
       "--api-key <key>",
       "http: for the server API (also STARLING_BENCH_API_KEY)",

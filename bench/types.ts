@@ -4,10 +4,14 @@
 export const PEER_NAMES = [
   /** This node, started by `dist/cli.js serve` as a user would. */
   "starling",
+  /** The same node with an app that has a key, spoken to as its Pusher clients and back ends do. */
+  "starling-pusher",
   /** uWebSockets.js alone: parses the command, publishes inside its message handler. The ceiling. */
   "raw",
   /** The same, publishing from setImmediate instead of inside the handler. */
   "raw-batched",
+  /** uWebSockets.js with as much of the Pusher protocol as client events take, in the bytes that Starling sends. */
+  "raw-pusher",
   /** The textbook architecture: ws, JSON, a loop over the clients of a channel, one PUBLISH per message by ioredis. */
   "ws",
   /** The same with each connection's state in Redis, and heartbeats. */
@@ -20,6 +24,8 @@ export const PEER_NAMES = [
   "json-publish",
   /** Centrifugo, where the path of its binary is given. */
   "centrifugo",
+  /** Soketi, where the folder that it was installed in is given. */
+  "soketi",
 ] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
@@ -36,7 +42,7 @@ export type PeerName = (typeof PEER_NAMES)[number];
  *   acknowledgements are asked for; the server emits `message` (channel, content) to the room.
  * - `centrifugo`: Centrifuge protocol v2 as JSON, at /connection/websocket. The client speaks first.
  * - `pusher`: Pusher protocol 7 (Soketi, Sockudo, Laravel Reverb), at /app/KEY. Publishes client events, in private
- *   channels that the app's secret opens; without it only public channels are subscribed to.
+ *   channels that the app's secret opens; without it only public channels are subscribed to. Spoken to: starling-pusher, raw-pusher, soketi.
  */
 export const PROTOCOL_NAMES = [
   "starling-json",
@@ -47,8 +53,11 @@ export const PROTOCOL_NAMES = [
 ] as const;
 export type ProtocolName = (typeof PROTOCOL_NAMES)[number];
 
-/** What not every peer has, and some scenarios need; `workers`: several processes that share a port; `msgpack`: its protocol in MessagePack too. */
-export type PeerAbility = "history" | "presence" | "api" | "workers" | "msgpack";
+/**
+ * What not every peer has, and some scenarios need; `api`: Starling's server API; `events`: Pusher's; `workers`: several
+ * processes that share a port; `msgpack`: its protocol in MessagePack too.
+ */
+export type PeerAbility = "history" | "presence" | "api" | "events" | "workers" | "msgpack";
 
 /** What a scenario needs of the servers; a peer ignores what it does not have. */
 export interface PeerFeatures {
@@ -81,13 +90,13 @@ export interface PeerStartOptions {
 }
 
 export interface RunningNode {
-  /** ws://127.0.0.1:PORT without path: the protocol appends its own. */
+  /** ws://127.0.0.1:PORT without path: the protocol appends its own. Of Pusher servers with it, as it names the app. */
   readonly url: string;
   /** The process that serves; with workers, the first. Its CPU and memory are read from /proc. */
   readonly pid: number;
   /** Every process of the node (workers), `pid` among them; absent: `pid` alone. */
   readonly pids?: readonly number[];
-  /** http://127.0.0.1:PORT of the server API. */
+  /** http://127.0.0.1:PORT of the server API; of Pusher servers http://127.0.0.1:PORT/apps/ID. */
   readonly apiUrl?: string;
   /** URL of the Prometheus page. */
   readonly metricsUrl?: string;
@@ -95,6 +104,8 @@ export interface RunningNode {
 
 export interface RunningPeer {
   readonly nodes: readonly RunningNode[];
+  /** Of the app, where the protocol signs subscriptions. */
+  readonly secret?: string;
   /** Ends every process and waits until they are gone. Idempotent. */
   stop(): Promise<void>;
 }
@@ -253,6 +264,7 @@ export interface BenchResult {
 /** Paths of programs that the bench does not bring along. */
 export interface PeerPrograms {
   readonly centrifugo?: string;
+  readonly soketi?: string;
 }
 
 /** bench/peers/index.ts exports `peerByName`; each module is loaded when it is asked for. */

@@ -116,6 +116,10 @@ function copyAssets() {
   if (!existsSync("src/demo")) return;
   // Its scripts are bundled instead.
   cpSync("src/demo", "dist/demo", { recursive: true, filter: (path) => extname(path) !== ".ts" });
+  const pusherJs = dirname(require.resolve("pusher-js/package.json"));
+  cpSync(join(pusherJs, "dist/web/pusher.min.js"), "dist/demo/pusher/pusher.min.js");
+  // Under the name by which the script refers to it, and whole: theirs is an excerpt.
+  cpSync(join(pusherJs, "LICENCE"), "dist/demo/pusher/pusher.min.js.LICENSE.txt");
 }
 
 async function bundle() {
@@ -153,8 +157,9 @@ async function bundle() {
   }
   if (!existsSync("src/demo/demo.ts")) return;
   await build({
-    entryPoints: ["src/demo/demo.ts"],
-    outfile: "dist/demo/demo.js",
+    entryPoints: ["src/demo/demo.ts", "src/demo/pusher/demo.ts"],
+    outdir: "dist/demo",
+    outbase: "src/demo",
     bundle: true,
     format: "esm",
     platform: "browser",

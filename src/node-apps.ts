@@ -94,7 +94,7 @@ function settingsOf({ config, authorizer }: Known): AppSettings {
   const rulesOf = rulesByNamespace(namespaces);
   return {
     ...{ id, authorizer, keys, enabled, origins },
-    rulesOf: keys.length === 0 ? rulesOf : rulesByKind(rulesOf),
+    rulesOf: keys.length === 0 ? rulesOf : rulesByKind(rulesOf, pusher),
     maxConnections: maxConnections === 0 ? Infinity : maxConnections,
     protocolSettings: { [PUSHER]: pusher },
   };

@@ -13,11 +13,13 @@ import type { Topics } from "./core/transport.js";
 import { clientAddress } from "./core/client-address.js";
 import { createApi } from "./http/api.js";
 import { createPusherApi } from "./http/pusher/api.js";
+import { createPusherDemo } from "./http/pusher/demo.js";
 import { createSite } from "./http/site.js";
 import { collectGarbage } from "./heap.js";
 import { mergeExpositions } from "./metrics/merge.js";
 import { createMetrics } from "./metrics/metrics.js";
 import { AppLoader, type AppChanges } from "./node-apps.js";
+import { createDemo } from "./node-demo.js";
 import { alone, edgeOptions, type Shared } from "./node-parts.js";
 import { createProtocols } from "./protocols/protocols.js";
 import { oldBinary, thisPlatform } from "./transport/platform.js";
@@ -32,6 +34,8 @@ export interface StarlingNode {
   readonly apiUrl: string;
   /** undefined: the demo page is off. */
   readonly demoUrl: string | undefined;
+  /** Of the demo page that pusher-js runs in. undefined: it is off. */
+  readonly pusherDemoUrl: string | undefined;
   /** Closes the clients over the configured time, then stops. */
   drain(): Promise<void>;
   /** Ends every connection at once and leaves nothing in Redis but sessions to resume. */
@@ -95,12 +99,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  {
-    repair = true,
-    worker,
-    ownsProcess = false,
-    protocols = createProtocols(config),
-  }: StartOptions = {},
+  { repair = true, worker, ownsProcess = false, protocols = createProtocols(config) }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -109,8 +108,9 @@ export async function startNode(
   const tlsWarning = tls === undefined ? undefined : checkTlsFiles(tls);
   if (tlsWarning !== undefined) log.warn({}, tlsWarning);
   const stats = new Stats();
+  const demo = createDemo(config, { production: isProduction() });
   const loader = new AppLoader({ production: isProduction() });
-  const loaded = loader.load(config);
+  const loaded = loader.load(demo.withPair(config));
   loaded.accept();
   const apps = new Apps(loaded.settings);
   const warnOfOpen = (newlyOpen: readonly string[]): void => {
@@ -126,7 +126,7 @@ export async function startNode(
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
   const site = createSite({
-    files: config.demo ? demoFiles() : {},
+    files: demo.files,
     explain: (request) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },
@@ -180,7 +180,7 @@ export async function startNode(
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     version,
     log,
   });
@@ -189,9 +189,12 @@ export async function startNode(
     apps,
     pathPrefix: config.pusherPath,
     maxBodyBytes: MAX_API_BODY_BYTES,
-    errors: stats.apiErrors,
+    stats,
     log,
   });
+
+  const pusherDemo =
+    demo.pair && createPusherDemo({ operations, apps, pair: demo.pair, pathPrefix: config.pusherPath, log });
 
   const undo: (() => void | Promise<void>)[] = [];
   let apiListener: HttpListener | undefined;
@@ -225,7 +228,8 @@ export async function startNode(
       hardFrameBytes: Math.ceil(config.maxFrameBytes * HARD_FRAME_FACTOR),
       // The frame that goes over it is still taken: an answer is at most a quarter of maxBufferedBytes.
       hardBufferedBytes: Math.floor(config.maxBufferedBytes * 1.75),
-      idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
+      // Who sent a frame right after a beat is not asked for one at the next, where a protocol asks the silent alone.
+      idleTimeoutSeconds: ((config.heartbeatIntervalMs + config.heartbeatTimeoutMs) * 2) / 1000,
       tls,
       clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),
       accept: {
@@ -237,7 +241,7 @@ export async function startNode(
       refused: (reason) => stats.reject(reason),
       decide: (request) => edge.admit(request),
       http: (request) => {
-        const answer = pusherApi(request);
+        const answer = pusherApi(request) ?? pusherDemo?.(request);
         if (answer !== undefined) return answer;
         for (const { http } of protocols) {
           const response = http?.(request, edge);
@@ -251,6 +255,7 @@ export async function startNode(
     undo.push(() => listener.close());
     const { port: apiPort } = await openApi();
     edge.hold(undefined);
+    const siteUrl = `${tls === undefined ? "http" : "https"}://${urlHost(config.host)}:${listener.port}/`;
     const stop = once(async () => {
       listener.stopListening();
       // Sockets are closed with a code before the listener would cut them.
@@ -263,16 +268,15 @@ export async function startNode(
       id: config.nodeId,
       wsUrl: `${tls === undefined ? "ws" : "wss"}://${urlHost(config.host)}:${listener.port}`,
       apiUrl: `http://${urlHost(config.apiHost)}:${apiPort}`,
-      demoUrl: config.demo
-        ? `${tls === undefined ? "http" : "https"}://${urlHost(config.host)}:${listener.port}/`
-        : undefined,
+      demoUrl: config.demo ? siteUrl : undefined,
+      pusherDemoUrl: demo.pair && `${siteUrl}pusher`,
       stop,
       metrics: () => metrics.text(),
       async reload(again) {
         // One after the other: the last one is what holds in the end.
         prepared = prepared.catch(() => undefined).then(() => prepareFor?.(again));
         await prepared;
-        const { settings, apiKeys, changes, newlyOpen, accept } = loader.load(again);
+        const { settings, apiKeys, changes, newlyOpen, accept } = loader.load(demo.withPair(again));
         api.useKeys(apiKeys);
         const closed = reloadApps(edge, settings);
         accept();
@@ -306,17 +310,6 @@ async function sharedParts(config: Config, stats: Stats, log: Log): Promise<Shar
   // Its client takes 14 MB.
   const { inFleet } = await import("./node-fleet.js");
   return inFleet(config, config.redis, stats, log);
-}
-
-function demoFiles(): Record<string, URL> {
-  const file = (path: string): URL => new URL(path, import.meta.url);
-  return {
-    "/": file("./demo/index.html"),
-    "/demo.css": file("./demo/demo.css"),
-    "/demo.js": file("./demo/demo.js"),
-    "/icon.svg": file("./demo/icon.svg"),
-    "/starling.js": file("./browser/starling.js"),
-  };
 }
 
 /** An address that a client on this machine can use: 0.0.0.0 is every address and none. */

@@ -2,10 +2,13 @@
 
 import { protocolByName } from "../protocols/index.js";
 import type { Protocol } from "../protocols/protocol.js";
+import { groupBy } from "../runner/group.js";
 import { LatencyRecorder } from "./histogram.js";
 import { Ledger } from "./ledger.js";
 import { nowUs, readSequence, readStream, readTimeUs } from "./marker.js";
 import type {
+  JoinedReport,
+  Joins,
   LoadCounters,
   LoadPlan,
   OpenedReport,
@@ -26,6 +29,8 @@ const SETTLE_POLL_MS = 50;
 /** As fast as possible, so many connections record latency: the distribution is the same, the generator cheaper. */
 const SAMPLED_CONNECTIONS = 200;
 const STORM_RETRY_MS = 100;
+/** Of one process, unanswered at a time. */
+const JOINING_MAX = 256;
 
 export class LoadShare {
   readonly #plan: LoadPlan;
@@ -56,6 +61,9 @@ export class LoadShare {
   #markUs = nowUs();
   #cpuAtMark = process.cpuUsage();
   readonly #errors = new Map<string, number>();
+  /** Answers to subscriptions of live subscribers, and how many of them were refusals. */
+  #joinsAnswered = 0;
+  #joinsRefused = 0;
   /** Of a storm: when each came back. */
   #liveAtMs: number[] | undefined;
   #stormUs = 0;
@@ -197,6 +205,32 @@ export class LoadShare {
     };
   }
 
+  /** All subscribers in turn, as no channel's members come one right behind the other. */
+  async join({ first, count }: Joins): Promise<JoinedReport> {
+    const begin = nowUs();
+    const members = inTurns(this.#subscribers);
+    const total = members.length * count;
+    this.#joinsAnswered = 0;
+    this.#joinsRefused = 0;
+    let asked = 0;
+    let answered = 0;
+    let progressUs = begin;
+    while (answered < total && nowUs() - progressUs < OPEN_STALL_MS * 1000) {
+      for (; asked < total && asked - this.#joinsAnswered < JOINING_MAX; asked++) {
+        const socket = members[asked % members.length]!;
+        const number = first + Math.floor(asked / members.length);
+        socket.subscribe(
+          this.#subscription(`${channelName(this.#plan, socket.channel)}-${number}`, socket.url),
+        );
+      }
+      await turn();
+      if (this.#joinsAnswered !== answered) progressUs = nowUs();
+      answered = this.#joinsAnswered;
+    }
+    const joined = answered - this.#joinsRefused;
+    return { joined, refused: total - joined, seconds: (nowUs() - begin) / 1e6, errors: this.#errorList() };
+  }
+
   close(): void {
     this.#closing = true;
     this.#publisher?.stop();
@@ -223,8 +257,12 @@ export class LoadShare {
       if (socket.sampled) this.#latency.record(receivedUs - readTimeUs(buffer, markerAt));
       if (socket.witness) this.#publisher?.delivered(this.#streams.get(stream)!, sequence);
     },
-    onReply: () => undefined,
-    onError: (_, reason) => this.#note(reason),
+    onReply: () => void this.#joinsAnswered++,
+    onError: (_, reason) => {
+      this.#joinsAnswered++;
+      this.#joinsRefused++;
+      this.#note(reason);
+    },
     onClose: (socket, reason) => this.#onClose(socket, reason),
   };
 
@@ -261,7 +299,8 @@ export class LoadShare {
   }
 
   #subscriber(spec: SubscriberSpec, index: number): LoadSocket {
-    const socket = this.#connect(spec.url, index, this.#subscriberEvents, [spec.channel]);
+    const channels = this.#plan.joinsLater === true ? [] : [spec.channel];
+    const socket = this.#connect(spec.url, index, this.#subscriberEvents, channels);
     socket.channel = spec.channel;
     socket.slot = spec.slot;
     socket.witness = spec.witness;
@@ -309,15 +348,16 @@ export class LoadShare {
         protocol: this.#protocol,
         headers,
         ...(token !== undefined && { token }),
-        subscriptions: channels.map((channel) => this.#subscription(channel, parsed)),
+        subscriptions: channels.map((channel) =>
+          this.#subscription(channelName(this.#plan, channel), parsed),
+        ),
         ...(sources > 1 && { localAddress: `127.0.0.${1 + (index % sources)}` }),
       },
       events,
     );
   }
 
-  #subscription(channel: number, url: URL): Subscription {
-    const name = channelName(this.#plan, channel);
+  #subscription(name: string, url: URL): Subscription {
     const protocol = this.#protocol;
     if (protocol.subscribeGreeted === undefined) return protocol.subscribe(name);
     return (greeting) => protocol.subscribeGreeted!(name, greeting, url);
@@ -381,6 +421,16 @@ export class LoadShare {
   #errorList(): string[] {
     return [...this.#errors].map(([reason, count]) => (count === 1 ? reason : `${reason} (${count} times)`));
   }
+}
+
+/** The first member of each channel, then the second of each, and so on. */
+function inTurns(sockets: readonly LoadSocket[]): LoadSocket[] {
+  const byChannel = groupBy(sockets, ({ channel }) => channel);
+  const turns: LoadSocket[][] = [];
+  for (const members of byChannel.values()) {
+    for (const [index, member] of members.entries()) (turns[index] ??= []).push(member);
+  }
+  return turns.flat();
 }
 
 function cpuSecondsSince(before: NodeJS.CpuUsage): number {

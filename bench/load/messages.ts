@@ -22,6 +22,8 @@ export interface LoadPlan {
   readonly token?: string;
   /** Of the app, where the protocol signs subscriptions. */
   readonly secret?: string;
+  /** Subscribers subscribe to nothing until they are told to join. */
+  readonly joinsLater?: true;
   /** Addresses 127.0.0.1 and up that connections are made from; one has 28,000 ports. */
   readonly sources: number;
   /** Further headers of the upgrade request. */
@@ -53,7 +55,14 @@ export type ToLoad =
     }
   /** Cuts every subscriber and connects it again; waits at most so long for the last. */
   | { readonly kind: "storm"; readonly deadlineMs: number }
+  | ({ readonly kind: "join" } & Joins)
   | { readonly kind: "close" };
+
+/** Each subscriber joins so many channels, in which it meets the others of its channel; each number is a channel's own. */
+export interface Joins {
+  readonly first: number;
+  readonly count: number;
+}
 
 export interface LoadCounters {
   readonly live: number;
@@ -69,6 +78,7 @@ export type FromLoad =
   | { readonly kind: "stopped"; readonly stopped: StoppedReport }
   | { readonly kind: "settled"; readonly settled: SettledReport }
   | { readonly kind: "stormed"; readonly opened: OpenedReport }
+  | { readonly kind: "joined"; readonly joined: JoinedReport }
   | { readonly kind: "closed" }
   | { readonly kind: "failed"; readonly message: string };
 
@@ -80,6 +90,14 @@ export interface OpenedReport {
   /** Milliseconds after the begin at which each connection was live, ascending; for a storm only. */
   readonly liveAtMs: readonly number[];
   readonly cpuSeconds: number;
+  readonly errors: readonly string[];
+}
+
+export interface JoinedReport {
+  readonly joined: number;
+  /** Or without an answer. */
+  readonly refused: number;
+  readonly seconds: number;
   readonly errors: readonly string[];
 }
 

@@ -39,6 +39,8 @@ async function take(message: ToLoad): Promise<void> {
         kind: "settled",
         settled: await share.settle(new Map(message.sent), message.quietMs, message.mostMs),
       });
+    case "join":
+      return tell({ kind: "joined", joined: await share.join(message) });
     case "storm":
       return tell({ kind: "stormed", opened: await share.storm(message.deadlineMs) });
   }

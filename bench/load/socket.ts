@@ -63,6 +63,8 @@ export class LoadSocket {
   #rest: Buffer | undefined;
   #receivedUs = 0;
   #closeReason = "";
+  /** Of who came without subscriptions, as later ones may depend on it. */
+  #greeting: Buffer | undefined;
   /** Subscriptions unanswered. */
   #subscribing = 0;
   #answersPings = true;
@@ -91,6 +93,15 @@ export class LoadSocket {
   /** @returns false once the kernel takes no more at the moment */
   write(bytes: Buffer): boolean {
     return this.#net.write(bytes);
+  }
+
+  /** Of a live connection that came without subscriptions; answered by onReply or onError. */
+  subscribe(subscription: Subscription): void {
+    this.#send(typeof subscription === "function" ? subscription(this.#greeting!) : subscription, "live");
+  }
+
+  get url(): URL {
+    return this.#options.url;
   }
 
   get bufferedBytes(): number {
@@ -230,7 +241,10 @@ export class LoadSocket {
 
   #subscribe(heard: Buffer): void {
     const { subscriptions = [] } = this.#options;
-    if (subscriptions.length === 0) return this.#live();
+    if (subscriptions.length === 0) {
+      this.#greeting = Buffer.from(heard);
+      return this.#live();
+    }
     this.#subscribing = subscriptions.length;
     for (const each of subscriptions)
       this.#send(typeof each === "function" ? each(heard) : each, "subscribing");

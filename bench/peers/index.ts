@@ -1,10 +1,14 @@
-import type { Peer, PeerByName, PeerName } from "../types.js";
+import type { Peer, PeerByName, PeerName, PeerPrograms } from "../types.js";
 
 /** Each is loaded when it is asked for: a run without Socket.IO does not need it installed. */
-const modules: Readonly<Record<Exclude<PeerName, "centrifugo">, () => Promise<{ readonly peer: Peer }>>> = {
+const modules: Readonly<
+  Record<Exclude<PeerName, keyof PeerPrograms>, () => Promise<{ readonly peer: Peer }>>
+> = {
   starling: () => import("./starling.js"),
+  "starling-pusher": () => import("./starling-pusher.js"),
   raw: () => import("./raw.js"),
   "raw-batched": () => import("./raw-batched.js"),
+  "raw-pusher": () => import("./raw-pusher.js"),
   ws: () => import("./ws.js"),
   "ws-state": () => import("./ws-state.js"),
   "socket.io": () => import("./socket-io.js"),
@@ -12,8 +16,8 @@ const modules: Readonly<Record<Exclude<PeerName, "centrifugo">, () => Promise<{ 
   "json-publish": () => import("./json-publish.js"),
 };
 
-export const peerByName: PeerByName = async (name, { centrifugo } = {}) => {
-  if (name !== "centrifugo") return (await modules[name]()).peer;
-  const { createCentrifugo } = await import("./centrifugo.js");
-  return createCentrifugo(centrifugo);
+export const peerByName: PeerByName = async (name, { centrifugo, soketi } = {}) => {
+  if (name === "centrifugo") return (await import("./centrifugo.js")).createCentrifugo(centrifugo);
+  if (name === "soketi") return (await import("./soketi.js")).createSoketi(soketi);
+  return (await modules[name]()).peer;
 };

@@ -6,16 +6,24 @@ const QUERY = "protocol=7&client=starling-bench&version=1.0.0";
 const ACTIVITY_TIMEOUT_S = 120;
 const REASON_MAX = 300;
 
+/** Events stand first in what servers send, with few bytes before their end. */
+const HEAD_BYTES = 96;
+const EVENT = /"event"\s*:\s*"([^"]*)"/;
+/** Of the bench's channels, those that keep presence; here it is a prefix that says what a channel is. */
+const PRESENCE = "presence:";
+
 const text = (event: object): Buffer => Buffer.from(JSON.stringify(event));
 
 /**
- * Channels are private where there is a secret to sign subscriptions with, else public. What is published are client
- * events, the only ones that a client may send; servers take them in private channels only, of who is subscribed.
+ * Channels are private where there is a secret to sign subscriptions with, else public; or they have presence, and each
+ * connection is a user of its own. What is published are client events, the only ones that a client may send; servers
+ * take them in channels that need a signature only, of who is subscribed.
  */
 export function createPusher({ secret }: Credentials): Protocol {
-  const nameOf = (channel: string): string => (secret === undefined ? channel : `private-${channel}`);
-  const subscribe = (channel: string, auth: string): Buffer =>
-    text({ event: "pusher:subscribe", data: { channel: nameOf(channel), auth } });
+  const nameOf = (channel: string): string => {
+    if (channel.startsWith(PRESENCE)) return `presence-${channel.slice(PRESENCE.length)}`;
+    return secret === undefined ? channel : `private-${channel}`;
+  };
   return {
     name: "pusher",
     path: `/app/?${QUERY}`,
@@ -26,12 +34,21 @@ export function createPusher({ secret }: Credentials): Protocol {
       payload: text({ event: "pusher:ping", data: {} }),
       everyMs: activityTimeoutSeconds(greeting) * 1000,
     }),
-    subscribe: (channel) => subscribe(channel, ""),
+    subscribe: (channel) => text({ event: "pusher:subscribe", data: { channel: nameOf(channel), auth: "" } }),
     ...(secret !== undefined && {
       subscribeGreeted: (channel, greeting, url) => {
-        const signed = `${socketIdOf(greeting)}:${nameOf(channel)}`;
+        const socketId = socketIdOf(greeting);
+        const name = nameOf(channel);
+        const member = channel.startsWith(PRESENCE)
+          ? JSON.stringify({ user_id: socketId, user_info: { name: `user ${socketId}` } })
+          : undefined;
+        const signed = [socketId, name, ...(member === undefined ? [] : [member])].join(":");
         const signature = createHmac("sha256", secret).update(signed).digest("hex");
-        return subscribe(channel, `${appKeyOf(url)}:${signature}`);
+        const auth = `${appKeyOf(url)}:${signature}`;
+        return text({
+          event: "pusher:subscribe",
+          data: { channel: name, auth, ...(member !== undefined && { channel_data: member }) },
+        });
       },
       publishersSubscribe: true as const,
     }),
@@ -48,10 +65,11 @@ export function appKeyOf(url: URL): string {
   return decodeURIComponent(/\/app\/([^/]+)\/?$/.exec(url.pathname)?.[1] ?? "");
 }
 
-/** Only frames without a marker come here: few enough to be searched whole, wherever a server puts `event`. */
+/** Only frames without a marker come here: where `event` does not stand first, they are few enough to be searched whole. */
 function classify(payload: Buffer): Heard {
-  const event = /"event"\s*:\s*"([^"]*)"/.exec(payload.toString("latin1"))?.[1];
-  switch (event) {
+  const found =
+    EVENT.exec(payload.toString("latin1", 0, HEAD_BYTES)) ?? EVENT.exec(payload.toString("latin1"));
+  switch (found?.[1]) {
     case "pusher:connection_established":
       return "greeting";
     case "pusher_internal:subscription_succeeded":

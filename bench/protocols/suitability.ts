@@ -9,12 +9,25 @@ export interface Asked {
   readonly scenarios: readonly ScenarioName[];
 }
 
-/** Scenarios that speak what the protocol has not: Starling's server API, its presence query, its channel names. */
+/** Scenarios that speak what the protocol has not: a server API, history. */
 const LACKING: Readonly<Partial<Record<ProtocolName, readonly ScenarioName[]>>> = {
   centrifugo: ["http"],
-  pusher: ["history", "presence", "http"],
+  pusher: ["history"],
 };
 const PUBLISHING: readonly ScenarioName[] = ["fanout", "ingest", "bridge"];
+/** Why Pusher's servers want a signature for what the scenario does. */
+const SIGNED: Readonly<Partial<Record<ScenarioName, string>>> = {
+  ...Object.fromEntries(
+    PUBLISHING.map((name) => [name, "publishes client events, in private channels"] as const),
+  ),
+  presence: "joins presence channels",
+  http: "signs its requests",
+};
+
+/** Whether it publishes over the protocol, and asks for acknowledgements that the protocol has not. */
+export function lacksAcknowledgements(protocol: ProtocolName, scenario: ScenarioName): boolean {
+  return protocol === "pusher" && PUBLISHING.includes(scenario);
+}
 
 /** @returns why this cannot be measured over the protocol, and what to do; undefined where it can */
 export function unsuitable({ protocol, urls, secret, acknowledged, scenarios }: Asked): string | undefined {
@@ -27,8 +40,8 @@ export function unsuitable({ protocol, urls, secret, acknowledged, scenarios }: 
     return `${keyless} names no app: end it in the app's key, as in ws://127.0.0.1:6001/app/KEY`;
   if (acknowledged)
     return "--protocol pusher has no acknowledgements: leave out --ack, and give --rate for latency";
-  const publishing = scenarios.find((name) => PUBLISHING.includes(name));
-  if (publishing !== undefined && secret === undefined)
-    return `${publishing} publishes client events, in private channels: give the app's secret with --secret or STARLING_BENCH_SECRET`;
+  const signed = scenarios.find((name) => SIGNED[name] !== undefined);
+  if (signed !== undefined && secret === undefined)
+    return `${signed} ${SIGNED[signed]}: give the app's secret with --secret or STARLING_BENCH_SECRET`;
   return undefined;
 }

@@ -5,6 +5,8 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type {
   FromLoad,
+  JoinedReport,
+  Joins,
   LoadCounters,
   LoadPlan,
   OpenedReport,
@@ -127,6 +129,19 @@ export class LoadFleet {
       ),
     );
     return joinOpened(answers.map(({ opened }) => opened));
+  }
+
+  async join(joins: Joins): Promise<JoinedReport> {
+    const answers = await Promise.all(
+      this.#children.map((child) => this.#ask(child, { kind: "join", ...joins }, "joined", Infinity)),
+    );
+    const reports = answers.map(({ joined }) => joined);
+    return {
+      joined: reports.reduce((total, each) => total + each.joined, 0),
+      refused: reports.reduce((total, each) => total + each.refused, 0),
+      seconds: Math.max(...reports.map(({ seconds }) => seconds)),
+      errors: [...new Set(reports.flatMap(({ errors }) => errors))],
+    };
   }
 
   async close(): Promise<void> {

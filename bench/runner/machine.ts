@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { MachineInfo } from "../types.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PACKAGES = ["uWebSockets.js", "ws", "socket.io", "@socket.io/redis-adapter", "ioredis", "autocannon"];
+const PACKAGES = ["uWebSockets.js", "ws", "socket.io", "@socket.io/redis-adapter", "ioredis"];
 
 export function machineInfo(placement: string): MachineInfo {
   return {

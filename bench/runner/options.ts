@@ -33,6 +33,8 @@ export interface BenchOptions {
   readonly settings: Readonly<Record<string, string>>;
   /** Path of Centrifugo's binary. */
   readonly centrifugo?: string;
+  /** The folder that Soketi was installed in. */
+  readonly soketi?: string;
   readonly attach?: AttachOptions;
 }
 

@@ -2,6 +2,7 @@
 
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { lacksAcknowledgements } from "../protocols/suitability.js";
 import { usesRedis, type Case, type CaseBench } from "../scenarios/case.js";
 import type { BenchResult, Peer, ProtocolName, ScenarioRun } from "../types.js";
 import { isSecret } from "./secret.js";
@@ -32,7 +33,7 @@ export interface RunOptions {
 export function participants(
   { scenario, variant, nodes, needs, redis: use }: Case,
   peers: readonly Peer[],
-  { redis }: Pick<BenchOptions, "redis">,
+  { redis, acknowledged }: Pick<BenchOptions, "redis" | "acknowledged">,
 ): { readonly running: readonly Peer[]; readonly skipped: readonly string[] } {
   const running: Peer[] = [];
   const reasons = new Map<string, string[]>();
@@ -45,7 +46,9 @@ export function participants(
           ? `not as ${nodes} nodes`
           : use === "needed" && redis === false
             ? "not without a Redis"
-            : undefined;
+            : acknowledged && lacksAcknowledgements(peer.protocol, scenario)
+              ? "no acknowledgements"
+              : undefined;
     if (reason === undefined) running.push(peer);
     else reasons.set(reason, [...(reasons.get(reason) ?? []), peer.name]);
   }

@@ -12,6 +12,8 @@ export interface Target {
   readonly pids: readonly number[];
   readonly redisPid: number | undefined;
   readonly apiUrl: string | undefined;
+  /** Of the app, where the protocol signs subscriptions. */
+  readonly secret: string | undefined;
   /** Fresh servers, after a load that was too much. Attached servers stay as they are. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -75,6 +77,9 @@ export async function startTarget(peer: Peer, options: TargetOptions): Promise<T
     get apiUrl() {
       return running!.nodes[0]!.apiUrl;
     },
+    get secret() {
+      return running!.secret;
+    },
     async restart() {
       await stop();
       await startOrCleanUp();
@@ -83,12 +88,13 @@ export async function startTarget(peer: Peer, options: TargetOptions): Promise<T
   };
 }
 
-export function attachTarget({ urls, pids, apiUrl }: AttachOptions): Target {
+export function attachTarget({ urls, pids, apiUrl, secret }: AttachOptions): Target {
   return {
     urls,
     pids,
     redisPid: undefined,
     apiUrl,
+    secret,
     restart: async () => Promise.resolve(),
     stop: async () => Promise.resolve(),
   };

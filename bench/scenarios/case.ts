@@ -86,6 +86,8 @@ export interface Shape {
 export function planOf({ target, protocol, options, attached }: CaseBench, shape: Shape): LoadPlan {
   const { urls } = target;
   const across = shape.across === true && urls.length > 1;
+  // Of the bench's own servers other channels are public, as those are that other protocols subscribe to.
+  const isSigned = shape.publishers > 0 || shape.namespace !== undefined || attached !== undefined;
   return {
     protocol,
     publisherUrls: across ? urls.slice(0, 1) : urls,
@@ -99,7 +101,7 @@ export function planOf({ target, protocol, options, attached }: CaseBench, shape
     payloadBytes: options.payloadBytes,
     acknowledged: options.acknowledged,
     ...(attached?.token !== undefined && { token: attached.token }),
-    ...(attached?.secret !== undefined && { secret: attached.secret }),
+    ...(isSigned && target.secret !== undefined && { secret: target.secret }),
     sources: 1,
     headers: {},
   };

@@ -44,7 +44,7 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
     cases: historyCases,
   },
   presence: {
-    description: "what presence costs a join, and asking who is there",
+    description: "what presence costs a join, asking who is there, and joins alone",
     byDefault: true,
     cases: presenceCases,
   },
@@ -54,7 +54,7 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
     cases: reconnectCases,
   },
   http: {
-    description: "the server API by autocannon: publish and publish-many",
+    description: "the server API: publish, publish-many, and events of Pusher's",
     byDefault: true,
     cases: httpCases,
   },

@@ -1,3 +1,4 @@
+import { protocolByName } from "../protocols/index.js";
 import {
   measureTraffic,
   sleep,
@@ -5,6 +6,7 @@ import {
   limitOf,
   limitProblems,
   problemsOfOpening,
+  type TrafficResult,
 } from "../runner/measure.js";
 import type { BenchOptions } from "../runner/options.js";
 import type { Figure } from "../types.js";
@@ -16,70 +18,63 @@ import {
   planOf,
   type Case,
   type CaseBench,
+  type Shape,
 } from "./case.js";
 import { latencyFigures } from "./fanout.js";
+import { PRESENCE, WRITTEN_MS, joinsCases } from "./joins.js";
 
 const CHANNELS = 50;
 const MEMBERS = 100;
 const ASKING = 10;
-/** Entries are written behind the subscription's answer. */
-const WRITTEN_MS = 1000;
 
-/** What it costs to join channels that keep presence, against channels that do not; and to ask who is there. */
 export function presenceCases(options: BenchOptions): Case[] {
+  return [connectAndJoinCase(options), ...joinsCases(options)];
+}
+
+/** What it costs to connect and join channels that keep presence, against channels that do not; and to ask who is there. */
+function connectAndJoinCase(options: BenchOptions): Case {
   const channels = options.channels ?? (options.quick ? 5 : CHANNELS);
   const subscribersPerChannel = options.subscribers ?? (options.quick ? 20 : MEMBERS);
   const shape = { channels, subscribersPerChannel, publishers: 0 };
-  return [
-    {
-      scenario: "presence",
-      variant: `${countText(channels)} x ${countText(subscribersPerChannel)}`,
-      nodes: options.nodes ?? 1,
-      features: { presence: true },
-      redis: "needed",
-      needs: ["presence"],
-      seconds: options.warmUpSeconds + options.seconds + 9 + OVERHEAD_SECONDS,
-      async run(bench) {
-        // The first joins of a fresh node run unoptimized code: not those that are compared.
-        const first = await join(bench, shape);
-        const without = await join(bench, shape);
-        const joined = await join(bench, { ...shape, namespace: "presence:" });
-        bench.progress("asking who is there");
-        const plan = planOf(bench, { ...shape, publishers: ASKING, namespace: "presence:" });
-        const asked = await measureTraffic(
-          bench,
-          { ...plan, publishers: Math.max(ASKING, channels) },
-          { kind: "acknowledged", commands: 1, command: "presence" },
-          options,
-        );
-        const figures = [
-          figure("joinsPerSecond", "joins with presence", "1/s", "higher", joined.perSecond),
-          figure(
-            "queriesPerSecond",
-            "presence queries",
-            "1/s",
-            "higher",
-            asked.stopped.replies / asked.stopped.seconds,
-          ),
-          ...latencyFigures(asked.latency),
-        ];
-        if (hasServerCpu(bench)) figures.unshift(...costFigures(joined, without));
-        return {
-          figures,
-          ...(asked.latency !== undefined && { latency: asked.latency }),
-          series: joined.series,
-          cpu: joined.cpu,
-          limited: joined.limited,
-          problems: [
-            ...new Set([...first.problems, ...without.problems, ...joined.problems, ...asked.problems]),
-          ],
-        };
-      },
+  return {
+    scenario: "presence",
+    variant: `${countText(channels)} x ${countText(subscribersPerChannel)}`,
+    nodes: options.nodes ?? 1,
+    features: { presence: true },
+    redis: "needed",
+    needs: ["presence"],
+    seconds: options.warmUpSeconds + options.seconds + 9 + OVERHEAD_SECONDS,
+    async run(bench) {
+      // The first joins of a fresh node run unoptimized code: not those that are compared.
+      const first = await join(bench, shape);
+      const without = await join(bench, shape);
+      const joined = await join(bench, { ...shape, namespace: PRESENCE });
+      const asked = await ask(bench, shape);
+      const figures = [
+        figure("joinsPerSecond", "joins with presence", "1/s", "higher", joined.perSecond),
+        ...(asked === undefined ? [] : questionFigures(asked)),
+      ];
+      if (hasServerCpu(bench)) figures.unshift(...costFigures(joined, without));
+      return {
+        figures,
+        ...(asked?.latency !== undefined && { latency: asked.latency }),
+        series: joined.series,
+        cpu: joined.cpu,
+        limited: joined.limited,
+        problems: [
+          ...new Set([
+            ...first.problems,
+            ...without.problems,
+            ...joined.problems,
+            ...(asked?.problems ?? []),
+          ]),
+        ],
+      };
     },
-  ];
+  };
 }
 
-async function join(bench: CaseBench, shape: Parameters<typeof planOf>[1]) {
+async function join(bench: CaseBench, shape: Shape) {
   bench.progress("joining");
   const meter = startMeter(bench);
   const opened = await bench.load.open(planOf(bench, shape));
@@ -95,6 +90,27 @@ async function join(bench: CaseBench, shape: Parameters<typeof planOf>[1]) {
     usEach: (cpu.serverSeconds * 1e6) / opened.connections,
     problems: [...problemsOfOpening(opened), ...limitProblems(limited, cpu)],
   };
+}
+
+/** @returns undefined where the protocol has no such question */
+async function ask(bench: CaseBench, shape: Shape): Promise<TrafficResult | undefined> {
+  const { protocol, options } = bench;
+  if (protocolByName(protocol).presence === undefined) return undefined;
+  bench.progress("asking who is there");
+  const plan = planOf(bench, { ...shape, publishers: ASKING, namespace: PRESENCE });
+  return measureTraffic(
+    bench,
+    { ...plan, publishers: Math.max(ASKING, shape.channels) },
+    { kind: "acknowledged", commands: 1, command: "presence" },
+    options,
+  );
+}
+
+function questionFigures({ stopped, latency }: TrafficResult): Figure[] {
+  return [
+    figure("queriesPerSecond", "presence queries", "1/s", "higher", stopped.replies / stopped.seconds),
+    ...latencyFigures(latency),
+  ];
 }
 
 function costFigures(joined: { usEach: number }, without: { usEach: number }): Figure[] {

@@ -9,6 +9,13 @@ import { range } from "./evaluate.js";
 
 export const ORIGIN = "http://app.example";
 export const PREFIX = "verify:";
+/** Served beside `main`, to Pusher's clients. */
+export const PUSHER_APP = {
+  id: "shop",
+  key: "key-of-shop",
+  secret: "secret-of-shop-in-checks",
+  maxConnections: 12,
+};
 const NODES = 3;
 const START_MS = 30_000;
 
@@ -43,6 +50,14 @@ const OPTIONS: Readonly<Record<string, string | number>> = {
   "max-buffered-bytes": 65_536,
   "drain-notice-ms": 500,
   "drain-ms": 2500,
+  apps: JSON.stringify([
+    {
+      id: PUSHER_APP.id,
+      keys: [{ key: PUSHER_APP.key, secret: PUSHER_APP.secret }],
+      maxConnections: PUSHER_APP.maxConnections,
+      pusher: { clientEvents: true },
+    },
+  ]),
   namespaces: JSON.stringify({
     chat: { historySize: 200, historyTtlMs: 600_000, recovery: true, slowReader: "repair" },
     brief: { historySize: 3, historyTtlMs: 600_000, recovery: true },

@@ -8,6 +8,7 @@ import { connect, StarlingError, type Client } from "../../src/client/index.js";
 import { until } from "../../test/support/eventually.js";
 import { RawClient, type Frame } from "../../test/support/raw-client.js";
 import { ORIGIN, PREFIX, type Fleet } from "./fleet.js";
+import { startPusherLoad } from "./pusher-load.js";
 
 export interface LoadOptions {
   /** How long each phase lasts. */
@@ -53,9 +54,11 @@ export async function runLoad(fleet: Fleet, options: LoadOptions): Promise<Loade
       });
     }
   }, PUBLISH_INTERVAL_MS);
+  const pusher = startPusherLoad(fleet);
   const phases: Readonly<Record<string, () => Promise<unknown>>> = {
     calm: () => Promise.resolve(),
     "clients that make mistakes": () => mistakes(fleet),
+    "Pusher's clients and back ends that make mistakes": () => pusher.mistakes(() => fleet.scraped()),
     "a storm of newcomers": () => storm(fleet),
     "slow readers, and one that answers no ping": () => slowReaders(fleet),
     "one node drained and started again": () => restart(fleet, 1, "SIGTERM"),
@@ -74,6 +77,7 @@ export async function runLoad(fleet: Fleet, options: LoadOptions): Promise<Loade
     return { failures, endedAt: Date.now() / 1000 };
   } finally {
     clearInterval(publishing);
+    pusher.stop();
     for (const client of crowd) client.close();
   }
 }

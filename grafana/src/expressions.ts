@@ -17,9 +17,9 @@ export const rate = (series: string): string => `rate(${series}[$__rate_interval
 export const sum = (expr: string, by = ""): string => `sum${by === "" ? "" : ` by (${by})`} (${expr})`;
 
 /** Of a histogram of the nodes. */
-export function quantile(q: number, metric: string, by = ""): string {
+export function quantile(q: number, metric: string, by = "", matchers = ""): string {
   const labels = by === "" ? "le" : `le, ${by}`;
-  return `histogram_quantile(${q}, ${sum(rate(own(`${metric}_bucket`)), labels)})`;
+  return `histogram_quantile(${q}, ${sum(rate(own(`${metric}_bucket`, matchers)), labels)})`;
 }
 
 /** Of a histogram of the nodes: mean of what was observed. */
@@ -35,6 +35,6 @@ export const ROOM_REASONS =
   "draining|upgrade_rate|upgrade_rate_ip|node_full|app_full|ip_full|unauthenticated_full|unauthenticated_ip|" +
   "sockets_full|sockets_idle_full|sockets_idle_ip|api_sockets_full";
 /** Upgrades that are refused for what they ask. */
-export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|protocol|subprotocol|app`;
+export const UPGRADE_REASONS = `${ROOM_REASONS}|upgrade|version|key|origin|protocol|subprotocol|app|app_key|app_disabled`;
 /** What a client could do nothing about. */
 export const OUR_REASONS = `${ROOM_REASONS}|unavailable|outcome_unknown|overloaded|internal`;

@@ -101,7 +101,7 @@ export function lifeCycle(): Builder<Panel>[] {
       title: "Closes by reason",
       description:
         "client: it closed. lost: gone without a close frame. restart: drained. superseded: resumed elsewhere. " +
-        "internal: our fault. disconnected, token_invalid: must not come back. The others: a limit, said by its name.",
+        "internal: our fault. disconnected, app_disabled, app_removed, token_invalid: must not come back. The others: a limit, said by its name.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,
@@ -113,8 +113,8 @@ export function lifeCycle(): Builder<Panel>[] {
     graphPanel({
       title: "Upgrades refused, by reason",
       description:
-        "upgrade, version, key, origin and subprotocol: what was asked for is not served here. The others: no " +
-        "room, the client comes back.",
+        "upgrade, version, key, origin, protocol, subprotocol, app, app_key and app_disabled: what was asked for is " +
+        "not served here. The others: no room, the client comes back.",
       unit: units.CountsPerSecond,
       width: 8,
       stacked: true,

@@ -6,6 +6,7 @@ import { bridge } from "./row-bridge.js";
 import { delivery, recovery } from "./row-delivery.js";
 import { envoyRow } from "./row-envoy.js";
 import { fleet, lifeCycle } from "./row-fleet.js";
+import { apps, pusher } from "./row-pusher.js";
 import { backpressure, processRow } from "./row-process.js";
 
 export interface Row {
@@ -20,6 +21,8 @@ export const ROWS: readonly Row[] = [
   { title: "Recovery and gaps", panels: recovery },
   { title: "Bridge to Redis", panels: bridge },
   { title: "Backpressure and limits", panels: backpressure },
+  { title: "Apps", panels: apps },
+  { title: "Pusher", panels: pusher },
   { title: "Envoy", panels: envoyRow },
   { title: "Process", panels: processRow },
 ];

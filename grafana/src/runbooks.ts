@@ -20,6 +20,8 @@ export const ALERTS = [
   "StarlingEventLoopBlocked",
   "StarlingSessionFaults",
   "StarlingFileDescriptorsLow",
+  "StarlingAppFull",
+  "StarlingSignaturesRefused",
   "EnvoyDown",
   "EnvoyNoHealthyNode",
   "EnvoyNodeUnhealthy",

@@ -34,6 +34,7 @@ const CLOSED =
 export function createClosedAuthorizer(): Authorizer {
   return {
     required: true,
+    closed: CLOSED,
     anonymous: undefined,
     clockToleranceSeconds: 0,
     authenticate: ({ token }) =>

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { Config } from "../config/options.js";
+import { drainMostMs } from "../core/drain.js";
 import type { FromWorker, ToWorker, Urls } from "./worker-messages.js";
 
 export interface NodeProcess {
@@ -25,8 +26,8 @@ export interface NodeProcess {
 const KILL_AFTER_DRAIN_MS = 5000;
 
 /** How long a node may take to stop: what NodeProcess.stop wants. */
-export function killAfterMs({ drainNoticeMs, drainMs }: Pick<Config, "drainNoticeMs" | "drainMs">): number {
-  return drainNoticeMs + drainMs + KILL_AFTER_DRAIN_MS;
+export function killAfterMs(config: Pick<Config, "drainNoticeMs" | "drainMs">): number {
+  return drainMostMs(config) + KILL_AFTER_DRAIN_MS;
 }
 
 export interface NodeProcessOptions {

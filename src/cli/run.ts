@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from "commander";
 import { ConfigError, unknownFlag } from "../config/load.js";
 import { quote } from "../core/errors.js";
 import { didYouMean } from "../core/suggest.js";
+import { appCreateCommand } from "./app-create.js";
 import { clusterCommand } from "./cluster.js";
 import { configCommand } from "./config-command.js";
 import { addConfigFlags } from "./flags.js";
@@ -71,13 +72,38 @@ function createProgram(): Command {
       .option("--json", "as JSON")
       .option("--markdown", "print the reference of all options instead, as in docs/configuration.md"),
   ).action(configCommand);
+  program
+    .command("app")
+    .description("make applications for Pusher's clients and back ends")
+    .command("create")
+    .description("print a new app's id, key and secret, and what to write where; nothing is changed")
+    .option("--id <id>", "its id (default: digits, by chance)")
+    .option("--host <host>", "where clients and back ends reach the nodes", "127.0.0.1")
+    .option("--port <n>", "and at which port", "8000")
+    .option("--tls", "by https and wss")
+    .option("--json", "print id, key and secret alone, as JSON")
+    .action(appCreateCommand);
   return program;
+}
+
+/** What the arguments name, as far as they do: a command of a command is named by both words. */
+function commandOf(program: Command, args: readonly string[]): Command | undefined {
+  const named = program.commands.find((candidate) => candidate.name() === args[0]);
+  return named?.commands.find((candidate) => candidate.name() === args[1]) ?? named;
+}
+
+function nameOf(command: Command): string {
+  const { parent } = command;
+  return parent?.parent ? `${parent.name()} ${command.name()}` : command.name();
 }
 
 function usageExit(error: CommanderError, program: Command, args: readonly string[]): number {
   if (error.exitCode === 0) return 0;
   const named = /'([^']*)'/.exec(error.message)?.[1] ?? "";
-  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  const command = commandOf(program, args);
+  const { commands } = command?.commands.length ? command : program;
+  const names = commands.map((candidate) => candidate.name());
+  const known = `commands are ${names.join(", ")}`;
   if (error.code === "commander.unknownOption") {
     const flag = named.split("=", 1)[0] ?? named;
     return complain(wordUnknownOption(flag, command, program), EXIT.usage);
@@ -85,22 +111,19 @@ function usageExit(error: CommanderError, program: Command, args: readonly strin
   if (error.code === "commander.excessArguments" && command !== undefined) {
     const [argument = ""] = command.args;
     return complain(
-      `unexpected argument ${quote(argument)}: ${command.name()} takes options alone, which begin with --`,
+      `unexpected argument ${quote(argument)}: ${nameOf(command)} takes options alone, which begin with --`,
       EXIT.usage,
     );
+  }
+  if (error.code === "commander.help" && commands !== program.commands) {
+    return complain(`${args[0]} needs a command behind it: ${known}`, EXIT.usage);
   }
   if (error.code === "commander.help") {
-    const names = program.commands.map((candidate) => candidate.name());
     const wanted = args[1] ?? "";
-    return complain(
-      `unknown command ${wanted}: ${didYouMean(wanted, names, `commands are ${names.join(", ")}`)}`,
-      EXIT.usage,
-    );
+    return complain(`unknown command ${wanted}: ${didYouMean(wanted, names, known)}`, EXIT.usage);
   }
   if (error.code === "commander.unknownCommand") {
-    const names = program.commands.map((candidate) => candidate.name());
-    const hint = didYouMean(named, names, `commands are ${names.join(", ")}`);
-    return complain(`unknown command ${named}: ${hint}`, EXIT.usage);
+    return complain(`unknown command ${named}: ${didYouMean(named, names, known)}`, EXIT.usage);
   }
   // Of an argument that a parser refused commander says what it was, which may be a secret.
   const message = error.message.replace(/^error: (option .* argument '.*' is invalid\. )?/s, "");
@@ -109,18 +132,22 @@ function usageExit(error: CommanderError, program: Command, args: readonly strin
 
 function wordUnknownOption(flag: string, command: Command | undefined, program: Command): string {
   const flagsOf = ({ options }: Command): string[] => options.map(({ long }) => long ?? "");
-  if (command !== undefined) {
+  if (command?.commands.length === 0) {
     const known = flagsOf(command);
     // commander does not know --no-demo=false for --no-demo.
-    if (!known.includes(flag)) return unknownFlag(flag, known);
+    if (!known.includes(flag)) {
+      if (known.includes("--config")) return unknownFlag(flag, known);
+      return `unknown option ${flag}: ${didYouMean(flag, known, `see starling ${nameOf(command)} --help`)}`;
+    }
     return flag.startsWith("--no-")
       ? `${flag} takes no value: write ${flag}, or ${flag.replace("--no-", "--")}=true`
       : `${flag} takes no value`;
   }
-  const owner = program.commands.find((candidate) => flagsOf(candidate).includes(flag));
+  const every = program.commands.flatMap((candidate) => [candidate, ...candidate.commands]);
+  const owner = every.find((candidate) => flagsOf(candidate).includes(flag));
   return owner === undefined
     ? `unknown option ${flag}: ${didYouMean(flag, [...flagsOf(program), "--help"], "see starling --help")}`
-    : `${flag} comes behind a command: starling ${owner.name()} ${flag} ...`;
+    : `${flag} comes behind a command: starling ${nameOf(owner)} ${flag} ...`;
 }
 
 function complain(message: string, exitCode: number): number {

@@ -92,10 +92,11 @@ export async function serveCommand({
   for (const [name, url] of Object.entries(urls)) process.stdout.write(`${name.padEnd(9)} ${url}\n`);
 }
 
-function urlsOf({ wsUrl, demoUrl, apiUrl }: StarlingNode): Urls {
+function urlsOf({ wsUrl, demoUrl, pusherDemoUrl, apiUrl }: StarlingNode): Urls {
   return {
     websocket: wsUrl,
     ...(demoUrl === undefined ? {} : { demo: demoUrl }),
+    ...(pusherDemoUrl === undefined ? {} : { "pusher-js": pusherDemoUrl }),
     metrics: `${apiUrl}/metrics`,
     api: apiUrl,
   };

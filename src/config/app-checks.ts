@@ -31,7 +31,7 @@ export function isOpen(config: Omit<TokenSettings, "jwtAlgorithm">): boolean {
   );
 }
 
-/** Clients without a token are let in nowhere, as none is checked and nobody said that this is meant. */
+/** Only signatures let clients in: there is no key to check tokens with, and nobody said that none is needed. */
 export function isClosed(
   app: Omit<TokenSettings, "jwtAlgorithm"> & { readonly allowOpen: boolean },
   production: boolean,

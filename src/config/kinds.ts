@@ -93,6 +93,12 @@ export function url(...schemes: readonly string[]): Kind<z.ZodString> {
   );
 }
 
+export const host = text(
+  "a host name or address without a port",
+  (value) => /^[\w.:%[\]-]+$/.test(value) && !/^[^:]*:\d*$/.test(value),
+  "<host>",
+);
+
 /** One Redis, a master that Sentinels watch, or a Cluster. */
 export function redisUrl(): Kind<z.ZodString> {
   const schema = z.string({ error: REDIS_URL_FORMS }).superRefine((value, context) => {

@@ -17,7 +17,7 @@ const declared = {
     description: "whether clients may send events (`client-...`) to private and presence channels",
   },
   clientEventsPerSecond: {
-    kind: integer(1, 10_000),
+    kind: integer(1, 10_000_000),
     unit: "events/s",
     description: "client events that one connection may send",
   },

@@ -4,9 +4,9 @@
  */
 
 import { randomInt } from "node:crypto";
-import type { z } from "zod";
 import {
   flag,
+  host,
   integer,
   list,
   oneOf,
@@ -15,7 +15,6 @@ import {
   redisUrl,
   text,
   wrongNetwork,
-  type Kind,
 } from "./kinds.js";
 import { DEFAULT_APP } from "../core/app.js";
 import { apiKeys, appId, pairKey, pairSecret, tokenOptions } from "./app-options.js";
@@ -46,16 +45,9 @@ const DEMO_NAMESPACES: Namespaces = {
   },
 };
 
-const host = (): Kind<z.ZodString> =>
-  text(
-    "a host name or address without a port",
-    (value) => /^[\w.:%[\]-]+$/.test(value) && !/^[^:]*:\d*$/.test(value),
-    "<host>",
-  );
-
 export const options = {
   host: option({
-    kind: host(),
+    kind: host,
     group: "Listening",
     default: "127.0.0.1",
     description: "address that clients connect to; 0.0.0.0 for all",
@@ -69,7 +61,7 @@ export const options = {
     reason: "the port of the examples, above those that need privileges",
   }),
   apiHost: option({
-    kind: host(),
+    kind: host,
     group: "Listening",
     default: "127.0.0.1",
     description: "address of the server API, health and metrics",
@@ -202,7 +194,7 @@ export const options = {
     reason: "goes with the certificate",
   }),
   redisTlsServerName: option({
-    kind: optional(host()),
+    kind: optional(host),
     group: "Redis and the fleet",
     default: undefined,
     defaultText: "the URL's host",
@@ -571,7 +563,7 @@ export const options = {
     default: "",
     defaultText: "none",
     description:
-      "what stands before /app and /apps in the paths of Pusher's clients and back ends, of all apps",
+      "what stands before /app and /apps in the paths of Pusher's clients and back ends, of all apps; a proxy may take it off",
     reason: "what Pusher has",
   }),
 
@@ -614,7 +606,7 @@ export const options = {
     default: 10_000,
     unit: "ms",
     description:
-      "then, the time over which clients are sent away, in random slices; less where there are few",
+      "then, the time over which clients are sent away, in random slices; less where there are few, up to twice that for Pusher's clients, where the other nodes take fewer of them in it",
     reason: "spreads the reconnects; with the notice, within the 30 s that orchestrators give",
   }),
   warmUpMs: option({
@@ -640,7 +632,8 @@ export const options = {
     group: "Running",
     default: ({ production }) => !production,
     defaultText: "true; false where NODE_ENV=production",
-    description: "serve the demo page at /",
+    description:
+      "serve the demo page at / and, on a node that opens nothing by it, that of pusher-js (docs/pusher.md)",
     reason: "something to look at on the first start, nothing extra in production",
   }),
   logLevel: option({

@@ -7,7 +7,7 @@ import type { EdgeOptions } from "./options.js";
 import type { Offer, Protocol, Refusal } from "./protocol.js";
 import { allowsOrigin } from "./origins.js";
 import type { RejectReason } from "./rejects.js";
-import type { Stats } from "./stats.js";
+import type { AppCounts, Stats } from "./stats.js";
 import type { UpgradeRefusal, UpgradeRequest } from "./transport.js";
 import { Unauthenticated } from "./unauthenticated.js";
 import { UpgradeRate } from "./upgrade-rate.js";
@@ -105,10 +105,11 @@ export class Admissions<Client extends object> {
     if (malformed !== undefined) return this.#refuse(malformed, undefined);
     const { protocol, offer } = this.#ask(request);
     const refusal = this.#wrongOrigin(request, offer) ?? this.#unserved(offer);
-    if (refusal !== undefined) return this.#refuse(refusal, protocol);
+    const app = "status" in offer ? undefined : offer.app;
+    if (refusal !== undefined) return this.#refuse(refusal, protocol, app);
     const limited = this.#limit(request, (offer as Offer).app);
     return typeof limited === "object"
-      ? this.#refuse(limited, protocol)
+      ? this.#refuse(limited, protocol, app)
       : { offer: offer as Offer, address: limited };
   }
 
@@ -243,11 +244,21 @@ export class Admissions<Client extends object> {
     );
   }
 
-  #refuse(refused: Refusal, protocol: Protocol | undefined): Refused {
-    this.#stats.reject(refused.reason);
+  #refuse(refused: Refusal, protocol: Protocol | undefined, app?: App): Refused {
+    const { reason } = refused;
+    this.#stats.reject(reason);
+    const count = APP_COUNTS[reason];
+    if (app !== undefined && count !== undefined) app.counts[count]++;
     return { refused, protocol };
   }
 }
+
+/** What of an app's refusals is counted with the app: what its operator can change. */
+const APP_COUNTS: Readonly<Partial<Record<RejectReason, keyof AppCounts>>> = {
+  app_full: "refusedFull",
+  app_disabled: "refusedDisabled",
+  origin: "refusedOrigin",
+};
 
 function refusal(
   reason: RejectReason,

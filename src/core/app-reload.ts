@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { App, AppSettings } from "./app.js";
 import { splitChannelKey, type LocalChannel } from "./channel.js";
 import type { RulesOf } from "./channel-rules.js";
+import type { Closing } from "./closing.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
 
@@ -27,9 +28,11 @@ export function reloadApps({ apps, hub }: Reloaded, all: readonly AppSettings[])
       rulesOf: keepingAlive(hub, channels.get(settings.id) ?? [], settings.rulesOf),
     })),
   );
-  const closing = new Map<App, string>();
-  for (const app of enabled) if (!app.enabled) closing.set(app, `the app ${app.id} is disabled`);
-  for (const app of removed) closing.set(app, `the app ${app.id} is served no more`);
+  const closing = new Map<App, Closing>();
+  for (const app of enabled)
+    if (!app.enabled) closing.set(app, { reason: "app_disabled", message: `the app ${app.id} is disabled` });
+  for (const app of removed)
+    closing.set(app, { reason: "app_removed", message: `the app ${app.id} is served no more` });
   return closing.size === 0 ? Promise.resolve(0) : closeAllOf(hub, closing);
 }
 
@@ -62,12 +65,13 @@ function keepingAlive(hub: Reloaded["hub"], channels: readonly LocalChannel[], r
 }
 
 /** @param apps  with what their connections are told */
-async function closeAllOf(hub: Reloaded["hub"], apps: ReadonlyMap<App, string>): Promise<number> {
+async function closeAllOf(hub: Reloaded["hub"], apps: ReadonlyMap<App, Closing>): Promise<number> {
   const leaving: Connection[] = [];
   for (const connection of hub.connections.values()) if (apps.has(connection.app)) leaving.push(connection);
   for (const [index, connection] of leaving.entries()) {
     if (index > 0 && index % CLOSED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-    connection.close("disconnected", { message: apps.get(connection.app)! });
+    const { reason, message } = apps.get(connection.app)!;
+    connection.close(reason, { message });
   }
   return leaving.length;
 }

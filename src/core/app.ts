@@ -5,6 +5,7 @@ import { setBounded } from "./bounded-map.js";
 import type { ChannelKey } from "./broker.js";
 import { channelKey } from "./channel.js";
 import type { RulesOf } from "./channel-rules.js";
+import { AppCounts } from "./stats.js";
 
 /** The one that the top-level options describe, and that a client has which names none. */
 export const DEFAULT_APP = "main";
@@ -57,8 +58,7 @@ export class App implements AppSettings {
   protocolSettings: Readonly<Record<string, unknown>>;
   /** That are open on this node. */
   connections = 0;
-  /** By its clients and by the server API on this node. */
-  publications = 0;
+  readonly counts = new AppCounts();
   readonly #keys = new Map<string, ChannelKey>();
 
   constructor(settings: AppSettings) {

@@ -78,6 +78,8 @@ export interface Authorizer extends Rights {
       readonly publish?: readonly string[] | undefined;
     },
   ): Identity;
+  /** Why no token lets anybody in, and what to set: for clients that bring none; not given: tokens do. */
+  readonly closed?: string;
   /** Who a connection is while it has not authenticated; undefined where it must. */
   readonly anonymous: Identity | undefined;
 }

@@ -23,6 +23,8 @@ export interface FeedPorts {
   read(since: Position): Promise<HistoryPage>;
   /** The channel's top. */
   top(): Promise<Position>;
+  /** The newest publication in history alone, if there is any, and the channel's top. */
+  last(): Promise<HistoryPage>;
   /** Called before a subscriber is sent what it missed. undefined: it may be now. */
   turn(missed: readonly BusPublication[]): Promise<void> | undefined;
   /** To all who joined. */
@@ -214,9 +216,10 @@ export class ChannelFeed {
   /**
    * Answers a subscriber. `join` is called once, in the turn in which the outcome
    * holds: it must put the subscriber on the topic before it returns.
-   * @throws what read and top throw; nothing was joined then
+   * @param since  where it stands; "last": it starts now, and misses the last publication; undefined: nothing
+   * @throws what read, top and last throw; nothing was joined then
    */
-  async join(since: Position | undefined, join: (outcome: JoinOutcome) => void): Promise<void> {
+  async join(since: Position | "last" | undefined, join: (outcome: JoinOutcome) => void): Promise<void> {
     if (since === undefined && this.#position !== undefined) {
       join({ recovered: undefined, position: this.#position, missed: [] });
       return;
@@ -226,18 +229,23 @@ export class ChannelFeed {
       try {
         const readsSent = this.#readsSent + 1;
         const page = await this.#readFor(since);
+        // What it has beyond D goes to the topic first: from there to D only the tail is looked at.
+        if (since === "last") await this.observe(page.top);
         const turn = this.#ports.turn(page.publications);
         if (turn !== undefined) await turn;
         if (this.#closed) return;
         const opening = this.#position === undefined;
         this.#position ??= page.top;
-        const outcome = this.#outcome(since, page);
-        if (outcome !== undefined || attempt === JOIN_ATTEMPTS) {
-          join(outcome ?? { recovered: false, position: this.#position, missed: [] });
+        try {
+          const outcome = since === "last" ? this.#lastOf(page) : this.#outcome(since, page);
+          if (outcome !== undefined || attempt === JOIN_ATTEMPTS) {
+            const recovered = since === "last" ? undefined : false;
+            join(outcome ?? { recovered, position: this.#position, missed: [] });
+            return;
+          }
+        } finally {
           if (opening) this.#open(readsSent);
-          return;
         }
-        if (opening) this.#open(readsSent);
       } finally {
         this.#joinsReading--;
         if (this.#joinsReading === 0) this.#tail = [];
@@ -252,16 +260,29 @@ export class ChannelFeed {
     if (!this.#release(readsSent, true)) void this.fill();
   }
 
-  async #readFor(since: Position | undefined): Promise<HistoryPage> {
+  async #readFor(since: Position | "last" | undefined): Promise<HistoryPage> {
     this.#readsSent++;
     if (since === undefined) return { publications: [], top: await this.#ports.top() };
-    const key = `${since.offset} ${since.epoch}`;
+    const key = since === "last" ? since : `${since.offset} ${since.epoch}`;
     let reading = this.#reading.get(key);
     if (reading === undefined) {
-      reading = this.#ports.read(since).finally(() => this.#reading.delete(key));
+      reading = since === "last" ? this.#ports.last() : this.#ports.read(since);
+      reading = reading.finally(() => this.#reading.delete(key));
       this.#reading.set(key, reading);
     }
     return reading;
+  }
+
+  /** The newest publication up to D, whatever lies before it. undefined: as #outcome. */
+  #lastOf({ publications, top }: HistoryPage): JoinOutcome | undefined {
+    const position = this.#position!;
+    if (top.epoch !== position.epoch || top.offset > position.offset) return undefined;
+    let last: Positioned | undefined;
+    for (const publication of [...publications, ...this.#tail] as Positioned[]) {
+      const { offset, epoch } = publication.position;
+      if (epoch === position.epoch && offset > (last?.position.offset ?? 0)) last = publication;
+    }
+    return { recovered: undefined, position, missed: last === undefined ? [] : [last] };
   }
 
   /** undefined: the page is older or newer than D in a way that only another read settles. */

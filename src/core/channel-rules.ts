@@ -24,6 +24,8 @@ export interface ChannelRules {
   /** A new subscriber gets the last publication at once. Needs history. */
   readonly replayLast: boolean;
   readonly slowReader: SlowReaderRule;
+  /** Tells subscribers how many they are, over all nodes. false where not given. */
+  readonly tellsSubscriberCount?: boolean | undefined;
 }
 
 /** Of channels in no namespace, and what a namespace leaves out. */

@@ -2,6 +2,7 @@ import type { ChannelKey } from "./broker.js";
 import type { ChannelFeed } from "./channel-feed.js";
 import { DEFAULT_RULES, type ChannelRules } from "./channel-rules.js";
 import type { FramingInUse } from "./framing.js";
+import type { AppCounts } from "./stats.js";
 
 export function channelKey(app: string, name: string): ChannelKey {
   return `${app}/${name}`;
@@ -40,6 +41,8 @@ export class LocalChannel {
   /** One list for all who hold this channel alone, as most connections hold one. */
   readonly nameAlone: readonly string[];
   readonly rules: ChannelRules;
+  /** Of its app. */
+  readonly counts: AppCounts;
   /** One for each framing that had subscribers. */
   readonly topics: ChannelTopic[] = [];
   /** Handed to its topics since everyone was last looked at, as of that look; fan-out's own. */
@@ -49,13 +52,12 @@ export class LocalChannel {
   feed: ChannelFeed | undefined;
   /** Connections that join, or were skipped and will again: they keep the channel alive. */
   joining = 0;
-  /** Who are members, as was told last; undefined: nothing was yet. */
-  users: number | undefined;
   /** Resolves once the bus delivers this channel here; undefined: it does. */
   ready: Promise<void> | undefined;
 
-  constructor(key: ChannelKey, rules: ChannelRules = DEFAULT_RULES) {
+  constructor(key: ChannelKey, counts: AppCounts, rules: ChannelRules = DEFAULT_RULES) {
     this.key = key;
+    this.counts = counts;
     this.rules = rules;
     this.name = splitChannelKey(key).name;
     this.nameAlone = [this.name];

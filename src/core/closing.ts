@@ -27,6 +27,8 @@ export const CLOSE_REASONS = {
     meaning: "the client sent a frame of a kind that its protocol does not have",
   },
   disconnected: { resumable: false, meaning: "the application disconnected this user" },
+  app_disabled: { resumable: false, meaning: "the connection's app was disabled" },
+  app_removed: { resumable: false, meaning: "the connection's app is served by this node no more" },
 } as const satisfies Record<string, { resumable: boolean; meaning: string }>;
 
 export type CloseReason = keyof typeof CLOSE_REASONS;

@@ -21,6 +21,8 @@ export interface Connection extends RegisteredConnection, Client {
   /** null: not identified. */
   readonly userId: string | null;
   readonly isClosed: boolean;
+  /** Whether its client stays away for as long as a close tells it. */
+  readonly obeysRetryAfter: boolean;
   sessionId: string;
   readonly resumeToken: string;
   /** Frames that came, numbered from 1. */
@@ -32,8 +34,8 @@ export interface Connection extends RegisteredConnection, Client {
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   /** Channels of its session that it is about to join again. */
   restoring: readonly string[];
-  /** Channels that were taken away while its session is taken; undefined: none is. */
-  revoked: Set<string> | undefined;
+  /** By each that waits to join channels: those that the application took away meanwhile; undefined: nothing waits. */
+  revoked: Set<Set<string>> | undefined;
   /**
    * Channels whose unsubscribe is yet to be recorded, or the right to which is asked for: who subscribes next is
    * answered after that.

@@ -32,6 +32,14 @@ function execute(edge: EdgeContext, command: ControlCommand): void {
     supersede(edge, command.connection);
     return;
   }
+  if (command.kind === "subscribers") {
+    edge.hub.counts.told(command);
+    return;
+  }
+  if (command.kind === "recount") {
+    edge.hub.counts.changedAnywhere();
+    return;
+  }
   for (const connection of targets(edge, command.app, command.target)) {
     switch (command.kind) {
       case "disconnect":

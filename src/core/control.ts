@@ -26,6 +26,16 @@ export type ControlCommand =
       readonly target: Target;
       readonly channel: string;
     }
+  /** How many subscribers these channels have, over all nodes: for those of their subscribers who are told. */
+  | {
+      readonly kind: "subscribers";
+      readonly app: string;
+      readonly channels: readonly string[];
+      /** In the order of the channels. */
+      readonly counts: readonly number[];
+    }
+  /** A node is gone, and its subscribers with it: whoever tells subscribers how many they are asks anew. */
+  | { readonly kind: "recount" }
   | {
       readonly kind: "permit";
       readonly app: string;

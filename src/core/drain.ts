@@ -6,7 +6,10 @@ import type { Stats } from "./stats.js";
 export interface DrainOptions {
   /** How long a load balancer has to see that this node is not ready, before the first client goes. */
   readonly drainNoticeMs: number;
-  /** Over which the clients are sent away, at least ten a second. */
+  /**
+   * Over which the clients are sent away, at least ten a second. Those that are back at once may take longer, where the
+   * others take fewer in a second: drainMostMs says how long.
+   */
   readonly drainMs: number;
   /** A client that comes back later than this finds its session gone. */
   readonly sessionTtlMs: number;
@@ -29,6 +32,8 @@ export interface DrainParts {
 /** A client's connection, as far as a drain goes. */
 export interface Leaving {
   readonly isClosed: boolean;
+  /** Whether its client stays away for as long as it is told; else it is back at once. */
+  readonly obeysRetryAfter: boolean;
   close(name: "restart", options: { readonly retryAfterMs: number }): void;
 }
 
@@ -36,6 +41,23 @@ export interface Leaving {
 const SLICE_MS = 100;
 /** There is no other node: clients come back to this one once it runs again, and not all in one moment. */
 const ALONE_WINDOW_MS = 1000;
+
+/** By how much those that are back at once may stretch a drain: what stops a node waits for a known time. */
+const STRETCH_MOST = 2;
+
+/** How long a drain takes at most, notice and all. */
+export function drainMostMs({
+  drainNoticeMs,
+  drainMs,
+}: Pick<DrainOptions, "drainNoticeMs" | "drainMs">): number {
+  return drainNoticeMs + drainMs * STRETCH_MOST;
+}
+
+/** Clients that are closed evenly over some time. */
+interface Wave {
+  readonly clients: readonly Leaving[];
+  readonly slices: number;
+}
 
 export class Drain {
   readonly #options: DrainOptions;
@@ -55,20 +77,34 @@ export class Drain {
     const { drainMs, sessionTtlMs } = this.#options;
     const acceptRate = await this.#notice();
     const leaving = shuffled([...this.#parts.connections()], this.#random);
-    // At least one client a slice: a few of them do not keep a node up for the whole time.
-    const slices = Math.max(1, Math.min(Math.floor(drainMs / SLICE_MS), leaving.length));
-    const spreadMs = Math.min(drainMs, slices * SLICE_MS);
+    const spreadMs = slicesOf(leaving.length, drainMs) * SLICE_MS;
     const windowMs = retryWindowMs({ clients: leaving.length, acceptRate, spreadMs, sessionTtlMs });
+    // A delay means nothing to some clients: these are closed no faster than the others take them, within reason.
+    const promptMs = clamp(neededMs(leaving.length, acceptRate), drainMs, drainMs * STRETCH_MOST);
+    const waves = [
+      waveOf(
+        leaving.filter(({ obeysRetryAfter }) => obeysRetryAfter),
+        drainMs,
+      ),
+      waveOf(
+        leaving.filter(({ obeysRetryAfter }) => !obeysRetryAfter),
+        promptMs,
+      ),
+    ];
+    const slices = Math.max(...waves.map((wave) => wave.slices));
     this.#parts.log.info(
-      { connections: leaving.length, spreadMs, acceptRate, retryWindowMs: Math.round(windowMs) },
+      {
+        connections: leaving.length,
+        spreadMs: slices * SLICE_MS,
+        acceptRate,
+        retryWindowMs: Math.round(windowMs),
+      },
       "draining: disconnecting the clients",
     );
-    let gone = 0;
-    for (let slice = 1; gone < leaving.length && !this.#stopped; slice++) {
+    for (let slice = 1; slice <= slices && !this.#stopped; slice++) {
       // A loop that stalled does not catch up: what comes back elsewhere in a second stays bounded.
-      const until = Math.floor((leaving.length * slice) / slices);
-      for (; gone < until; gone++) this.#sendAway(leaving[gone]!, windowMs);
-      if (gone < leaving.length) await this.#wait(SLICE_MS);
+      for (const client of waves.flatMap((wave) => partOf(wave, slice))) this.#sendAway(client, windowMs);
+      if (slice < slices) await this.#wait(SLICE_MS);
     }
   }
 
@@ -139,9 +175,33 @@ export function retryWindowMs(given: {
 }): number {
   const { clients, acceptRate, spreadMs, sessionTtlMs } = given;
   if (acceptRate === 0) return ALONE_WINDOW_MS;
-  const neededMs = acceptRate === undefined ? 0 : (clients / acceptRate) * 1000;
+  const allMs = neededMs(clients, acceptRate);
   // Half: a session also has to outlast the client's own backoff.
-  return neededMs <= spreadMs ? SLICE_MS : Math.max(SLICE_MS, Math.min(neededMs, sessionTtlMs / 2));
+  return allMs <= spreadMs ? SLICE_MS : Math.max(SLICE_MS, Math.min(allMs, sessionTtlMs / 2));
+}
+
+/** What the others need to take so many; 0 where there are none, or it is not known. */
+function neededMs(clients: number, acceptRate: number | undefined): number {
+  return acceptRate === undefined || acceptRate === 0 ? 0 : (clients / acceptRate) * 1000;
+}
+
+function clamp(ms: number, leastMs: number, mostMs: number): number {
+  return Math.min(Math.max(ms, leastMs), mostMs);
+}
+
+function waveOf(clients: readonly Leaving[], overMs: number): Wave {
+  return { clients, slices: slicesOf(clients.length, overMs) };
+}
+
+/** At least one client a slice: a few of them do not keep a node up for the whole time. */
+function slicesOf(clients: number, overMs: number): number {
+  return Math.max(1, Math.min(Math.floor(overMs / SLICE_MS), clients));
+}
+
+/** @param slice  from 1 on */
+function partOf({ clients, slices }: Wave, slice: number): readonly Leaving[] {
+  const before = Math.floor((clients.length * (slice - 1)) / slices);
+  return clients.slice(before, Math.floor((clients.length * slice) / slices));
 }
 
 /** In place; Fisher and Yates. */

@@ -26,6 +26,7 @@ import { Readiness } from "./readiness.js";
 import type { ConnectionRegistry } from "./registry.js";
 import { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
+import { TokenBucket } from "./token-bucket.js";
 import type { Topics, UpgradeAcceptance, UpgradeRefusal, UpgradeRequest } from "./transport.js";
 
 export interface EdgeParts {
@@ -45,6 +46,9 @@ export interface EdgeParts {
 /** What a node without a limit is taken to take in a second: what the default limit is. */
 const UNLIMITED_UPGRADE_RATE = 5000;
 
+/** Clients that are told on a socket that they are not taken. */
+const REFUSALS_PER_SECOND = 200;
+
 export class Edge implements EdgeContext {
   readonly options: EdgeOptions;
   readonly hub: Hub;
@@ -62,7 +66,13 @@ export class Edge implements EdgeContext {
   readonly log: Log;
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
-  readonly #protocols: readonly Protocol[];
+  readonly #reservations: readonly ((event: string) => boolean)[];
+  /** On sockets; those beyond are by HTTP. */
+  readonly #refusals = new TokenBucket({
+    perSecond: REFUSALS_PER_SECOND,
+    burst: REFUSALS_PER_SECOND,
+    nowMs: performance.now(),
+  });
   readonly identifiers: Identifiers;
   #checking = false;
   #drain: Drain | undefined;
@@ -71,7 +81,7 @@ export class Edge implements EdgeContext {
 
   constructor(parts: EdgeParts) {
     this.options = parts.options;
-    this.#protocols = parts.protocols;
+    this.#reservations = parts.protocols.flatMap(({ isReservedEvent }) => isReservedEvent ?? []);
     this.broker = parts.broker;
     this.registry = parts.registry;
     this.presence = parts.presence;
@@ -82,6 +92,7 @@ export class Edge implements EdgeContext {
     this.identifiers = new Identifiers(parts.options.nodeId);
     this.hub = new Hub({
       identifiers: this.identifiers,
+      control: parts.control,
       broker: parts.broker,
       presence: parts.presence,
       stats: parts.stats,
@@ -132,7 +143,10 @@ export class Edge implements EdgeContext {
       registered: (registered) => this.#readiness.setRegistered(registered),
       connections: () => this.hub.connections.values(),
       connection: (id) => this.hub.connections.get(id),
-      died: async (node, stillDead) => this.presence.takeOut?.(node, stillDead),
+      died: async (node, stillDead) => {
+        void this.hub.counts.nodeDied();
+        await this.presence.takeOut?.(node, stillDead);
+      },
     });
     await this.broker.start({
       publication: (publication) => this.hub.deliver(publication),
@@ -187,7 +201,8 @@ export class Edge implements EdgeContext {
     const admission = this.#admissions.check(request);
     if ("refused" in admission) {
       const { refused, protocol } = admission;
-      if (protocol?.refusal === undefined) return refused;
+      // A socket stays open until the client closes its side.
+      if (protocol?.refusal === undefined || !this.#refusals.take(performance.now())) return refused;
       return {
         handler: new RefusedConnection(protocol.refusal(refused), refused.message),
         subprotocol: undefined,
@@ -219,7 +234,9 @@ export class Edge implements EdgeContext {
   }
 
   isReservedEvent(event: string): boolean {
-    return this.#protocols.some((protocol) => protocol.isReservedEvent?.(event) === true);
+    // Of each publication with an event.
+    for (const isReserved of this.#reservations) if (isReserved(event)) return true;
+    return false;
   }
 
   registrationGate(nowMs: number): Promise<void> | undefined {
@@ -257,6 +274,7 @@ export class Edge implements EdgeContext {
     clearInterval(this.#checkTimer);
     this.#readiness.stop();
     for (const connection of [...this.hub.connections.values()]) connection.close("restart");
+    await this.hub.counts.stop();
     await this.presence.stop();
     await Promise.all([this.broker.stop(), this.control.stop()]);
     await this.registry.stop();

@@ -56,9 +56,19 @@ export class StarlingError extends PeerError {
 /** The longest stretch of a peer's own text that an error repeats, in characters. */
 const QUOTE_LIMIT = 60;
 
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch (error) {
+    // What others send may nest deeper than can be written.
+    if (error instanceof RangeError) return Array.isArray(value) ? "an array" : "an object";
+    throw error;
+  }
+}
+
 /** A value as an error shows it: quoted, escaped and cut. */
 export function quote(value: unknown): string {
-  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
+  const text = typeof value === "string" ? value : jsonOf(value);
   const cut = text.length > QUOTE_LIMIT ? `${text.slice(0, QUOTE_LIMIT)}…` : text;
   return typeof value === "string" ? JSON.stringify(cut) : cut;
 }

@@ -16,6 +16,8 @@ export function obeysExclusion({ served }: Connection, { position }: Publication
   return position === undefined || !served.framing.positions;
 }
 
+const NOBODY: readonly Connection[] = [];
+
 export class FanOut {
   readonly #stats: Stats;
   readonly #bytesDue: number;
@@ -50,26 +52,36 @@ export class FanOut {
       if (topic.subscribers === 0) continue;
       const { framing, topics } = topic.served;
       const frame = framing.publication(topic.head, publication);
+      let receivers = topic.subscribers;
       if (spared !== undefined && spared.served === topic.served) {
+        receivers--;
         spared.publishToOthers(topic.name, frame, framing.binary);
       } else {
         topics.publish(topic.name, frame, framing.binary);
       }
-      this.#count(channel, topic, frame.length);
+      channel.counts.deliveries += receivers;
+      this.#count(channel, topic, receivers, frame.length);
     }
     this.#stats.publicationsDelivered++;
     this.#stats.deliverySeconds.observe(Math.max(0, this.#now() - publication.publishedAtMs) / 1000);
   }
 
-  /** What the server itself has to say to a channel's subscribers. */
-  notify(channel: LocalChannel, notice: ChannelNotice): void {
+  /**
+   * What the server itself has to say to a channel's subscribers.
+   * @param own  on its topics, of the user of whom it tells: left out where their protocol tells nobody of itself
+   */
+  notify(channel: LocalChannel, notice: ChannelNotice, own: readonly Connection[] = NOBODY): void {
     for (const topic of channel.topics) {
       if (topic.subscribers === 0) continue;
       const { framing, topics } = topic.served;
       const frame = framing.notice(channel.name, notice);
       if (frame === undefined) continue;
+      const spared = framing.tellsUserOfItself ? NOBODY : own.filter(({ served }) => served === topic.served);
+      // A topic is published to past one socket at most, and a user may have several here.
+      for (const connection of spared) connection.leaveTopic(channel);
       topics.publish(topic.name, frame, framing.binary);
-      this.#count(channel, topic, frame.length);
+      this.#count(channel, topic, topic.subscribers, frame.length);
+      for (const connection of spared) connection.joinTopic(channel);
     }
   }
 
@@ -82,10 +94,10 @@ export class FanOut {
     return this.#nowMs;
   }
 
-  #count(channel: LocalChannel, { served, subscribers }: ChannelTopic, frameBytes: number): void {
+  #count(channel: LocalChannel, { served }: ChannelTopic, receivers: number, frameBytes: number): void {
     const { counts } = served;
-    counts.messagesOut += subscribers;
-    counts.bytesOut += subscribers * frameBytes;
+    counts.messagesOut += receivers;
+    counts.bytesOut += receivers * frameBytes;
     this.#bytes += frameBytes;
     if (channel.unsweptSince !== this.#sweeps) {
       channel.unsweptSince = this.#sweeps;

@@ -65,6 +65,10 @@ export class Feeds {
         const [top] = await this.#broker.positions([{ key, rule }]);
         return top!;
       },
+      last: () => {
+        this.#stats.historyReads++;
+        return this.#broker.history(key, { rule, since: undefined, limit: 1, reverse: true });
+      },
       turn: (missed) => this.#answerTurns.take(costOf(missed).bytes),
       deliver: (publication) => {
         this.#fanOut.publish(channel, publication, this.#excluded(publication, channel));

@@ -16,6 +16,8 @@ export interface Framing {
    * take it for a loss.
    */
   readonly positions: boolean;
+  /** Whether a user's own connections are told that it joined or left, as is seen where its node was taken for dead. */
+  readonly tellsUserOfItself: boolean;
   /** What the publications of a channel begin with: made once. Its memory is its own. */
   head(channel: string): Uint8Array;
   /** @param head  of its channel, as `head` made it */

@@ -10,6 +10,7 @@ import { LocalChannel, channelKey } from "./channel.js";
 import { userOfChannel } from "./channel-name.js";
 import type { JoinOutcome, Positioned } from "./channel-feed.js";
 import type { Connection } from "./connection.js";
+import type { ControlBus } from "./control.js";
 import * as smallSet from "./small-set.js";
 import { FanOut, obeysExclusion } from "./fan-out.js";
 import { Feeds } from "./feeds.js";
@@ -17,14 +18,16 @@ import type { Grant } from "./grant.js";
 import type { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
 import { costOf } from "./answers.js";
-import { Members, type Arrival } from "./members.js";
+import { Members, type Arrival, type MembersAsked } from "./members.js";
 import type { PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
+import { SubscriberCounts } from "./subscriber-counts.js";
 import { Users } from "./users.js";
 
 export interface HubOptions {
   readonly broker: Broker;
   readonly presence: PresenceStore;
+  readonly control: ControlBus;
   readonly stats: Stats;
   readonly log: Log;
   /** Before a connection can have been sent more than this many bytes by topics all are looked at. */
@@ -45,8 +48,8 @@ export interface JoinRequest {
   readonly since?: Position | undefined;
   /** By which it subscribes. */
   readonly grant: Grant;
-  /** It is answered with so many members at most, itself among them, and told of who comes and goes after these. Needs presence. */
-  readonly membersMost?: number | undefined;
+  /** It is answered with who is there, itself among them, and told of who comes and goes after these. Needs presence. */
+  readonly members?: MembersAsked | undefined;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
    * @param outcome  undefined: the channel has no positions to tell
@@ -63,6 +66,7 @@ export class Hub {
   readonly channels = new Map<ChannelKey, LocalChannel>();
   readonly users = new Users();
   readonly members: Members;
+  readonly counts: SubscriberCounts;
   readonly #broker: Broker;
   readonly #stats: Stats;
   readonly #fanOut: FanOut;
@@ -85,7 +89,9 @@ export class Hub {
       mostChannels: () => this.#mostChannels,
       due: () => this.#sweepSoon(),
     });
-    this.members = new Members({ presence, fanOut: this.#fanOut, channels: this.channels, pageBytes });
+    const { connections, channels } = this;
+    this.members = new Members({ presence, fanOut: this.#fanOut, channels, connections, pageBytes });
+    this.counts = new SubscriberCounts({ control: options.control, channels, fanOut: this.#fanOut, log });
     this.#feeds = new Feeds({
       broker,
       fanOut: this.#fanOut,
@@ -107,13 +113,13 @@ export class Hub {
     const key = connection.app.keyOf(name);
     let channel = this.channels.get(key);
     if (channel === undefined) {
-      channel = new LocalChannel(key, connection.app.rulesOf(name));
+      channel = new LocalChannel(key, connection.app.counts, connection.app.rulesOf(name));
       if (channel.rules.history !== undefined)
         channel.feed = this.#feeds.open(channel, channel.rules.history);
       this.channels.set(key, channel);
       channel.ready = this.#broker.subscribe(key);
     }
-    if (channel.ready === undefined && channel.feed === undefined && request.membersMost === undefined) {
+    if (channel.ready === undefined && channel.feed === undefined && request.members === undefined) {
       try {
         this.#attach(connection, channel, request, undefined);
       } finally {
@@ -134,23 +140,17 @@ export class Hub {
         channel.ready = undefined;
       }
       const { feed, rules } = channel;
-      const { grant, membersMost } = request;
+      const { grant, members } = request;
       const { narrowed } = grant;
-      if (membersMost !== undefined && !connection.isClosed)
-        arrival = await this.members.arrive(connection, channel, grant, membersMost);
+      if (members !== undefined && !connection.isClosed)
+        arrival = await this.members.arrive(connection, channel, grant, members);
       if (feed === undefined) {
         this.#attach(connection, channel, request, undefined, arrival);
         return;
       }
-      if (request.since === undefined && rules.replayLast && narrowed?.replayLast !== false) {
-        const last = await this.#beforeLast(channel);
-        await feed.join(last, (outcome) =>
-          this.#attach(connection, channel, request, onlyLast(outcome), arrival),
-        );
-        return;
-      }
       const since = rules.recovery && narrowed?.recovery !== false ? request.since : undefined;
-      await feed.join(since, (outcome) => {
+      const last = request.since === undefined && rules.replayLast && narrowed?.replayLast !== false;
+      await feed.join(last ? "last" : since, (outcome) => {
         // A position given where the rules recover nothing is told so.
         const told =
           request.since !== undefined && since === undefined ? { ...outcome, recovered: false } : outcome;
@@ -161,13 +161,6 @@ export class Hub {
       channel.joining--;
       this.#dropUnused(channel);
     }
-  }
-
-  /** The position right before a channel's last publication. */
-  async #beforeLast(channel: LocalChannel): Promise<Position | undefined> {
-    const rule = channel.rules.history!;
-    const [top] = await this.#broker.positions([{ key: channel.key, rule }]);
-    return top === undefined || top.offset === 0 ? undefined : { offset: top.offset - 1, epoch: top.epoch };
   }
 
   #attach(
@@ -190,11 +183,18 @@ export class Hub {
     }
     connection.channels = smallSet.add(connection.channels, channel);
     this.#noteChannels(connection);
-    this.#stats.subscriptions++;
+    this.#countSubscription(connection, 1);
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
     connection.keepGrant(channel, request.grant);
-    this.members.show(connection, channel);
+    if (this.members.show(connection, channel)) this.#stats.presenceJoins++;
+    this.counts.changed(channel);
+  }
+
+  #countSubscription({ served, app }: Connection, change: 1 | -1): void {
+    this.#stats.subscriptions += change;
+    served.counts.subscriptions += change;
+    app.counts.subscriptions += change;
   }
 
   /** A connection that subscribed again was sent what it asked for once more: the position of the answer counts. */
@@ -229,7 +229,9 @@ export class Hub {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
-      if (publication.exclude === connection.id && obeysExclusion(connection, publication)) continue;
+      const { exclude } = publication;
+      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }
   }
@@ -248,6 +250,7 @@ export class Hub {
     if (channel === undefined) return false;
     connection.channels = smallSet.remove(connection.channels, channel);
     this.#detach(connection, channel);
+    connection.keepGrant(channel, undefined);
     // Who goes from channel to channel hears more of them between two sweeps than it holds.
     connection.checkBuffered();
     return true;
@@ -257,9 +260,9 @@ export class Hub {
     // A reader that was skipped is off the topic already.
     if (connection.skipped?.delete(channel) === true) channel.joining--;
     else connection.leaveTopic(channel);
-    this.#stats.subscriptions--;
+    this.#countSubscription(connection, -1);
     this.members.leave(connection, channel);
-    connection.keepGrant(channel, undefined);
+    this.counts.changed(channel);
     this.#dropUnused(channel);
   }
 
@@ -267,6 +270,7 @@ export class Hub {
     if (channel.joining > 0 || channel.subscriberCount > 0) return;
     if (this.channels.get(channel.key) !== channel) return;
     this.channels.delete(channel.key);
+    this.counts.forget(channel.key);
     channel.feed?.close();
     this.#broker.unsubscribe(channel.key);
   }
@@ -275,7 +279,10 @@ export class Hub {
     this.connections.set(connection.id, connection);
   }
 
-  /** Forgets a connection whose socket is closed; it still knows its channels, for the registry. */
+  /**
+   * Forgets a connection whose socket is closed; it still knows its channels, for the registry, and its grants, for what it
+   * sent before.
+   */
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
     this.#lossy.delete(connection);
@@ -331,13 +338,20 @@ export class Hub {
     return exclude === undefined ? undefined : this.#member(exclude, channel);
   }
 
+  /** A local connection, by its id or its number. */
+  #named(name: string): Connection | undefined {
+    const known = this.connections.get(name);
+    if (known !== undefined) return known;
+    const id = this.#options.identifiers.idOf(name);
+    return id === undefined ? undefined : this.connections.get(id);
+  }
+
   /**
-   * A local connection that is on the channel's topic, by either of its names. Nobody else may be passed over: from a socket
-   * that is not on it uWebSockets.js publishes to nobody.
+   * A local connection that is on the channel's topic. Nobody else may be passed over: from a socket that is not on it
+   * uWebSockets.js publishes to nobody.
    */
   #member(name: string, channel: LocalChannel): Connection | undefined {
-    const connection =
-      this.connections.get(name) ?? this.connections.get(this.#options.identifiers.idOf(name) ?? "");
+    const connection = this.#named(name);
     // One that is gone, whose last frames are still taken, publishes to nobody.
     if (connection === undefined || connection.isClosed) return undefined;
     if (connection.skipped?.has(channel) === true) return undefined;
@@ -388,9 +402,4 @@ export class Hub {
       connection.checkBuffered();
     }
   }
-}
-
-/** Of what was missed since a position that the client did not give, the last alone. */
-function onlyLast({ recovered: _, ...outcome }: JoinOutcome): JoinOutcome {
-  return { ...outcome, recovered: undefined, missed: outcome.missed.slice(-1) };
 }

@@ -5,8 +5,9 @@
 
 import { membersWithin } from "./answers.js";
 import type { ChannelKey } from "./broker.js";
-import type { LocalChannel } from "./channel.js";
+import type { ChannelTopic, LocalChannel } from "./channel.js";
 import type { Connection } from "./connection.js";
+import { StarlingError, quote } from "./errors.js";
 import type { FanOut } from "./fan-out.js";
 import type { Grant } from "./grant.js";
 import { READ_LIMIT_MAX } from "./limits.js";
@@ -18,8 +19,17 @@ export interface MembersOptions {
   readonly presence: PresenceStore;
   readonly fanOut: FanOut;
   readonly channels: ReadonlyMap<ChannelKey, LocalChannel>;
+  readonly connections: ReadonlyMap<string, Connection>;
   /** Of a list of members. */
   readonly pageBytes: number;
+}
+
+/** What of a channel's members a new one is to be told, and how many there may be. */
+export interface MembersAsked {
+  /** Members that the answer has at most. */
+  readonly limit: number;
+  /** Where so many users are there, and its own is none of them, it is refused. */
+  readonly usersMost: number;
 }
 
 /** A connection that became a member before it hears the channel: it is answered with who is there. */
@@ -45,10 +55,15 @@ export class Members {
     this.#presence = options.presence;
   }
 
-  /** It shows what it is and has by now, where that may be something else than before. */
-  show(connection: Connection, channel: LocalChannel): void {
+  /**
+   * It shows what it is and has by now, where that may be something else than before.
+   * @returns whether it is a member
+   */
+  show(connection: Connection, channel: LocalChannel): boolean {
     const grant = connection.grants?.get(channel);
-    if (isMember(channel, grant)) this.#presence.join(channel.key, memberOf(connection, grant));
+    if (!isMember(channel, grant)) return false;
+    this.#presence.join(channel.key, memberOf(connection, grant));
+    return true;
   }
 
   /** As show, in all channels of the connection. */
@@ -77,18 +92,16 @@ export class Members {
   }
 
   /**
-   * How many users are in a channel; undefined: nobody here has been told yet. What is told of the channel keeps it
-   * right as long as the channel has subscribers here.
-   */
-  usersKnown(key: ChannelKey): number | undefined {
-    return this.#options.channels.get(key)?.users;
-  }
-
-  /**
    * Makes a connection a member of a channel that it does not hear yet. Where it is no subscriber by the end, it leaves again.
-   * @throws StarlingError unavailable, outcome_unknown
+   * @throws StarlingError channel_limit, unavailable, outcome_unknown
    */
-  async arrive(connection: Connection, channel: LocalChannel, grant: Grant, most: number): Promise<Arrival> {
+  async arrive(
+    connection: Connection,
+    channel: LocalChannel,
+    grant: Grant,
+    { limit, usersMost }: MembersAsked,
+  ): Promise<Arrival> {
+    if (!isMember(channel, grant)) throw notYet(channel);
     const member = memberOf(connection, grant);
     const open: OpenArrival = { members: [], users: 0 };
     const end = (): void => {
@@ -100,18 +113,17 @@ export class Members {
       // It may have been one before, by another right.
       else this.show(connection, channel);
     };
-    if (isMember(channel, grant)) this.#presence.join(channel.key, member);
+    let entered = false;
     try {
-      await this.#presence.members(channel.key, most, (page) => {
+      entered = await this.#presence.enter(channel.key, member, { limit, usersMost }, (page) => {
         open.members = [...page.members];
         open.users = page.users;
-        channel.users = page.users;
         const arrivals = this.#arrivals.get(channel) ?? new Set();
         this.#arrivals.set(channel, arrivals.add(open));
       });
-    } catch (error) {
-      end();
-      throw error;
+      if (!entered) throw full(channel, usersMost);
+    } finally {
+      if (!entered) end();
     }
     const page = {
       get members() {
@@ -131,9 +143,24 @@ export class Members {
   event({ key, kind, member }: PresenceEvent): void {
     const channel = this.#options.channels.get(key);
     if (channel?.rules.joinLeave !== true) return;
-    if (channel.users !== undefined && kind !== "update") channel.users += kind === "join" ? 1 : -1;
     for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) apply(arrival, kind, member);
-    this.#options.fanOut.notify(channel, { kind, member });
+    const own =
+      member.user === null || channel.topics.every(tellsAll)
+        ? NO_CONNECTIONS
+        : this.#ownOf(channel, member.user);
+    this.#options.fanOut.notify(channel, { kind, member }, own);
+  }
+
+  /** The user's connections that hear the channel: one has none when it joins or leaves, but where its node was taken for dead. */
+  #ownOf(channel: LocalChannel, user: string): readonly Connection[] {
+    const own: Connection[] = [];
+    for (const id of this.#presence.connectionsHere(channel.key, user)) {
+      const connection = this.#options.connections.get(id);
+      if (connection === undefined || connection.isClosed || connection.skipped?.has(channel) === true)
+        continue;
+      if (smallSet.has(connection.channels, channel)) own.push(connection);
+    }
+    return own;
   }
 
   /** Joins and leaves may have been missed: members get a snapshot. @throws StarlingError unavailable, outcome_unknown */
@@ -141,7 +168,6 @@ export class Members {
     for (const channel of [...this.#options.channels.values()]) {
       if (!channel.rules.joinLeave) continue;
       await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
-        if (channel.users !== undefined) channel.users = page.users;
         for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) {
           arrival.members = [...page.members];
           arrival.users = page.users;
@@ -165,6 +191,26 @@ export class Members {
   }
 }
 
+function full({ name }: LocalChannel, usersMost: number): StarlingError {
+  return new StarlingError(
+    "channel_limit",
+    `channel ${quote(name)} is full: it has ${usersMost} members, which is the limit`,
+  );
+}
+
+/** Its rules were changed, and hold once nobody subscribes to it here. */
+function notYet({ name }: LocalChannel): StarlingError {
+  return new StarlingError(
+    "unavailable",
+    `channel ${quote(name)} has no presence on this node as long as those subscribe who came before it had: try again later`,
+  );
+}
+
+function tellsAll({ subscribers, served }: ChannelTopic): boolean {
+  return subscribers === 0 || served.framing.tellsUserOfItself;
+}
+
+const NO_CONNECTIONS: readonly Connection[] = [];
 const NO_ARRIVALS: readonly OpenArrival[] = [];
 
 function apply(arrival: OpenArrival, kind: PresenceEvent["kind"], member: PresenceMember): void {

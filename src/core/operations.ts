@@ -6,10 +6,12 @@ import type { Position, Tags } from "./publication.js";
 import type { HistoryPage, HistoryQuery, PublishRequest } from "./broker.js";
 import type { App } from "./app.js";
 import { holeError, scopedMessageId } from "./actions/publish.js";
+import { userOfChannel } from "./channel-name.js";
 import { notEnabled } from "./actions/checks.js";
 import type { ControlAnswer, ControlCommand, Target } from "./control.js";
 import type { Edge } from "./edge.js";
 import type { PresenceCounts, PresencePage } from "./presence.js";
+import { askSubscribers } from "./subscriber-counts.js";
 import type { ConnectionRecord, Totals } from "./registry.js";
 
 /** Publishes from the server: no sender, any channel. */
@@ -56,7 +58,7 @@ export class Operations {
     const { history } = app.rulesOf(input.channel);
     if (history !== undefined && input.exclude !== undefined && input.excludeWithHistory !== true)
       return Promise.reject(holeError(input.channel, `"exclude"`));
-    app.publications++;
+    app.counts.apiPublications++;
     return new Promise((resolve, reject) => {
       const request: PublishRequest = {
         key: app.keyOf(input.channel),
@@ -107,13 +109,13 @@ export class Operations {
     app: string,
     channels: readonly string[],
   ): Promise<{ counts: readonly number[]; missing: readonly string[] }> {
-    const { answers, missing } = await this.#edge.control.ask({ kind: "subscribers", app, channels });
-    const counts = new Array<number>(channels.length).fill(0);
-    for (const { answer } of answers) {
-      if (answer.kind !== "subscribers") continue;
-      for (const [index, count] of answer.counts.entries()) counts[index]! += count;
-    }
-    return { counts, missing };
+    const found = await askSubscribers(this.#edge.control, app, channels);
+    const [channel] = channels;
+    if (found.missing.length === 0 || channels.length !== 1 || userOfChannel(channel!) !== undefined)
+      return found;
+    // Nodes of an older version do not know the question, but one about a single channel.
+    const { subscribers, missing } = await this.channelSubscribers({ app, channel: channel! });
+    return { counts: [subscribers], missing };
   }
 
   /** @throws StarlingError not_enabled, unavailable, outcome_unknown */

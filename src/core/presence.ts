@@ -50,7 +50,10 @@ export interface PresenceCounts {
 }
 
 export interface PresencePage extends PresenceCounts {
-  /** Every connection, and the last one of each user in its grace; at most the limit that was asked or the store's own. */
+  /**
+   * Every connection, and the last one of each user in its grace; at most the limit that was asked or the store's own.
+   * Where that leaves some out, one connection of each user.
+   */
   readonly members: readonly PresenceMember[];
 }
 
@@ -60,6 +63,21 @@ export interface PresenceStore {
   /** Of a member that is there already: from now on it shows this info. */
   join(key: ChannelKey, member: PresenceMember): void;
   leave(key: ChannelKey, member: PresenceMember): void;
+  /** The connections of this node by which a user is in a channel. */
+  connectionsHere(key: ChannelKey, user: string): readonly string[];
+  /**
+   * As join and then members, but where the channel has `usersMost` users and the member's is none of them: then it does
+   * not come in, and nobody is told of it. That is decided where all nodes' joins are put into one order.
+   * @param tell  as that of members; the member is in the page, where the page has each of them
+   * @returns false: it did not come in
+   * @throws StarlingError unavailable, outcome_unknown: it is to leave again
+   */
+  enter(
+    key: ChannelKey,
+    member: PresenceMember,
+    room: { readonly usersMost: number; readonly limit: number },
+    tell: (page: PresencePage) => void,
+  ): Promise<boolean>;
   /**
    * `tell` is called before the promise resolves, at the page's place among the channel's events: what
    * event() was given before is in the page, what it is given afterwards is not.

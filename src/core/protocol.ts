@@ -75,6 +75,8 @@ export interface Protocol {
   readonly isReservedEvent?: (event: string) => boolean;
   /** In turn, what is common more than once; none by default. In channels that need no rights, in no namespace. */
   readonly conversations?: readonly Conversation[];
+  /** Whether clients that are closed stay away for as long as they are told (`retryAfterMs`); else they are back at once. */
+  readonly obeysRetryAfter: boolean;
   /** Whether a connection leaves a session that another can resume. */
   readonly keepsSessions: boolean;
   /** undefined: the request is not this protocol's. */

@@ -11,8 +11,7 @@ export interface RareState {
   proof: string | undefined;
   skipped: Map<LocalChannel, Position | undefined> | undefined;
   restoring: readonly string[] | undefined;
-  /** Channels that were taken away while it was not known yet which its session has. */
-  revoked: Set<string> | undefined;
+  revoked: Set<Set<string>> | undefined;
   leaving: Map<string, Promise<void>> | undefined;
   grants: Map<LocalChannel, Grant> | undefined;
   pending: PendingFrames | undefined;

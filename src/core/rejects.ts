@@ -11,6 +11,7 @@ const BEFORE_COMMANDS = [
   "protocol",
   "subprotocol",
   "app",
+  "app_key",
   "app_disabled",
   "draining",
   "upgrade_rate",

@@ -37,16 +37,66 @@ const BATCH_ITEMS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 export interface FramingStats {
   readonly protocol: string;
   readonly framing: string;
+  /** Open ones, and their subscriptions. */
+  connections: number;
+  subscriptions: number;
   messagesIn: number;
   messagesOut: number;
   bytesIn: number;
   bytesOut: number;
 }
 
+/** Of one app on this node. But for its subscriptions, these only grow. */
+export class AppCounts {
+  /** Of open connections. */
+  subscriptions = 0;
+  /** Publications by its clients, and by back ends. */
+  clientPublications = 0;
+  apiPublications = 0;
+  /** Publications handed to its subscribers, one per receiver. */
+  deliveries = 0;
+  /** What clients and back ends signed. Refused: missing, wrong, or out of date. */
+  signaturesValid = 0;
+  signaturesRefused = 0;
+  /** Upgrades, and requests of a disabled app's back ends. */
+  refusedFull = 0;
+  refusedDisabled = 0;
+  refusedOrigin = 0;
+  /** Events of clients that reached their rate limit, and those that are not allowed as they are. */
+  clientEventsOverRate = 0;
+  clientEventsRefused = 0;
+}
+
+/** Upper bounds in seconds, for answers to back ends. */
+const ANSWER_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5];
+
+/** Of one kind of request to an HTTP API. */
+export class RouteStats {
+  readonly api: string;
+  readonly route: string;
+  /** Requests, by the HTTP status of their answer. */
+  readonly statuses: Map<number, number>;
+  /** From the request's head to its answer. */
+  readonly seconds = new Buckets(ANSWER_SECONDS);
+
+  constructor(api: string, route: string, statuses: readonly number[]) {
+    this.api = api;
+    this.route = route;
+    this.statuses = new Map(statuses.map((status) => [status, 0]));
+  }
+
+  answered(status: number, seconds: number): void {
+    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
+    this.seconds.observe(seconds);
+  }
+}
+
 export class Stats {
   connections = 0;
   connects = 0;
   subscriptions = 0;
+  /** Subscriptions that made a connection a member of a channel with presence. */
+  presenceJoins = 0;
   /** Publications handed to local topics. */
   publicationsDelivered = 0;
   /** Publications that came from the bus and had no local subscriber. */
@@ -85,6 +135,7 @@ export class Stats {
   /** Requests of the server API that were refused or failed, by error code. */
   readonly apiErrors = new Map<string, number>();
   readonly framings: FramingStats[] = [];
+  readonly routes: RouteStats[] = [];
   readonly deliverySeconds = new Buckets(DELIVERY_SECONDS);
   readonly bridgeRoundTripSeconds = new Buckets(DELIVERY_SECONDS);
   readonly batchItems = new Buckets(BATCH_ITEMS);
@@ -104,8 +155,21 @@ export class Stats {
 
   /** @returns the counts of a framing, which start here */
   countFraming(protocol: string, framing: string): FramingStats {
-    const counts = { protocol, framing, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
+    const counts = {
+      ...{ protocol, framing, connections: 0, subscriptions: 0 },
+      ...{ messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 },
+    };
     this.framings.push(counts);
+    return counts;
+  }
+
+  /**
+   * @param statuses  those that are shown from the start
+   * @returns the counts of a route, which start here
+   */
+  countRoute(api: string, route: string, statuses: readonly number[]): RouteStats {
+    const counts = new RouteStats(api, route, statuses);
+    this.routes.push(counts);
     return counts;
   }
 }

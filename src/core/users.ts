@@ -61,7 +61,8 @@ export class Users {
     if (mark === -1 || key.indexOf("/") !== mark) return undefined;
     const connections = this.#apps.get(key.slice(0, mark))?.get(key.slice(mark + USER_MARK.length));
     if (connections === undefined) return undefined;
-    const channel = new LocalChannel(key);
+    const [first] = smallSet.items(connections);
+    const channel = new LocalChannel(key, first!.app.counts);
     this.#channels.set(key, channel);
     for (const connection of smallSet.items(connections)) connection.joinTopic(channel);
     return channel;

@@ -2,6 +2,7 @@
 
 import type { Client } from "starling-edge/client";
 import { byId, plural } from "./dom.js";
+import { followEnd } from "./end.js";
 import type { Room } from "./room.js";
 
 export interface Conversation {
@@ -11,15 +12,9 @@ export interface Conversation {
   toEnd(): void;
 }
 
-/** Closer to the end than this, new messages scroll into view by themselves. */
-const NEAR_END_PX = 80;
-
 export function startConversation(client: Client): Conversation {
-  const pane = byId("pane", HTMLElement);
-  const newer = byId("newer", HTMLButtonElement);
+  const end = followEnd();
   let shown: Room | undefined;
-  /** Whether one is looking at the newest message. */
-  let atEnd = true;
 
   function refresh(): void {
     byId("channel", HTMLElement).textContent = shown?.channel ?? "No channel";
@@ -28,20 +23,6 @@ export function startConversation(client: Client): Conversation {
     showEmpty(emptyState(client, shown));
   }
 
-  function toEnd(): void {
-    atEnd = true;
-    newer.hidden = true;
-    pane.scrollTop = pane.scrollHeight;
-  }
-
-  pane.addEventListener("scroll", () => {
-    atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < NEAR_END_PX;
-    if (atEnd) newer.hidden = true;
-  });
-  newer.addEventListener("click", toEnd);
-  new ResizeObserver(() => {
-    if (atEnd) toEnd();
-  }).observe(pane);
   client.on("state", refresh);
 
   return {
@@ -49,14 +30,13 @@ export function startConversation(client: Client): Conversation {
       shown = room;
       byId("conversation", HTMLElement).replaceChildren(...(room === undefined ? [] : [room.list]));
       refresh();
-      toEnd();
+      end.toEnd();
     },
     grown(heard) {
-      if (atEnd) toEnd();
-      else if (heard) newer.hidden = false;
+      end.grown(heard);
       refresh();
     },
-    toEnd,
+    toEnd: () => end.toEnd(),
   };
 }
 

@@ -1,5 +1,6 @@
 import { DEFAULT_APP } from "../core/app.js";
 import { silentLog, type Log } from "../core/log.js";
+import { Stats, type RouteStats } from "../core/stats.js";
 import type { HttpRequest, HttpResponse, HttpService } from "../core/transport.js";
 import { StarlingError, quote } from "../core/errors.js";
 import { suggest } from "../core/suggest.js";
@@ -8,7 +9,7 @@ import { check } from "./check.js";
 import { COMMON_HEADERS, jsonResponse } from "./message.js";
 import { buildOpenApi, needsKey, needsMainKey } from "./openapi.js";
 import type { NodeOperations } from "./operations.js";
-import { API_ERROR_CODES, ApiError, errorDetail, errorResponse, isFault } from "./problem.js";
+import { API_ERROR_CODES, ApiError, UNKNOWN_ROUTE, errorDetail, errorResponse, isFault } from "./problem.js";
 import { checkMedia, decodeBody, readQuery } from "./request.js";
 import type { Route } from "./route.js";
 import { createRoutes } from "./routes.js";
@@ -23,8 +24,8 @@ export interface ApiOptions {
   readonly maxContentBytes: number;
   /** The limit of a request's body, in bytes. */
   readonly maxBodyBytes: number;
-  /** Counts the requests that were refused or failed, by error code. */
-  readonly errors?: Map<string, number>;
+  /** Counts requests by route, and those that were refused or failed by error code. */
+  readonly stats?: Pick<Stats, "apiErrors" | "countRoute">;
   /** The package's, for the document. */
   readonly version: string;
   readonly log?: Log;
@@ -42,7 +43,8 @@ export interface Api extends HttpService {
  */
 export function createApi(options: ApiOptions): Api {
   const { operations, apiKeys, metricsPublic, maxContentBytes, maxBodyBytes, version } = options;
-  const { errors = new Map<string, number>(), log = silentLog } = options;
+  const { stats = new Stats(), log = silentLog } = options;
+  const { apiErrors: errors } = stats;
   // A rate over a series that appears with 1 misses the 1.
   for (const code of API_ERROR_CODES) errors.set(code, errors.get(code) ?? 0);
   let checkKey: ReturnType<typeof createKeyCheck>;
@@ -65,9 +67,11 @@ export function createApi(options: ApiOptions): Api {
     openapi: () => (document ??= JSON.stringify(buildOpenApi(routes, { version, metricsPublic, keyed }))),
   });
   const find = createFinder(routes);
+  const countsOf = (path: string): RouteStats => stats.countRoute("starling", path, STATUSES_SHOWN);
+  const counts = new Map(routes.filter(isCounted).map((route) => [route, countsOf(route.path)]));
+  const unknown = countsOf(UNKNOWN_ROUTE);
 
-  async function answer(request: HttpRequest): Promise<HttpResponse> {
-    const found = find(request);
+  async function answer(request: HttpRequest, found: Found): Promise<HttpResponse> {
     // Before saying whether a path exists: that is not for those without a key either.
     const app =
       found.route === undefined || needsKey(found.route, metricsPublic) ? checkKey(request) : undefined;
@@ -110,15 +114,21 @@ export function createApi(options: ApiOptions): Api {
 
   return {
     async handle(request) {
+      const sinceMs = performance.now();
+      const found = find(request);
+      let response: HttpResponse;
       try {
-        return await answer(request);
+        response = await answer(request, found);
       } catch (error) {
         if (isFault(error)) {
           const { method, path } = request;
           log.error({ err: error, method, path }, "server API: a request failed");
         }
-        return refused(error);
+        response = refused(error);
       }
+      const counted = found.route === undefined ? unknown : counts.get(found.route);
+      counted?.answered(response.status, (performance.now() - sinceMs) / 1000);
+      return response;
     },
     refuse: (fault, message) => refused(new ApiError(fault, message)),
     useKeys,
@@ -126,6 +136,14 @@ export function createApi(options: ApiOptions): Api {
 }
 
 const NO_BYTES: Uint8Array = new Uint8Array();
+
+/** Of every route, from the start: a rate over a series that appears with 1 misses the 1. */
+const STATUSES_SHOWN = [200, 400, 401, 403, 503, 504];
+
+/** Probes and scrapes go on all the time, and are nobody's work. */
+function isCounted({ access }: Route): boolean {
+  return access === "key" || access === "main";
+}
 
 type Found =
   | { readonly route: Route; readonly segments: readonly string[] }

@@ -20,6 +20,9 @@ export const API_ERROR_CODES: readonly ApiErrorCode[] = [
   ...HTTP_ERROR_CODES,
 ];
 
+/** What metrics call the route of a request that is none of an API's. */
+export const UNKNOWN_ROUTE = "unknown";
+
 const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   bad_frame: 400,
   bad_request: 400,

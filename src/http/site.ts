@@ -1,4 +1,4 @@
-/** Plain requests on the clients' port: the demo page and the SDK's browser build. */
+/** Plain requests on the clients' port: the demo's pages and the SDK's browser build. */
 
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
@@ -9,6 +9,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".css": "text/css; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
 };
 
 /** RFC 9110 15.5.22. */

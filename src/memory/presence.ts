@@ -50,7 +50,15 @@ function firstOf(members: SmallSet<PresenceMember>): PresenceMember {
 }
 
 function personOf({ connection, user }: PresenceMember): string {
-  return user === null ? `-${connection}` : `=${user}`;
+  return user === null ? `-${connection}` : personOfUser(user);
+}
+
+function personOfUser(user: string): string {
+  return `=${user}`;
+}
+
+function usersOf({ persons, leaving }: Channel): number {
+  return persons.size + leaving.size;
 }
 
 class MemoryPresence implements PresenceStore {
@@ -104,6 +112,11 @@ class MemoryPresence implements PresenceStore {
     }
   }
 
+  connectionsHere(key: ChannelKey, user: string): readonly string[] {
+    const persons = this.#channels.get(key)?.persons;
+    return Array.from(smallSet.items(persons?.get(personOfUser(user))), ({ connection }) => connection);
+  }
+
   leave(key: ChannelKey, { connection }: PresenceMember): void {
     const channel = this.#channels.get(key);
     const member = channel?.members.get(connection);
@@ -126,6 +139,21 @@ class MemoryPresence implements PresenceStore {
       this.#tell({ key, kind: "leave", member: gone });
     }, this.#options.graceMs);
     channel.leaving.set(name, { last: member, timer });
+  }
+
+  async enter(
+    key: ChannelKey,
+    member: PresenceMember,
+    { usersMost, limit }: { readonly usersMost: number; readonly limit: number },
+    tell: (page: PresencePage) => void,
+  ): Promise<boolean> {
+    const channel = this.#channels.get(key);
+    const name = personOf(member);
+    const isKnown = channel?.persons.has(name) === true || channel?.leaving.has(name) === true;
+    if (channel !== undefined && !isKnown && usersOf(channel) >= usersMost) return false;
+    this.join(key, member);
+    await this.members(key, limit, tell);
+    return true;
   }
 
   #tell(event: PresenceEvent): void {
@@ -168,8 +196,12 @@ class MemoryPresence implements PresenceStore {
     const channel = this.#channels.get(key);
     if (channel === undefined) return { members: [], connections: 0, users: 0 };
     const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? READ_LIMIT_MAX));
+    const connections = channel.members.size + channel.leaving.size;
+    // Each user is named before anybody's second connection.
+    const named =
+      connections <= most ? channel.members.values() : Array.from(channel.persons.values(), firstOf);
     const members: PresenceMember[] = [];
-    for (const member of channel.members.values()) {
+    for (const member of named) {
       if (members.length >= most) break;
       members.push(member);
     }
@@ -177,11 +209,7 @@ class MemoryPresence implements PresenceStore {
       if (members.length >= most) break;
       members.push(last);
     }
-    return {
-      members,
-      connections: channel.members.size + channel.leaving.size,
-      users: channel.persons.size + channel.leaving.size,
-    };
+    return { members, connections, users: usersOf(channel) };
   }
 
   async counts(key: ChannelKey): Promise<PresenceCounts> {

@@ -67,33 +67,46 @@ export function info(registry: Registry, labels: Readonly<Record<string, string>
   }).set(labels, 1);
 }
 
+type Labels = Readonly<Record<string, string>>;
+
+const NO_LABELS: Labels = {};
+
+export function histogram(registry: Registry, description: Description, buckets: Buckets): void {
+  labelledHistogram(registry, description, () => [[NO_LABELS, buckets]]);
+}
+
 /**
- * A histogram of values that were counted into Buckets. prom-client's own can
+ * Histograms of values that were counted into Buckets. prom-client's own can
  * only observe; its registry takes whatever has this shape.
  */
-export function histogram(registry: Registry, { name, help }: Description, buckets: Buckets): void {
+export function labelledHistogram(
+  registry: Registry,
+  { name, help }: Description,
+  read: () => Iterable<readonly [labels: Labels, buckets: Buckets]>,
+): void {
+  const shape = { name, help, type: "histogram", aggregator: "sum" };
   const metric = {
-    name,
-    help,
-    type: "histogram",
-    aggregator: "sum",
+    ...shape,
     reset: () => undefined,
     get: () =>
-      Promise.resolve({ name, help, type: "histogram", aggregator: "sum", values: values(name, buckets) }),
+      Promise.resolve({
+        ...shape,
+        values: Array.from(read(), ([labels, buckets]) => values(name, labels, buckets)).flat(),
+      }),
   };
   registry.registerMetric(metric as unknown as Metric);
 }
 
-function values(name: string, buckets: Buckets): object[] {
+function values(name: string, labels: Labels, buckets: Buckets): object[] {
   let cumulative = 0;
   const lines: object[] = buckets.bounds.map((bound, index) => {
     cumulative += buckets.counts[index]!;
-    return { metricName: `${name}_bucket`, labels: { le: String(bound) }, value: cumulative };
+    return { metricName: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: cumulative };
   });
   return [
     ...lines,
-    { metricName: `${name}_bucket`, labels: { le: "+Inf" }, value: buckets.count },
-    { metricName: `${name}_sum`, labels: {}, value: buckets.sum },
-    { metricName: `${name}_count`, labels: {}, value: buckets.count },
+    { metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: buckets.count },
+    { metricName: `${name}_sum`, labels, value: buckets.sum },
+    { metricName: `${name}_count`, labels, value: buckets.count },
   ];
 }

@@ -1,8 +1,17 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { FramingStats, Stats } from "../core/stats.js";
-import { counter, gauge, histogram, info, labelledCounter, labelledGauge } from "./collectors.js";
+import { collectApps, type CountedApp } from "./apps.js";
+import {
+  counter,
+  gauge,
+  histogram,
+  info,
+  labelledCounter,
+  labelledGauge,
+  labelledHistogram,
+} from "./collectors.js";
 import { collectEventLoopLag } from "./event-loop.js";
-import { AppLabels, disconnectCounts, rejectCounts, type AppCounts } from "./labels.js";
+import { disconnectCounts, rejectCounts } from "./labels.js";
 
 /** What is not counted in Stats but can be asked for. */
 export interface Gauges {
@@ -16,7 +25,7 @@ export interface Gauges {
   /** Client addresses that are remembered. */
   readonly addresses?: () => number;
   /** Not given: no metric. */
-  apps?(): Iterable<AppCounts>;
+  apps?(): Iterable<CountedApp>;
   /** Whether the link to the bus is up. Not given: no metric. */
   bridgeUp?(): boolean;
 }
@@ -51,6 +60,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   if (options.worker !== undefined) registry.setDefaultLabels({ worker: String(options.worker) });
   collectConnections(registry, options);
   collectMessages(registry, options.stats);
+  collectRequests(registry, options.stats);
   collectHistory(registry, options.stats);
   collectBridge(registry, options);
   const stopEventLoop = collectEventLoopLag(registry);
@@ -105,16 +115,6 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
     },
     () => rejectCounts(stats),
   );
-  labelledCounter(
-    registry,
-    {
-      name: name("api_errors_total"),
-      help: "Requests of the server API that were refused or failed, by error code",
-      labels: ["code"],
-    },
-    // Only the API's own codes are counted.
-    () => [...stats.apiErrors].map(([code, count]) => [[code], count]),
-  );
   counter(
     registry,
     { name: name("heartbeat_timeouts_total"), help: "Connections closed because a ping was not answered" },
@@ -166,39 +166,40 @@ function collectConnections(registry: Registry, { stats, gauges, nodeId, version
   );
 }
 
-function collectApps(registry: Registry, apps: () => Iterable<AppCounts>): void {
-  const labels = new AppLabels();
-  labelledGauge(
-    registry,
-    { name: "starling_app_connections", help: "Open connections, by app", labels: ["app"] },
-    () => labels.gauges(apps()),
-  );
-  labelledCounter(
-    registry,
-    {
-      name: "starling_app_publications_total",
-      help: "Publications by an app's clients and by the server API on this node",
-      labels: ["app"],
-    },
-    () => labels.counters(apps()),
-  );
-}
-
 function collectMessages(registry: Registry, stats: Stats): void {
   gauge(
     registry,
     { name: "starling_subscriptions", help: "Subscriptions of open connections" },
     () => stats.subscriptions,
   );
-  const perFraming = (
-    name: string,
-    help: string,
-    field: Exclude<keyof FramingStats, "protocol" | "framing">,
-  ) =>
-    labelledCounter(registry, { name, help, labels: ["protocol", "codec"] }, () =>
-      // Framings are the node's own, so there are as many series as it has of them.
-      stats.framings.map((counts) => [[counts.protocol, counts.framing], counts[field]] as const),
-    );
+  counter(
+    registry,
+    {
+      name: "starling_presence_joins_total",
+      help: "Subscriptions that made a connection a member of a channel with presence",
+    },
+    () => stats.presenceJoins,
+  );
+  type Count = Exclude<keyof FramingStats, "protocol" | "framing">;
+  const byFraming =
+    (labelled: typeof labelledCounter) =>
+    (name: string, help: string, field: Count): void =>
+      labelled(registry, { name, help, labels: ["protocol", "codec"] }, () =>
+        // Framings are the node's own, so there are as many series as it has of them.
+        stats.framings.map((counts) => [[counts.protocol, counts.framing], counts[field]] as const),
+      );
+  const gaugePerFraming = byFraming(labelledGauge);
+  const perFraming = byFraming(labelledCounter);
+  gaugePerFraming(
+    "starling_protocol_connections",
+    "Open connections, by protocol and encoding",
+    "connections",
+  );
+  gaugePerFraming(
+    "starling_protocol_subscriptions",
+    "Subscriptions of open connections, by protocol and encoding",
+    "subscriptions",
+  );
   perFraming("starling_messages_in_total", "Frames from clients", "messagesIn");
   perFraming("starling_messages_out_total", "Frames to clients, one per receiver", "messagesOut");
   perFraming("starling_bytes_in_total", "Bytes of frames from clients", "bytesIn");
@@ -223,6 +224,40 @@ function collectMessages(registry: Registry, stats: Stats): void {
       help: "From the publishing node's batch to local delivery, seconds; clocks of nodes differ",
     },
     stats.deliverySeconds,
+  );
+}
+
+function collectRequests(registry: Registry, stats: Stats): void {
+  labelledCounter(
+    registry,
+    {
+      name: "starling_api_errors_total",
+      help: "Requests of the HTTP APIs that were refused or failed, by error code",
+      labels: ["code"],
+    },
+    // Only the APIs' own codes are counted.
+    () => [...stats.apiErrors].map(([code, count]) => [[code], count]),
+  );
+  // Routes and statuses are the APIs' own, whatever path is asked for.
+  labelledCounter(
+    registry,
+    {
+      name: "starling_api_requests_total",
+      help: "Requests of the HTTP APIs, by route and status of the answer; probes and scrapes apart",
+      labels: ["api", "route", "status"],
+    },
+    () =>
+      stats.routes.flatMap(({ api, route, statuses }) =>
+        Array.from(statuses, ([status, count]) => [[api, route, String(status)], count] as const),
+      ),
+  );
+  labelledHistogram(
+    registry,
+    {
+      name: "starling_api_request_seconds",
+      help: "From the head of a request to an HTTP API to its answer, seconds",
+    },
+    () => stats.routes.map(({ api, route, seconds }) => [{ api, route }, seconds] as const),
   );
 }
 

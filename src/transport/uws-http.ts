@@ -40,7 +40,13 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
     body?.abort();
   });
   const answer = (response: HttpResponse, close: boolean): void => {
-    if (!aborted) write(res, method, response, close);
+    if (aborted) return;
+    try {
+      write(res, method, response, close);
+    } catch {
+      // A header that is no text, for instance. Some of it may be written: no other answer could follow.
+      res.close();
+    }
   };
   // Answered now, what follows in the same packet would be served behind it, closing or not. While
   // an answer is owed uWebSockets.js closes the socket at the next request instead.
@@ -51,22 +57,29 @@ export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bo
   }
   const request: HttpRequest = {
     ...{ method, path, query },
-    header: (name) => headers.get(name),
+    header: (name) => valueOf(headers, name),
     hasBody: body !== undefined,
     readBody: (maxBytes) => body?.read(maxBytes) ?? Promise.resolve(new Uint8Array()),
   };
-  // A handler that throws is one that rejects.
-  new Promise<HttpResponse>((resolve) => resolve(handler(request)))
-    .then(
-      (response) => {
-        // Who sends a body that nobody wants may be of another opinion where it ends.
-        if (body?.wasRead === false) answerLast(response);
-        else if (mayAnswerNow()) answer(response, !keep());
-        else setImmediate(() => answer(response, !keep()));
-      },
-      () => answer(plain(500, "internal error"), true),
-    )
-    .finally(() => body?.release());
+  const answered = (response: HttpResponse): void => {
+    body?.release();
+    // Who sends a body that nobody wants may be of another opinion where it ends.
+    if (body?.wasRead === false) answerLast(response);
+    else if (mayAnswerNow()) answer(response, !keep());
+    else setImmediate(() => answer(response, !keep()));
+  };
+  const failed = (): void => {
+    body?.release();
+    answer(plain(500, "internal error"), true);
+  };
+  let response: Promise<HttpResponse>;
+  try {
+    response = handler(request);
+  } catch {
+    // A handler that throws is one that rejects; and nobody is answered before this returns.
+    response = Promise.reject(new Error("the handler threw"));
+  }
+  response.then(answered, failed);
 }
 
 /** A request's body. uWebSockets.js gives its pieces from now on, whether they are asked for yet or not. */
@@ -88,7 +101,7 @@ class Body {
       }
       this.#received += piece.byteLength;
       if (!isLast) return;
-      this.complete = true;
+      this.complete = this.#received === declaredBytes;
       this.#settle?.();
     });
   }
@@ -100,7 +113,8 @@ class Body {
   /** @throws StarlingError overloaded */
   #hold(): void {
     this.#budget.take(this.#declaredBytes);
-    this.#bytes = Buffer.alloc(this.#declaredBytes);
+    // Not cleared: it is handed out only once all of it has come.
+    this.#bytes = Buffer.allocUnsafe(this.#declaredBytes);
   }
 
   /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
@@ -132,11 +146,20 @@ class Body {
   }
 }
 
+/** Names and values in turn. A map would cost more to fill than the look-ups do. */
+type Headers = readonly string[];
+
+/** The last one's, where there are several. */
+function valueOf(headers: Headers, name: string): string | undefined {
+  for (let at = headers.length - 2; at >= 0; at -= 2) if (headers[at] === name) return headers[at + 1];
+  return undefined;
+}
+
 interface Head {
   readonly method: string;
   readonly path: string;
   readonly query: string;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: Headers;
   readonly bodyBytes: number;
   readonly fault: HttpResponse | undefined;
 }
@@ -144,7 +167,7 @@ interface Head {
 /** uWebSockets.js frees req when the handler returns: all of it is read now. */
 function readHead(req: UwsRequest): Head {
   const method = req.getCaseSensitiveMethod();
-  const headers = new Map<string, string>();
+  const headers: string[] = [];
   let fault: HttpResponse | undefined;
   if (!/^[A-Z]+$/.test(method)) fault = plain(400, "the method must be uppercase");
   req.forEach((name, value) => {
@@ -156,12 +179,12 @@ function readHead(req: UwsRequest): Head {
       fault = plain(400, `content-length must be a number of bytes, not ${JSON.stringify(value)}`);
     } else if (name === "content-length" && Number(value) > MAX_BODY_BYTES) {
       fault = plain(413, `the body has ${value} bytes, at most ${MAX_BODY_BYTES} are allowed here`);
-    } else if (headers.has(name) && (name === "host" || name === "content-length")) {
+    } else if ((name === "host" || name === "content-length") && valueOf(headers, name) !== undefined) {
       fault = plain(400, `the request has two ${name} headers`);
     }
-    headers.set(name, value);
+    headers.push(name, value);
   });
-  const bodyBytes = Number(headers.get("content-length") ?? 0);
+  const bodyBytes = Number(valueOf(headers, "content-length") ?? 0);
   return { method, path: req.getUrl(), query: req.getQuery() ?? "", headers, bodyBytes, fault };
 }
 
@@ -171,9 +194,11 @@ function plain(status: number, message: string): HttpResponse {
 
 function write(res: UwsResponse, method: string, response: HttpResponse, close: boolean): void {
   res.cork(() => {
-    res.writeStatus(`${response.status} ${STATUS_CODES[response.status] ?? ""}`);
-    for (const [name, value] of Object.entries(response.headers)) res.writeHeader(name, value);
-    if (method === "HEAD") res.endWithoutBody(Buffer.byteLength(response.body), close);
-    else res.end(Buffer.from(response.body), close);
+    const { status, headers, body } = response;
+    // 200 is what it writes by itself.
+    if (status !== 200) res.writeStatus(`${status} ${STATUS_CODES[status] ?? ""}`);
+    for (const name in headers) res.writeHeader(name, headers[name]!);
+    if (method === "HEAD") res.endWithoutBody(Buffer.byteLength(body), close);
+    else res.end(typeof body === "string" ? Buffer.from(body) : body, close);
   });
 }

@@ -99,6 +99,18 @@ export function presenceContract(name: string, setup: PresenceSetup): void {
       expect(await store.counts(KEY)).toEqual({ connections: 5, users: 4 });
     });
 
+    it("knows at once by which connections of its own a user is in a channel", () => {
+      const here = (user: string, key = KEY): string[] => [...store.connectionsHere(key, user)].sort();
+      for (const connection of ["a.1", "a.2"]) store.join(KEY, member(connection, "ann"));
+      store.join(KEY, member("a.3", "bob"));
+      store.join(KEY, member("ann"));
+      expect(here("ann")).toEqual(["a.1", "a.2"]);
+      expect([...here("bob"), ...here("eve"), ...here("ann", "main/other")]).toEqual(["a.3"]);
+      store.leave(KEY, member("a.1", "ann"));
+      store.leave(KEY, member("a.3", "bob"));
+      expect([...here("ann"), ...here("bob")]).toEqual(["a.2"]);
+    });
+
     it("knows an empty channel", async () => {
       expect(await store.members("main/nobody", 10)).toEqual({ members: [], connections: 0, users: 0 });
       expect(await store.counts("main/nobody")).toEqual({ connections: 0, users: 0 });
@@ -427,6 +439,36 @@ export function presenceContract(name: string, setup: PresenceSetup): void {
       store.join(KEY, member("a.2", "bob"));
       store.leave(KEY, member("a.1", "ann"));
       expect(told()).toEqual(["join a.1"]);
+    });
+
+    const enter = (connection: string, user: string, usersMost: number): Promise<boolean> =>
+      store.enter(KEY, member(connection, user), { usersMost, limit: 100 }, () => undefined);
+
+    it("lets in as many users as there is room for, however many come at once, and tells of nobody else", async () => {
+      await begin(LONG_GRACE_MS);
+      const came = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => enter(`c${index}`, `u${index % 10}`, 7)),
+      );
+      expect(came.filter((entered) => entered)).toHaveLength(14);
+      expect(await store.counts(KEY)).toEqual({ connections: 14, users: 7 });
+      await barrier("main/other");
+      expect(told()).toHaveLength(7);
+      // A second connection of a member fits, a grace keeps its seat, and a full channel frees one.
+      const [inside] = events.map(({ member: { user } }) => user!);
+      expect(await enter("again", inside!, 7)).toBe(true);
+      expect(await enter("late", "late", 7)).toBe(false);
+      expect(await enter("late", "late", 8)).toBe(true);
+    });
+
+    it("answers who enters with a page that has it, and names each user where there is no room for all", async () => {
+      await begin(LONG_GRACE_MS);
+      for (let index = 0; index < 30; index++) store.join(KEY, member(`a${index}`, "a"));
+      for (let index = 0; index < 4; index++) store.join(KEY, member(`b${index}`, `b${index}`));
+      const pages: (readonly (string | null)[])[] = [];
+      const entered = await store.enter(KEY, member("z", "z"), { usersMost: 10, limit: 6 }, ({ members }) =>
+        pages.push(members.map(({ user }) => user).sort()),
+      );
+      expect([entered, pages]).toEqual([true, [["a", "b0", "b1", "b2", "b3", "z"]]]);
     });
   });
 }

@@ -13,8 +13,9 @@ import { PEER_NAMES, type PeerName, type ProtocolName, type RunningPeer } from "
 import { eventually } from "../support/eventually.js";
 import { startRedis, type RedisServer } from "../support/redis-server.js";
 
-// Starling itself is the other tests' matter, and needs a built dist/; Centrifugo, of bench-centrifugo.test.ts, its binary.
-const names = PEER_NAMES.filter((name) => name !== "starling" && name !== "centrifugo");
+/** Starling itself is the other tests' matter, and needs a built dist/; others have a test file of their own. */
+const ELSEWHERE: readonly PeerName[] = ["starling", "centrifugo", "starling-pusher", "raw-pusher", "soketi"];
+const names = PEER_NAMES.filter((name) => !ELSEWHERE.includes(name));
 const peers = await Promise.all(names.map(async (name) => ({ name, peer: await peerByName(name) })));
 const bridged = peers.filter(({ peer }) => peer.maxNodes > 1);
 const alone = peers.filter(({ peer }) => peer.maxNodes === 1);

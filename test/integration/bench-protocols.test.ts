@@ -243,6 +243,47 @@ describe("the generator on a Pusher server", () => {
   });
 });
 
+describe("joins of connections that are there", () => {
+  const shape = {
+    ...{ channels: 3, subscribersPerChannel: 4, publishers: 0 },
+    ...{ channelPrefix: "presence:test-", joinsLater: true as const },
+  };
+
+  it("meet the same others in channel after channel", async () => {
+    const server = await pusher();
+    const share = shareOf(server.url, { ...shape, protocol: "pusher", secret: APP.secret });
+    expect(await share.open()).toMatchObject({ connections: 12, failed: 0 });
+    expect(server.channels).toEqual([]);
+    expect(await share.join({ first: 0, count: 1 })).toMatchObject({ joined: 12, refused: 0, errors: [] });
+    expect(await share.join({ first: 1, count: 2 })).toMatchObject({ joined: 24, refused: 0, errors: [] });
+    expect(server.channels).toHaveLength(9);
+    const together = [0, 1, 2].map((number) => server.users.get(`presence-test-00001-${number}`));
+    expect(new Set(together[0]).size).toBe(4);
+    expect(together).toEqual([together[0], together[0], together[0]]);
+  });
+
+  it("are counted over a protocol whose commands do not depend on the connection", async () => {
+    const server = await centrifugo();
+    const share = shareOf(server.url, { ...shape, protocol: "centrifugo" });
+    await share.open();
+    expect(await share.join({ first: 0, count: 3 })).toMatchObject({ joined: 36, refused: 0, errors: [] });
+    expect(server.closed).toEqual([]);
+  });
+
+  it("count who is refused", async () => {
+    const server = await pusher();
+    const share = shareOf(server.url, {
+      ...{ protocol: "pusher", secret: "wrong", channelPrefix: "presence:test-" },
+      ...{ subscribersPerChannel: 3, publishers: 0, joinsLater: true },
+    });
+    await share.open();
+    expect(await share.join({ first: 0, count: 2 })).toMatchObject({
+      ...{ joined: 0, refused: 6 },
+      errors: [expect.stringMatching(/^pusher:subscription_error 401 .* \(6 times\)$/)],
+    });
+  });
+});
+
 describe("the bench attached to", () => {
   async function bench(...argv: string[]): Promise<{ result: BenchResult; stdout: string; json: string }> {
     const file = join(folder, "result.json");
@@ -297,12 +338,14 @@ describe("the bench attached to", () => {
   );
 
   it("a Pusher server runs its scenarios by URL, and shows no secret", { timeout: TIMEOUT_MS }, async () => {
-    const server = await pusher();
+    const server = await pusher({ closesAfterAnswers: true });
     const { result, stdout, json } = await bench(
-      ...["fanout", "ingest", "--attach", server.url, "--protocol", "pusher", "--secret", APP.secret],
+      ...["fanout", "ingest", "presence", "http", "--attach", server.url, "--api-url", server.apiUrl],
+      ...["--protocol", "pusher", "--secret", APP.secret],
     );
-    expectClean(result, ["fanout", "fanout", "fanout", "fanout", "ingest"]);
+    expectClean(result, [...Array<string>(4).fill("fanout"), "ingest", "presence", "presence", "http"]);
     expect(server.closed).toEqual([]);
+    expect(new Set(server.events).size).toBeGreaterThan(1);
     expect(stdout).toContain("--secret ...");
     expect(stdout + json).not.toContain(APP.secret);
   });

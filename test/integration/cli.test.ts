@@ -58,6 +58,22 @@ describe("starling", () => {
     [["cluster", "--port", "65530"], "port 65540 is over 65535"],
     [["serve", "--port", "--api-port", "1"], "--port has no value: --api-port comes right behind it"],
     [["serve", "now"], 'unexpected argument "now": serve takes options alone, which begin with --'],
+    [["app"], "app needs a command behind it: commands are create"],
+    [["app", "creat"], "unknown command creat: did you mean create?"],
+    [["app", "--id", "7"], "--id comes behind a command: starling app create --id ..."],
+    [
+      ["app", "create", "now"],
+      'unexpected argument "now": app create takes options alone, which begin with --',
+    ],
+    [["app", "create", "--prot", "1"], "unknown option --prot: did you mean --port?"],
+    [["app", "create", "--nodes", "1"], "unknown option --nodes: see starling app create --help"],
+    [["app", "create", "--json=1"], "--json takes no value"],
+    [["app", "create", "--id", "a b"], '--id: "a b" is not allowed: an id is 1 to 64 of A-Z a-z 0-9 _ -'],
+    [
+      ["app", "create", "--host", "a:80"],
+      '--host: "a:80" is not allowed: a host name or address without a port',
+    ],
+    [["app", "create", "--port", "0"], '--port: "0" is not allowed: a whole number from 1 to 65535'],
     [["serve", "--demo", "maybe"], '--demo: "maybe" is not allowed: true or false'],
     [["serve", "--no-demo=false"], "--no-demo takes no value: write --no-demo, or --demo=true"],
     [["--port", "1"], "--port comes behind a command: starling serve --port ..."],
@@ -108,6 +124,38 @@ describe("starling config", () => {
       jwtSecret: { value: "***", from: "STARLING_JWT_SECRET" },
       redis: { value: "redis://me:***@h:1", from: "STARLING_REDIS" },
       apiKeys: { value: [], from: "default" },
+    });
+  });
+});
+
+describe("starling app create", () => {
+  it("prints another app each time, as JSON for machines", async () => {
+    const [one, two] = await Promise.all([
+      output(["app", "create", "--json"]),
+      output(["app", "create", "--json"]),
+    ]);
+    const apps = [one, two].map(({ stdout }) => JSON.parse(stdout) as Record<string, string>);
+    for (const app of apps) {
+      expect(app).toEqual({
+        id: expect.stringMatching(/^[1-9]\d{6}$/) as string,
+        key: expect.stringMatching(/^[0-9a-f]{20}$/) as string,
+        secret: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+      });
+    }
+    expect(apps[0]!["secret"]).not.toBe(apps[1]!["secret"]);
+  });
+
+  it("prints what a node takes, which then serves the app", async () => {
+    const { code, stdout, stderr } = await output(["app", "create", "--id", "shop"]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const env = Object.fromEntries(
+      [...stdout.matchAll(/^ {2}(STARLING_\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
+    );
+    const { stdout: config } = await output(["config", "--json"], env);
+    expect(JSON.parse(config)).toMatchObject({
+      appId: { value: "shop", from: "STARLING_APP_ID" },
+      appKey: { value: /key +(\w+)/.exec(stdout)![1] },
+      appSecret: { value: "***" },
     });
   });
 });

@@ -61,6 +61,15 @@ describe("a fleet under load and faults", () => {
         ["Bridge to Redis: Links made again, envelopes skipped", "envelopes skipped"],
         ["Backpressure and limits: Slow readers", "closed"],
         ["Backpressure and limits: Slow readers", "skipped"],
+        ["Apps: Refusals by app", "{{app}} {{reason}}"],
+        ["Apps: Publications by app", "{{app}} {{source}}"],
+        ["Apps: Deliveries by app", "{{app}}"],
+        ["Pusher: Frames from and to Pusher's clients", "in"],
+        ["Pusher: Frames from and to Pusher's clients", "out"],
+        ["Pusher: Signatures refused, by app", "{{app}}"],
+        ["Pusher: Keys of no app, client events refused", "key of no app"],
+        ["Pusher: Keys of no app, client events refused", "{{reason}}"],
+        ["Pusher: Joins of presence channels", "{{instance}}"],
         ["Envoy: WebSockets through Envoy", "{{instance}}"],
       ];
       for (const [where, legend] of seen) {

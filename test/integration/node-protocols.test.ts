@@ -169,6 +169,21 @@ describe("the HTTP side of a protocol", () => {
     expect(await (await node.client()).do("ping")).toMatchObject({ type: "reply" });
   });
 
+  it("ends the connection where its answer cannot be written, and the node goes on", async () => {
+    const http: Protocol["http"] = async ({ path }) => {
+      if (path === "/later") await new Promise((resolve) => setTimeout(resolve, 20));
+      return { status: 200, headers: { "x-number": 5 as never }, body: "" };
+    };
+    const node = await startTestNode(
+      {},
+      { protocols: [{ ...echoProtocol, http }, ...createProtocols({ pusherPath: "" })] },
+    );
+    for (const path of ["/now", "/later"]) {
+      await expect(fetch(node.wsUrl.replace("ws:", "http:") + path)).rejects.toThrow();
+    }
+    expect(await (await node.client()).do("ping")).toMatchObject({ type: "reply" });
+  });
+
   it("reads a body that comes in pieces, and forgets one that never ends", async () => {
     const node = await startTestNode(
       {},

@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
+import { configSchema, defaultConfig } from "../../src/config.js";
 import { silentLog } from "../../src/core/log.js";
 import { Stats } from "../../src/core/stats.js";
 import { FORMAT } from "../../src/redis/link/fleet-format.js";
@@ -292,6 +293,19 @@ describe("a user that lacks what no namespace needs", { timeout: 30_000 }, () =>
       (await before.do("presence", { channel: "chat:a" }))["connections"];
     await eventually(async () => expect(await members()).toBe(1));
     expect(await refused()).toEqual([]);
+  });
+});
+
+describe("a user that lacks what Pusher's channels need", () => {
+  it("is refused an app with keys: its channels have presence and history by their names", async () => {
+    const keys = [{ key: "key-of-3", secret: "secret-of-3-in-tests" }];
+    const { apps } = configSchema.parse({ ...defaultConfig, apps: [{ id: "3", allowOpen: true, keys }] });
+    for (const [lacking, what] of [
+      [ONLY_HISTORY, "for channels with history"],
+      [ONLY_PRESENCE, "for channels with presence"],
+    ] as const) {
+      await expect(startAs(without(lacking), { ...NEITHER, apps })).rejects.toThrow(what);
+    }
   });
 });
 

@@ -106,6 +106,8 @@ describe("the dashboards", () => {
       "Recovery and gaps",
       "Bridge to Redis",
       "Backpressure and limits",
+      "Apps",
+      "Pusher",
       "Envoy",
       "Process",
     ]);
@@ -148,7 +150,7 @@ describe("the dashboards", () => {
   it("and the rules name metrics that a node has", async () => {
     const metrics = createMetrics({
       stats: new Stats(),
-      gauges: { channels: () => 0, ready: () => true, bridgeUp: () => true },
+      gauges: { channels: () => 0, ready: () => true, bridgeUp: () => true, apps: () => [] },
     });
     const text = await metrics.text();
     metrics.close();
@@ -165,7 +167,7 @@ describe("the dashboards", () => {
   it("show every metric of the node's own", async () => {
     const metrics = createMetrics({
       stats: new Stats(),
-      gauges: { channels: () => 0, ready: () => true, bridgeUp: () => true },
+      gauges: { channels: () => 0, ready: () => true, bridgeUp: () => true, apps: () => [] },
     });
     const text = await metrics.text();
     metrics.close();

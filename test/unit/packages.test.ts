@@ -94,6 +94,8 @@ describe("starling-edge", () => {
         ...["dist/cli.js", "dist/index.d.ts", "README.md", "PROTOCOL.md", "CHANGELOG.md"],
         // `starling cluster` reads it.
         "envoy.yaml",
+        // Others' code goes with its licence.
+        ...["dist/demo/pusher/pusher.min.js", "dist/demo/pusher/pusher.min.js.LICENSE.txt"],
       ]),
     );
     expect(files.filter((path) => !/^dist\/|^[^/]+$/.test(path))).toEqual([]);

@@ -61,7 +61,7 @@ export function publish(
       return publishOnceGranted(edge, connection, channel, publication, ref, grant);
     checkStandsToPublish(connection, channel, grant);
   }
-  connection.app.publications++;
+  connection.app.counts.clientPublications++;
   edge.broker.publish(new ClientRequest(edge, connection, channel, publication, history, ref));
   return undefined;
 }
@@ -80,7 +80,7 @@ async function publishOnceGranted(
   checkStandsToPublish(connection, channel, await grant);
   const rules = checkedRules(edge, connection, channel, kept);
   const history = kept.keep === false ? undefined : rules.history;
-  connection.app.publications++;
+  connection.app.counts.clientPublications++;
   edge.broker.publish(new ClientRequest(edge, connection, channel, kept, history, ref));
 }
 
@@ -108,6 +108,10 @@ function checkedRules(
 export function grantOf({ hub }: EdgeContext, connection: Connection, channel: string): Grant | undefined {
   const { app, grants } = connection;
   if (grants === undefined) return undefined;
+  if (connection.isClosed) {
+    for (const [local, grant] of grants) if (local.name === channel) return grant;
+    return undefined;
+  }
   const local = hub.channels.get(app.keyOf(channel));
   return local === undefined ? undefined : grants.get(local);
 }

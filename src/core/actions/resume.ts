@@ -4,13 +4,14 @@ import type { JoinOutcome } from "../channel-feed.js";
 import { ChannelRoom } from "../channel-room.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
-import { StarlingError, quote } from "../errors.js";
+import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
 import type { Position } from "../publication.js";
-import type { TakeRefusal, TakeResult } from "../registry.js";
+import type { TakeRefusal } from "../registry.js";
 import { isSubscribed } from "./checks.js";
 import { ANSWER_TIMEOUT_MS, askToSubscribe, checkStands, identityOf } from "./rights.js";
 import { countRecovery } from "./subscribe.js";
+import { endedByApplication, revokedDuring } from "./unsubscribe.js";
 
 export interface Resumption {
   readonly resumed: boolean;
@@ -41,14 +42,9 @@ export async function resume(edge: EdgeContext, connection: Connection, token: s
   if (dot <= 0 || session === connection.sessionId) {
     throw new StarlingError("bad_request", '"resume" must be the resume token of another session');
   }
-  const revoked = new Set<string>();
-  connection.revoked = revoked;
-  let result: TakeResult;
-  try {
-    result = await edge.registry.take(session, token.slice(dot + 1), connection);
-  } finally {
-    connection.revoked = undefined;
-  }
+  const taking = edge.registry.take(session, token.slice(dot + 1), connection);
+  const revoked = revokedDuring(connection, taking);
+  const result = await taking;
   if (connection.isClosed) return NOT_RESUMED;
   if (result.taken === undefined) return { ...NOT_RESUMED, reason: result.reason };
   const { taken } = result;
@@ -155,7 +151,7 @@ async function restore(
 function checkRestoring(connection: Connection, channel: string, grant: Grant): void {
   checkStands(connection, channel, grant);
   if (connection.restoring.includes(channel)) return;
-  throw new StarlingError("forbidden", `the application ended the subscription to ${quote(channel)}`);
+  throw endedByApplication(channel);
 }
 
 export interface RecoveryHandlers {

@@ -7,11 +7,12 @@ import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError } from "../errors.js";
 import type { Grant } from "../grant.js";
+import type { MembersAsked } from "../members.js";
 import type { PresencePage } from "../presence.js";
 import type { Position } from "../publication.js";
 import { isSubscribed } from "./checks.js";
 import { askToSubscribe, checkStands, identityOf } from "./rights.js";
-import { answerFirst, notSubscribed } from "./unsubscribe.js";
+import { answerFirst, endedByApplication, notSubscribed, revokedDuring } from "./unsubscribe.js";
 
 export interface Subscribing {
   /** Where the client stands; undefined: it starts now. */
@@ -22,10 +23,10 @@ export interface Subscribing {
    */
   readonly proof?: unknown;
   /**
-   * The answer has so many members at most, the connection itself among them, and it is told of all who come or go after
-   * these. Of a channel that has presence.
+   * The answer has the members, the connection itself among them, and it is told of all who come or go after these. Of a
+   * channel that has presence.
    */
-  readonly membersMost?: number | undefined;
+  readonly members?: MembersAsked | undefined;
   /**
    * Called in the turn in which the connection joins, before what it missed is sent to it.
    * @param outcome  undefined: the channel has no positions to tell
@@ -70,7 +71,9 @@ export function subscribeNow(
   checkChannelName(channel);
   const grant = askToSubscribe(connection, channel, subscribing.proof);
   if (!(grant instanceof Promise)) return join(edge, connection, channel, subscribing, grant);
+  const revoked = revokedDuring(connection, grant);
   const done = grant.then((granted) => {
+    if (revoked.has(channel)) throw endedByApplication(channel);
     if (!connection.isClosed) return join(edge, connection, channel, subscribing, granted);
   });
   answerFirst(
@@ -85,25 +88,27 @@ function join(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
-  { since, membersMost, joined }: Subscribing,
+  { since, members: asked, joined }: Subscribing,
   grant: Grant,
 ): Promise<void> | undefined {
   checkRoom(edge, connection, channel);
-  let waited = false;
+  /** undefined: nothing was waited for. */
+  let revoked: ReadonlySet<string> | undefined;
   const joining = edge.hub.join(connection, channel, {
     since,
     grant,
-    membersMost,
+    members: asked,
     answer: (outcome, members) => {
       // Rights may have been taken away, and room, while the bus was awaited.
       checkStands(connection, channel, grant);
-      if (waited) checkRoom(edge, connection, channel);
+      if (revoked !== undefined) checkRoom(edge, connection, channel);
+      if (revoked?.has(channel) === true) throw endedByApplication(channel);
       countRecovery(edge, outcome);
       edge.registry.put(connection);
       joined(outcome, grant, members);
     },
   });
-  waited = joining !== undefined;
+  if (joining !== undefined) revoked = revokedDuring(connection, joining);
   return joining;
 }
 

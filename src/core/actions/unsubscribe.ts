@@ -7,6 +7,8 @@ import { StarlingError, quote } from "../errors.js";
 import type { RevokeReason } from "../notices.js";
 import { identityOf } from "./rights.js";
 
+const NONE: readonly Set<string>[] = [];
+
 /**
  * Nothing more of the channel is sent to the connection once this returns. That it is recorded tells
  * `edge.registry.recorded()`: a node killed before would leave the channel to whoever resumes the session.
@@ -35,6 +37,26 @@ export function answerFirst(connection: Connection, channel: string, answered: P
   });
 }
 
+/**
+ * @param until  something of the connection that is to join channels waits for this
+ * @returns the channels that the application takes away meanwhile, which it must not join
+ */
+export function revokedDuring(connection: Connection, until: Promise<unknown>): ReadonlySet<string> {
+  const revoked = new Set<string>();
+  const all = (connection.revoked ??= new Set());
+  all.add(revoked);
+  const done = (): void => {
+    all.delete(revoked);
+    if (all.size === 0) connection.revoked = undefined;
+  };
+  void until.then(done, done);
+  return revoked;
+}
+
+export function endedByApplication(channel: string): StarlingError {
+  return new StarlingError("forbidden", `the application ended the subscription to ${quote(channel)}`);
+}
+
 /** Unsubscribes a connection that did not ask for it, and tells it; also of a channel that it is about to join again. */
 export function revoke(
   edge: EdgeContext,
@@ -43,7 +65,8 @@ export function revoke(
   reason: RevokeReason,
   message: string,
 ): void {
-  connection.revoked?.add(channel);
+  // By a right that ended, or an identity, others are not meant: what waits asks for its own.
+  if (reason === "application") for (const revoked of connection.revoked ?? NONE) revoked.add(channel);
   const restoring = connection.restoring.filter((name) => name !== channel);
   const wasRestoring = restoring.length < connection.restoring.length;
   if (wasRestoring) connection.restoring = restoring;

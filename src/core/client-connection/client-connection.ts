@@ -105,11 +105,11 @@ export class ClientConnection
     this.setRare("restoring", restoring.length > 0 ? restoring : undefined);
   }
 
-  get revoked(): Set<string> | undefined {
+  get revoked(): Set<Set<string>> | undefined {
     return this.rare?.revoked;
   }
 
-  set revoked(revoked: Set<string> | undefined) {
+  set revoked(revoked: Set<Set<string>> | undefined) {
     this.setRare("revoked", revoked);
   }
 
@@ -189,6 +189,7 @@ export class ClientConnection
     const { options, hub, heartbeat, registry, stats, expiry } = this.edge;
     stats.connects++;
     stats.connections++;
+    this.served.counts.connections++;
     this.app.connections++;
     hub.add(this);
     heartbeat.add(this);
@@ -320,6 +321,7 @@ export class ClientConnection
   protected taken(): void {
     const code = this.rare?.closedWith;
     if (code !== undefined) this.#leave(code, undefined);
+    else this.setRare("grants", undefined);
   }
 
   /** @param closing  undefined: the client closed, or the connection was lost */
@@ -333,6 +335,8 @@ export class ClientConnection
     heartbeat.remove(this);
     expiry.move(this.nextEnd, undefined, this);
     hub.remove(this);
+    // What it sent before goes by them.
+    if (!goesOn) this.setRare("grants", undefined);
     this.edge.slowReaders.forget(this);
     const { protocol } = this;
     const peer = closing === undefined ? protocol.peerClosed(code) : undefined;
@@ -340,6 +344,7 @@ export class ClientConnection
     const served = this.edge.apps.get(this.app.id) === this.app;
     registry.remove(this, protocol.keepsSessions && resumable && served);
     stats.connections--;
+    this.served.counts.connections--;
     this.app.connections--;
     stats.disconnect(protocol.name, closing?.reason ?? (peer === "lost" ? "lost" : "client"));
     this.edge.forget(this);

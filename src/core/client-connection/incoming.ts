@@ -125,7 +125,11 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
   wait(until: Promise<void>): void {
     this.waits++;
     void until.then(() => {
-      if (--this.waits > 0 || this.rare?.pending === undefined) return;
+      if (--this.waits > 0) return;
+      if (this.rare?.pending === undefined) {
+        if (this.isClosed) this.taken();
+        return;
+      }
       if (this.edge.frameTurns.mayResume()) this.takeWaiting();
       else this.edge.frameTurns.wait(this);
     });

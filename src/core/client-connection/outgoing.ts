@@ -22,6 +22,10 @@ export abstract class Outgoing {
     return this.served.protocol;
   }
 
+  get obeysRetryAfter(): boolean {
+    return this.protocol.obeysRetryAfter;
+  }
+
   get isClosed(): boolean {
     return this.socket === undefined;
   }

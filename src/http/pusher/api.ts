@@ -3,10 +3,11 @@
 import type { App } from "../../core/app.js";
 import { StarlingError, quote } from "../../core/errors.js";
 import { silentLog, type Log } from "../../core/log.js";
+import type { RouteStats, Stats } from "../../core/stats.js";
 import type { HttpRequest, HttpResponse } from "../../core/transport.js";
 import { pusherSettings } from "../../protocols/pusher/settings.js";
 import { COMMON_HEADERS } from "../message.js";
-import { ApiError, errorDetail, errorHead, isFault, type ApiErrorCode } from "../problem.js";
+import { ApiError, UNKNOWN_ROUTE, errorDetail, errorHead, isFault, type ApiErrorCode } from "../problem.js";
 import { describeChannel, listChannels, listUsers } from "./channels.js";
 import { publishBatch, publishEvent } from "./events.js";
 import type { PusherApps, PusherCall, PusherOperations } from "./operations.js";
@@ -21,8 +22,8 @@ export interface PusherApiOptions {
   readonly pathPrefix: string;
   /** The limit of a request's body, in bytes. */
   readonly maxBodyBytes: number;
-  /** Counts the requests that were refused or failed, by error code. */
-  readonly errors?: Map<string, number>;
+  /** Counts requests by route, and those that were refused or failed by error code. */
+  readonly stats: Pick<Stats, "apiErrors" | "countRoute">;
   readonly log?: Log;
 }
 
@@ -30,6 +31,8 @@ export interface PusherApiOptions {
 export type PusherApi = (request: HttpRequest) => Promise<HttpResponse> | undefined;
 
 interface Route {
+  /** What metrics call it. */
+  readonly label: string;
   readonly method: "GET" | "POST";
   /** Behind the app's own part. What its group matches is the call's name. */
   readonly path: RegExp;
@@ -38,36 +41,70 @@ interface Route {
 
 /** The most frequent ones come first. */
 const ROUTES: readonly Route[] = [
-  { method: "POST", path: /^\/events$/, handle: publishEvent },
-  { method: "POST", path: /^\/batch_events$/, handle: publishBatch },
-  { method: "GET", path: /^\/channels$/, handle: listChannels },
-  { method: "GET", path: /^\/channels\/([^/]+)$/, handle: describeChannel },
-  { method: "GET", path: /^\/channels\/([^/]+)\/users$/, handle: listUsers },
-  { method: "POST", path: /^\/users\/([^/]+)\/terminate_connections$/, handle: terminateConnections },
+  { label: "/events", method: "POST", path: /^\/events$/, handle: publishEvent },
+  { label: "/batch_events", method: "POST", path: /^\/batch_events$/, handle: publishBatch },
+  { label: "/channels", method: "GET", path: /^\/channels$/, handle: listChannels },
+  { label: "/channels/{channel}", method: "GET", path: /^\/channels\/([^/]+)$/, handle: describeChannel },
+  {
+    label: "/channels/{channel}/users",
+    method: "GET",
+    path: /^\/channels\/([^/]+)\/users$/,
+    handle: listUsers,
+  },
+  {
+    label: "/users/{user}/terminate_connections",
+    method: "POST",
+    path: /^\/users\/([^/]+)\/terminate_connections$/,
+    handle: terminateConnections,
+  },
 ];
+/** How this API answers. A rate over a series that appears with 1 misses the 1. */
+const STATUSES_SHOWN = [200, 400, 401, 403, 404, 405, 413, 429, 500, 503, 504];
+
+interface CountedRoute extends Route {
+  readonly counts: RouteStats;
+}
 
 /** The SDK for Python leaves the app out: it is the one of the key. */
 const WITHOUT_APP = /^\/users\/[^/]+\/terminate_connections$/;
 const APPS = "/apps/";
 
-/** SDKs and proxies send again what was answered 503, and slow down at a 429. */
+/** Pusher has 429 for who asks more than is taken. 503 is for what the bus cannot take now. */
 const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = { overloaded: 429 };
 
 export function createPusherApi(options: PusherApiOptions): PusherApi {
-  const { operations, apps, pathPrefix, maxBodyBytes } = options;
-  const { errors = new Map<string, number>(), log = silentLog } = options;
+  const { operations, apps, pathPrefix, maxBodyBytes, stats, log = silentLog } = options;
+  const { apiErrors: errors } = stats;
+  const countsOf = (label: string): RouteStats => stats.countRoute("pusher", label, STATUSES_SHOWN);
+  const routes: readonly CountedRoute[] = ROUTES.map((route) => ({
+    ...route,
+    counts: countsOf(route.label),
+  }));
+  const unknown = countsOf(UNKNOWN_ROUTE);
 
-  async function answer(request: HttpRequest, own: string): Promise<HttpResponse> {
+  /** @param asked  is told the counts of the route, once that is found */
+  async function answer(
+    request: HttpRequest,
+    own: string,
+    asked: { counts: RouteStats },
+  ): Promise<HttpResponse> {
     const { method, path } = request;
     const { appId, rest } = split(own);
-    const { route, name } = find(method, path, rest);
+    const { route, name } = find(routes, method, path, rest);
+    asked.counts = route.counts;
     const query = readQuery(request.query);
     const app = appOf(appId, query);
-    checkHead(app, { method, paths: signedPaths(path, own, pathPrefix), query }, Date.now());
-    if (!app.enabled) throw new ApiError("forbidden", `app ${quote(app.id)} is disabled`);
+    countRefusal(app, () =>
+      checkHead(app, { method, paths: signedPaths(path, own, pathPrefix), query }, Date.now()),
+    );
+    if (!app.enabled) {
+      app.counts.refusedDisabled++;
+      throw new ApiError("forbidden", `app ${quote(app.id)} is disabled`);
+    }
     // Only now: for a stranger's body there is no memory.
     const body = request.hasBody ? await request.readBody(maxBodyBytes) : NO_BYTES;
-    checkBody(query, body);
+    countRefusal(app, () => checkBody(query, body));
+    app.counts.signaturesValid++;
     return route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
   }
 
@@ -86,22 +123,39 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
   return (request) => {
     const own = ownPath(request.path, pathPrefix);
     if (own === undefined) return undefined;
-    return answer(request, own).catch((error: unknown) => {
-      if (isFault(error)) {
-        const { method, path } = request;
-        log.error({ err: error, method, path }, "Pusher API: a request failed");
-      }
-      const { code } = errorDetail(error);
-      errors.set(code, (errors.get(code) ?? 0) + 1);
-      return refusal(error);
-    });
+    const asked = { counts: unknown };
+    const sinceMs = performance.now();
+    return answer(request, own, asked)
+      .catch((error: unknown) => {
+        if (isFault(error)) {
+          const { method, path } = request;
+          log.error({ err: error, method, path }, "Pusher API: a request failed");
+        }
+        const { code } = errorDetail(error);
+        errors.set(code, (errors.get(code) ?? 0) + 1);
+        return refusal(error);
+      })
+      .then((response) => {
+        asked.counts.answered(response.status, (performance.now() - sinceMs) / 1000);
+        return response;
+      });
   };
+}
+
+/** @param check  throws where the request is not signed as it must be */
+function countRefusal({ counts }: App, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    counts.signaturesRefused++;
+    throw error;
+  }
 }
 
 const NO_BYTES: Uint8Array = new Uint8Array();
 
 /** SDKs show the body of an answer as it is: text. */
-function refusal(error: unknown): HttpResponse {
+export function refusal(error: unknown): HttpResponse {
   const { detail, status, headers } = errorHead(error, STATUSES);
   return {
     status,
@@ -134,9 +188,14 @@ function split(own: string): { appId: string | undefined; rest: string } {
   return { appId: unescaped(own.slice(APPS.length, end)), rest: own.slice(end) };
 }
 
-function find(method: string, path: string, rest: string): { route: Route; name: string } {
+function find(
+  routes: readonly CountedRoute[],
+  method: string,
+  path: string,
+  rest: string,
+): { route: CountedRoute; name: string } {
   let allowed: string | undefined;
-  for (const route of ROUTES) {
+  for (const route of routes) {
     const match = route.path.exec(rest);
     if (match === null) continue;
     if (route.method === method) return { route, name: unescaped(match[1] ?? "") };

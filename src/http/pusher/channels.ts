@@ -16,10 +16,13 @@ export type Attribute = (typeof ATTRIBUTES)[number];
 
 /** In one answer: the first by name. */
 export const CHANNELS_LISTED_MAX = 10_000;
+/** The same where users are counted: each channel's are asked for by itself, of the shard that has it. */
+export const CHANNELS_COUNTED_MAX = 1_000;
 /** Counts of users that are asked for at a time. */
 const COUNTS_AT_A_TIME = 100;
 /** Says that the list ends before its end. */
 const TRUNCATED = { "x-starling-truncated": "true" };
+const NO_COUNTS: ReadonlyMap<string, number> = new Map();
 
 export interface Counts {
   user_count?: number;
@@ -59,11 +62,12 @@ export async function listChannels({ operations, app, settings, query }: PusherC
       'user_count is only known of presence channels: "filter_by_prefix" must begin with presence-',
     );
   }
-  const limit = CHANNELS_LISTED_MAX + 1;
+  const most = info.has("user_count") ? CHANNELS_COUNTED_MAX : CHANNELS_LISTED_MAX;
+  const limit = most + 1;
   const { channels, missing } = await operations.channels({ app: app.id, prefix, limit });
   checkComplete(missing);
   const occupied = channels
-    .slice(0, CHANNELS_LISTED_MAX)
+    .slice(0, most)
     .filter(({ channel, subscribers }) => subscribers > 0 && isPusherName(channel, settings));
   const users = info.has("user_count")
     ? await userCounts(
@@ -129,15 +133,9 @@ export async function countsOf(
   info: ReadonlySet<Attribute>,
 ): Promise<ReadonlyMap<string, Counts>> {
   const presences = info.has("user_count") ? channels.filter(({ name }) => isPresence(name)) : [];
+  const counted = info.has("subscription_count") ? channels : presences;
   const [subscribers, users] = await Promise.all([
-    info.has("subscription_count")
-      ? operations
-          .subscriberCounts(
-            app.id,
-            channels.map(({ own }) => own),
-          )
-          .then(({ counts, missing }) => (missing.length > 0 ? undefined : counts), unknownCounts)
-      : undefined,
+    subscriberCounts(operations, app.id, counted).catch(unknownCounts),
     userCounts(
       operations,
       app.id,
@@ -146,13 +144,29 @@ export async function countsOf(
   ]);
   const found = new Map<string, Counts>(channels.map(({ name }) => [name, {}]));
   if (users !== undefined) {
-    for (const [index, { name }] of presences.entries()) found.get(name)!.user_count = users[index]!;
+    // In the grace of who left last the channel has a user, and nobody.
+    for (const [index, { name }] of presences.entries())
+      found.get(name)!.user_count = subscribers?.get(name) === 0 ? 0 : users[index]!;
   }
-  if (subscribers !== undefined) {
-    for (const [index, { name }] of channels.entries())
-      found.get(name)!.subscription_count = subscribers[index]!;
+  if (info.has("subscription_count")) {
+    for (const [name, count] of subscribers ?? []) found.get(name)!.subscription_count = count;
   }
   return found;
+}
+
+/** By Pusher's name; undefined: not of all nodes. */
+async function subscriberCounts(
+  operations: PusherOperations,
+  app: string,
+  channels: readonly { readonly name: string; readonly own: string }[],
+): Promise<ReadonlyMap<string, number> | undefined> {
+  if (channels.length === 0) return NO_COUNTS;
+  const { counts, missing } = await operations.subscriberCounts(
+    app,
+    channels.map(({ own }) => own),
+  );
+  if (missing.length > 0) return undefined;
+  return new Map(channels.map(({ name }, index) => [name, counts[index]!]));
 }
 
 function unknownCounts(error: unknown): undefined {

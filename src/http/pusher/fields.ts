@@ -2,6 +2,12 @@
 
 import { StarlingError, quote } from "../../core/errors.js";
 
+/** A value as an error shows it. Not as JSON: of one that is nested deep enough there is none. */
+export function shown(value: unknown): string {
+  if (typeof value !== "object" || value === null) return quote(value);
+  return Array.isArray(value) ? "a list" : "an object";
+}
+
 /** An object of a body. */
 export interface Fields {
   /** In the words of an error: `batch[2].`, or nothing. */
@@ -14,7 +20,7 @@ export interface Fields {
 export function fieldsOf(json: unknown, at: string, elsewhere?: Pick<Fields, "get">): Fields {
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     const which = at === "" ? "the body" : at.slice(0, -1);
-    throw new StarlingError("bad_request", `${which} must be a JSON object, not ${quote(json)}`);
+    throw new StarlingError("bad_request", `${which} must be a JSON object, not ${shown(json)}`);
   }
   const own = json as Readonly<Record<string, unknown>>;
   return {
@@ -27,7 +33,7 @@ export function fieldsOf(json: unknown, at: string, elsewhere?: Pick<Fields, "ge
 export function optionalText(fields: Fields, name: string): string | undefined {
   const value = fields.get(name);
   if (value === undefined || typeof value === "string") return value;
-  throw new StarlingError("bad_request", `"${fields.at}${name}" must be a string, not ${quote(value)}`);
+  throw new StarlingError("bad_request", `"${fields.at}${name}" must be a string, not ${shown(value)}`);
 }
 
 /** @throws StarlingError bad_request */
@@ -42,7 +48,7 @@ export function list(fields: Fields, name: string, most: number): readonly unkno
   const value = fields.get(name);
   if (!Array.isArray(value)) {
     const problem =
-      value === undefined ? "is missing: a list is expected" : `must be a list, not ${quote(value)}`;
+      value === undefined ? "is missing: a list is expected" : `must be a list, not ${shown(value)}`;
     throw new StarlingError("bad_request", `"${fields.at}${name}" ${problem}`);
   }
   if (value.length > 0 && value.length <= most) return value as unknown[];

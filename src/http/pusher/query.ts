@@ -5,6 +5,8 @@ import { StarlingError, quote } from "../../core/errors.js";
 /** Unescaped, by name in lower case; the items of an array are joined by commas. */
 export type Query = ReadonlyMap<string, string>;
 
+const PLAIN_NAME = /^[a-z0-9_]*$/;
+
 /** @throws StarlingError bad_request */
 export function readQuery(query: string): Query {
   const found = new Map<string, string>();
@@ -13,9 +15,12 @@ export function readQuery(query: string): Query {
     if (pair === "") continue;
     const at = pair.indexOf("=");
     // PHP writes an array as name[0]=a&name[1]=b, Ruby as name[]=a&name[]=b, others give a name twice.
-    const name = unescaped(at === -1 ? pair : pair.slice(0, at))
-      .toLowerCase()
-      .replace(/\[\d*\]$/, "");
+    const written = at === -1 ? pair : pair.slice(0, at);
+    const name = PLAIN_NAME.test(written)
+      ? written
+      : unescaped(written)
+          .toLowerCase()
+          .replace(/\[\d*\]$/, "");
     const value = at === -1 ? "" : unescaped(pair.slice(at + 1));
     const before = found.get(name);
     found.set(name, before === undefined ? value : `${before},${value}`);

@@ -5,6 +5,14 @@ import { StarlingError, quote } from "../../core/errors.js";
 const NAME = /^[A-Za-z0-9_\-=@,.;]+$/;
 const SERVER_TO_USER = "#server-to-user-";
 const USER = "#user:";
+const LETTER_P = "p".charCodeAt(0);
+const LETTER_C = "c".charCodeAt(0);
+
+/** Whether a name may be of a kind that has rules of its own: most names are told by their first letter. */
+export function mayHaveKind(name: string): boolean {
+  const first = name.charCodeAt(0);
+  return first === LETTER_P || first === LETTER_C;
+}
 
 /** Whether clients prove by a signature that they may subscribe. */
 export function isPrivate(name: string): boolean {

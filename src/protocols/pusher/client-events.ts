@@ -7,7 +7,6 @@ import type { ProtocolConnection } from "../../core/protocol.js";
 import { TokenBucket } from "../../core/token-bucket.js";
 import { isCache, isEncrypted, isPrivate } from "./channels.js";
 import { contentOf, type ClientFrame } from "./client-frames.js";
-import { CACHE_HISTORY } from "./rules.js";
 import { pusherSettings, type PusherSettings } from "./settings.js";
 import { keptStateOf } from "./state.js";
 
@@ -54,10 +53,21 @@ function send(
   checkSize("the name of a client event", Buffer.byteLength(event), settings.maxEventNameBytes);
   checkSize("the data of a client event", content.bytes.length, settings.maxDataBytes);
   takeRate(connection, settings);
-  // A cache channel keeps what servers send; where its rules say more, all is kept.
-  const keep = !isCache(channel) || app.rulesOf(channel).history !== CACHE_HISTORY;
+  // A cache channel keeps what servers send.
+  const keep = !isCache(channel);
   const publication = { content, event, tags: undefined, echo: false, messageId: undefined, keep };
   return publish(edge, connection, channel, publication, CLIENT_EVENT);
+}
+
+/** Counts it with the app, and tells the client. */
+export function refuseEvent(connection: ProtocolConnection, error: unknown): void {
+  const { counts } = connection.app;
+  if (error instanceof StarlingError && !connection.isClosed) {
+    if (error.code === "rate_limited") counts.clientEventsOverRate++;
+    // What is temporary is no fault of the event's.
+    else if (!error.temporary) counts.clientEventsRefused++;
+  }
+  connection.fail(error, CLIENT_EVENT);
 }
 
 /** @throws StarlingError forbidden, not_subscribed */

@@ -31,6 +31,8 @@ const CODES: Readonly<Record<CloseReason, number>> = {
   rate_limited: OVER_CAPACITY,
   token_invalid: UNAUTHORIZED,
   disconnected: UNAUTHORIZED,
+  app_disabled: APP_DISABLED,
+  app_removed: NO_SUCH_APP,
   unsupported_data: UNSUPPORTED_DATA,
 };
 
@@ -40,6 +42,7 @@ export function closeCodeOf(reason: CloseReason): number {
 
 const REFUSALS: Partial<Readonly<Record<RejectReason, number>>> = {
   app: NO_SUCH_APP,
+  app_key: NO_SUCH_APP,
   app_disabled: APP_DISABLED,
   app_full: OVER_QUOTA,
   origin: UNAUTHORIZED,

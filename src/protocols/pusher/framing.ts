@@ -108,6 +108,7 @@ export const pusherFraming: Framing = {
   topicPrefix: "p",
   binary: false,
   positions: false,
+  tellsUserOfItself: false,
   head,
   publication,
   notice,

@@ -35,6 +35,9 @@ export function proved(connection: ProtocolConnection): void {
   if (identity?.expiresAt !== undefined) setIdentity(edge, connection, { ...identity, expiresAt: undefined });
 }
 
+/** What the application took from it stays taken. */
 export function signedIn(connection: ProtocolConnection, userId: string): void {
-  setIdentity(connection.edge, connection, { ...ANYBODY, userId });
+  const { identity = ANYBODY, edge } = connection;
+  if (identity.userId === userId) proved(connection);
+  else setIdentity(edge, connection, { ...identity, userId, expiresAt: undefined });
 }

@@ -7,9 +7,10 @@ import type { Notice } from "../../core/notices.js";
 import type { Offer, Protocol, ProtocolConnection, Refusal } from "../../core/protocol.js";
 import type { UpgradeRequest } from "../../core/transport.js";
 import { bufferAt } from "../../encoding/text-cache.js";
-import { CLIENT_EVENT, isClientEvent, sendEvent } from "./client-events.js";
+import { CLIENT_EVENT, isClientEvent, refuseEvent, sendEvent } from "./client-events.js";
 import { fieldsOf, readFrame } from "./client-frames.js";
 import {
+  BAD_PATH,
   BAD_VERSION,
   CLIENT_EVENT_REFUSED,
   UNAUTHORIZED,
@@ -42,18 +43,21 @@ interface PusherRefusal extends Refusal {
   readonly code: number;
 }
 
-/** @param prefix  that stands before `/app/...` in the path of an upgrade; "" for none */
+/** @param prefix  that stands before `/app/...` in the path of an upgrade, unless a proxy took it off; "" for none */
 export function createPusherProtocol({ prefix }: { readonly prefix: string }): Protocol {
-  const start = `${prefix}/app/`;
   return {
     name: "pusher",
     framings: [pusherFraming],
     // A client that comes back subscribes anew.
     keepsSessions: false,
+    obeysRetryAfter: false,
     isReservedEvent: (event) => event.startsWith("pusher:") || event.startsWith("pusher_internal:"),
     pingsSilentOnly: true,
 
-    admit: (request, apps) => (request.path.startsWith(start) ? admit(request, start, apps) : undefined),
+    admit(request, apps) {
+      const key = keyIn(request.path, prefix);
+      return key === undefined ? undefined : admit(request, key, apps);
+    },
 
     refusal(refused) {
       const code = (refused as Partial<PusherRefusal>).code ?? refusalCodeOf(refused.reason);
@@ -77,9 +81,9 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
       if (isClientEvent(event)) {
         try {
           const waiting = sendEvent(connection, frame, bytes);
-          return waiting?.catch((error: unknown) => connection.fail(error, CLIENT_EVENT));
+          return waiting?.catch((error: unknown) => refuseEvent(connection, error));
         } catch (error) {
-          connection.fail(error, CLIENT_EVENT);
+          refuseEvent(connection, error);
           return undefined;
         }
       }
@@ -135,17 +139,29 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
   };
 }
 
-function admit({ path, query }: UpgradeRequest, start: string, apps: Apps): Offer | PusherRefusal {
+/** @returns "" where the path names none; undefined: it is no path of Pusher's */
+function keyIn(path: string, prefix: string): string | undefined {
+  for (const start of [`${prefix}/app`, "/app"]) {
+    if (path === start) return "";
+    if (path.startsWith(`${start}/`)) return path.slice(start.length + 1).replace(/\/$/, "");
+  }
+  return undefined;
+}
+
+function admit({ path, query }: UpgradeRequest, key: string, apps: Apps): Offer | PusherRefusal {
   const version = new URLSearchParams(query).get("protocol");
   if (version !== null) {
     const refusal = versionProblem(version);
     if (refusal !== undefined) return refusal;
   }
-  const key = path.slice(start.length).replace(/\/$/, "");
+  if (key === "") {
+    const message = `path ${quote(path)} names no app: connect to /app/ and a key of the app behind it`;
+    return { reason: "app", status: 404, message, code: BAD_PATH };
+  }
   const app = apps.ofKey(key);
   if (app === undefined) {
     const message = `no app has the key ${quote(key)}: "starling app create" makes one`;
-    return { reason: "app", status: 404, message, code: refusalCodeOf("app") };
+    return { reason: "app_key", status: 404, message, code: refusalCodeOf("app_key") };
   }
   return { app, framing: pusherFraming, subprotocol: undefined, proof: undefined };
 }

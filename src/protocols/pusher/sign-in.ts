@@ -5,11 +5,11 @@ import type { ProtocolConnection } from "../../core/protocol.js";
 import { UNAUTHORIZED } from "./close-codes.js";
 import { textField } from "./client-frames.js";
 import { signedIn } from "./identity.js";
-import { readMember } from "./member.js";
+import { readClaimed, readInfo } from "./member.js";
 import { errorFrame, signinSuccess } from "./messages.js";
 import { checkAuth } from "./proof.js";
 import { pusherSettings } from "./settings.js";
-import { keptStateOf, stateOf } from "./state.js";
+import { keptStateOf, stateOf, type SignedIn } from "./state.js";
 
 /** @throws StarlingError bad_frame, bad_request, too_large, forbidden */
 export function signIn(connection: ProtocolConnection, fields: Readonly<Record<string, unknown>>): void {
@@ -23,17 +23,29 @@ export function signIn(connection: ProtocolConnection, fields: Readonly<Record<s
     connection.close("token_invalid", { message: "the sign-in was refused" });
     return;
   }
-  const { maxPresenceMemberBytes } = pusherSettings(app);
-  const member = readMember("user_data", userData, "id", maxPresenceMemberBytes);
-  if (member.idIsNumber) throw new StarlingError("bad_request", `"id" of user_data must be a string`);
+  const { id, idIsNumber } = readClaimed("user_data", userData, "id");
+  if (idIsNumber) throw new StarlingError("bad_request", `"id" of "user_data" must be a string`);
   const known = stateOf(connection)?.user;
-  if (known !== undefined && known.id !== member.id) {
+  if (known !== undefined && known.id !== id) {
     throw new StarlingError(
       "forbidden",
-      `this connection is signed in as ${quote(known.id)}: open another one for ${quote(member.id)}`,
+      `this connection is signed in as ${quote(known.id)}: open another one for ${quote(id)}`,
     );
   }
-  keptStateOf(connection).user = { id: member.id, info: member.info };
-  signedIn(connection, member.id);
-  if (!connection.isClosed) connection.send(signinSuccess(userData));
+  keptStateOf(connection).user = { id, ...shownBy(connection, userData, id) };
+  signedIn(connection, id);
+  if (connection.isClosed) return;
+  edge.registry.put(connection);
+  connection.send(signinSuccess(userData));
+}
+
+/** What is too much for a presence channel is none the less good for a user. */
+function shownBy({ app }: ProtocolConnection, userData: string, id: string): Omit<SignedIn, "id"> {
+  try {
+    const info = readInfo("user_data", userData, id, pusherSettings(app).maxPresenceMemberBytes);
+    return { info, problem: undefined };
+  } catch (error) {
+    if (error instanceof StarlingError) return { info: undefined, problem: error };
+    throw error;
+  }
 }

@@ -10,19 +10,19 @@ import type { ProtocolConnection } from "../../core/protocol.js";
 import { checkName, isCache, isPresence, isPrivate, userOfServerChannel } from "./channels.js";
 import { optionalText, textField } from "./client-frames.js";
 import { proved } from "./identity.js";
-import { readMember } from "./member.js";
+import { readClaimed, readInfo } from "./member.js";
 import { cacheMiss, membersData, subscriptionSucceeded } from "./messages.js";
-import { checkAuth } from "./proof.js";
+import { checkAuth, shown } from "./proof.js";
 import { pusherSettings } from "./settings.js";
-import { stateOf } from "./state.js";
+import { countWaiting, stateOf } from "./state.js";
 
 /** By which a subscription that failed is told. */
 export class SubscriptionRef {
   constructor(readonly channel: string) {}
 }
 
-/** Subscriptions of one connection that wait for Redis at a time: beyond, its later frames wait too. */
-const PENDING_MAX = 100;
+/** Frames of one connection that wait for Redis at a time: beyond, all its later ones wait too. */
+const WAITING_MAX = 100;
 
 /** Failures are told with a SubscriptionRef. @throws StarlingError bad_frame */
 export function join(
@@ -31,9 +31,7 @@ export function join(
 ): Promise<void> | undefined {
   const channel = textField(fields, "channel");
   const ref = new SubscriptionRef(channel);
-  const auth = optionalText(fields, "auth");
-  const channelData = optionalText(fields, "channel_data");
-  return inTurn(connection, channel, ref, () => joinBy(connection, channel, auth, channelData));
+  return inTurn(connection, channel, ref, () => joinBy(connection, channel, fields));
 }
 
 /**
@@ -56,17 +54,18 @@ function inTurn(
   if (working === undefined) return undefined;
   const done = working.catch((error: unknown) => connection.fail(error, ref));
   answerFirst(connection, channel, done);
-  return connection.leaving!.size > PENDING_MAX ? done : undefined;
+  return countWaiting(connection, done) > WAITING_MAX ? done : undefined;
 }
 
 /** @throws StarlingError; by the promise too */
 function joinBy(
   connection: ProtocolConnection,
   channel: string,
-  auth: string | undefined,
-  channelData: string | undefined,
+  fields: Readonly<Record<string, unknown>>,
 ): Promise<void> | undefined {
   const { edge, app } = connection;
+  const auth = optionalText(fields, "auth");
+  const channelData = optionalText(fields, "channel_data");
   if (channel.startsWith("#")) {
     joinServerChannel(connection, channel);
     return undefined;
@@ -98,69 +97,50 @@ function checkSigned(
   channelData: string | undefined,
 ): void {
   const signed = `${edge.identifiers.numberOf(id)}:${channel}${channelData === undefined ? "" : `:${channelData}`}`;
-  const problem =
-    auth === undefined || auth === ""
-      ? `"auth" is missing: channel ${quote(channel)} needs <key>:<signature> of ${JSON.stringify(signed)}`
-      : checkAuth(app, auth, signed);
+  if (auth === undefined || auth === "") {
+    app.counts.signaturesRefused++;
+    throw new StarlingError(
+      "forbidden",
+      `"auth" is missing: channel ${quote(channel)} needs <key>:<signature> of ${shown(signed)}`,
+    );
+  }
+  const problem = checkAuth(app, auth, signed);
   if (problem !== undefined) throw new StarlingError("forbidden", problem);
 }
 
 /** Who the client is in a presence channel. @throws StarlingError bad_request, too_large */
 function grantOf(connection: ProtocolConnection, channelData: string | undefined): Grant {
-  const user = stateOf(connection)?.user;
+  const { maxPresenceMemberBytes } = pusherSettings(connection.app);
   if (channelData !== undefined) {
-    const { maxPresenceMemberBytes } = pusherSettings(connection.app);
-    const { id, idIsNumber, info } = readMember(
-      "channel_data",
-      channelData,
-      "user_id",
-      maxPresenceMemberBytes,
-    );
+    const { id, idIsNumber } = readClaimed("channel_data", channelData, "user_id");
+    const info = readInfo("channel_data", channelData, id, maxPresenceMemberBytes);
     return new Grant({ byIdentity: true, user: id, userIsNumber: idIsNumber, info });
   }
-  if (user !== undefined) return new Grant({ byIdentity: true, user: user.id, info: user.info });
-  throw new StarlingError(
-    "bad_request",
-    `"channel_data" is missing: a presence channel needs it, unless the client signed in before`,
-  );
+  const user = stateOf(connection)?.user;
+  if (user === undefined) {
+    throw new StarlingError(
+      "bad_request",
+      `"channel_data" is missing: a presence channel needs it, unless the client signed in before`,
+    );
+  }
+  if (user.problem !== undefined) throw user.problem;
+  return new Grant({ byIdentity: true, user: user.id, info: user.info });
 }
 
-async function joinPresence(connection: ProtocolConnection, channel: string, grant: Grant): Promise<void> {
+function joinPresence(
+  connection: ProtocolConnection,
+  channel: string,
+  grant: Grant,
+): Promise<void> | undefined {
   const { edge, app } = connection;
-  const { maxPresenceMembers } = pusherSettings(app);
-  const key = app.keyOf(channel);
-  const known = edge.hub.members.usersKnown(key) ?? (await edge.presence.counts(key)).users;
-  if (known >= maxPresenceMembers) {
-    const { members } = await edge.presence.members(key, READ_LIMIT_MAX);
-    if (!members.some(({ user }) => user === grant.user)) throw full(channel, maxPresenceMembers);
-  }
-  if (connection.isClosed) return;
-  await subscribeNow(edge, connection, channel, {
+  return subscribeNow(edge, connection, channel, {
     proof: grant,
-    membersMost: READ_LIMIT_MAX,
+    members: { limit: READ_LIMIT_MAX, usersMost: pusherSettings(app).maxPresenceMembers },
     joined: (outcome, _grant, page) => {
-      if (isOneTooMany(connection, page!, grant, maxPresenceMembers)) throw full(channel, maxPresenceMembers);
       proved(connection);
       told(connection, channel, outcome?.missed.length, page);
     },
   });
-}
-
-/** Others came at the same time: whose user is not there by another connection goes again. */
-function isOneTooMany(
-  { id }: ProtocolConnection,
-  { members, users }: PresencePage,
-  { user }: Grant,
-  most: number,
-): boolean {
-  return users > most && !members.some((member) => member.user === user && member.connection !== id);
-}
-
-function full(channel: string, most: number): StarlingError {
-  return new StarlingError(
-    "channel_limit",
-    `presence channel ${quote(channel)} is full: it has ${most} members, which is the limit`,
-  );
 }
 
 /** @param missed  how many publications follow; undefined: the channel keeps none */
@@ -171,6 +151,8 @@ function told(
   page: PresencePage | undefined,
 ): void {
   const data = page === undefined ? undefined : membersData(page.members, page.users);
+  // A short frame may be answered by a long one.
+  if (data !== undefined) connection.charge({ items: page!.members.length, bytes: data.length });
   connection.send(subscriptionSucceeded(channel, data));
   if (missed === 0 && isCache(channel)) connection.send(cacheMiss(channel));
 }

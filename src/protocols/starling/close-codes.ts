@@ -7,8 +7,8 @@ const NORMAL = 1000;
 /** RFC 6455 7.1.5: there was no close frame. */
 const ABNORMAL = 1006;
 
-/** The other reasons are for what this protocol answers with an error. */
-type OwnReason = Exclude<CloseReason, "unsupported_data">;
+/** Of the others one is for what this protocol answers with an error, and two are `disconnected` to it. */
+type OwnReason = Exclude<CloseReason, "unsupported_data" | "app_disabled" | "app_removed">;
 
 const CODES: Readonly<Record<OwnReason, number>> = {
   restart: 1012,
@@ -42,6 +42,7 @@ function listCodes(): Readonly<Record<OwnReason | "normal", CloseCode>> {
 }
 
 export function closeCodeOf(reason: CloseReason): number {
+  if (reason === "app_disabled" || reason === "app_removed") return CODES.disconnected;
   return CODES[reason as OwnReason] ?? CODES.internal;
 }
 

@@ -17,6 +17,7 @@ export const FRAMINGS: readonly StarlingFraming[] = CODECS.map((codec) => ({
   topicPrefix: codec.topicPrefix,
   binary: codec.binary,
   positions: true,
+  tellsUserOfItself: true,
   head: codec.head,
   publication: codec.encodePublication,
   notice: (channel, notice) => {

@@ -20,6 +20,7 @@ export const starlingProtocol: Protocol = {
   name: "starling",
   framings: FRAMINGS,
   keepsSessions: true,
+  obeysRetryAfter: true,
   conversations: CONVERSATIONS,
 
   /** Takes every request: it is asked last. */

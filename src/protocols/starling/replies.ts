@@ -15,9 +15,10 @@ export function reply(connection: ProtocolConnection, id: CommandId | undefined,
 }
 
 /** @throws StarlingError unauthorized */
-export function identityOf({ identity }: ProtocolConnection): Identity {
+export function identityOf({ identity, app }: ProtocolConnection): Identity {
   if (identity !== undefined) return identity;
-  throw new StarlingError("unauthorized", 'send {"action":"connect","token":...} first');
+  const { closed = 'send {"action":"connect","token":...} first' } = app.authorizer;
+  throw new StarlingError("unauthorized", closed);
 }
 
 /** @throws StarlingError bad_request */

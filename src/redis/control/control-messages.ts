@@ -70,6 +70,13 @@ const command = z.discriminatedUnion("kind", [
   }),
   z.object({ kind: z.literal("unsubscribe"), app: text, target, channel }),
   z.object({
+    kind: z.literal("subscribers"),
+    app: text,
+    channels: z.array(channel),
+    counts: z.array(count),
+  }),
+  z.object({ kind: z.literal("recount") }),
+  z.object({
     kind: z.literal("permit"),
     app: text,
     target,

@@ -4,15 +4,18 @@
  *
  *     2  what nodes read whose lease names no format
  *     3  text payloads, extras of publications, info of members
+ *     4  members whose user's id is a number
  *
  * From 3 on nodes skip fields that they do not know: a new field needs a new number only where skipping it is not enough.
  */
-export const FORMAT = 3;
+export const FORMAT = 4;
 export const FORMAT_BEFORE = 2;
 /** The first that has extras of publications, and text payloads. */
 export const FORMAT_OF_EXTRAS = 3;
 /** The first in which joins tell what members show, and in which updates are told. */
 export const FORMAT_OF_INFOS = 3;
+/** The first that reads of members that their user's id was given as a number. */
+export const FORMAT_OF_NUMBERS = 4;
 
 export interface FleetFormat {
   /** The least that a node of the fleet reads. */

@@ -28,13 +28,15 @@
 --   ~ is there: told only where the record began longer than a grace ago
 --   ? is still there and shows what it did: told in the reply where it is not, as then its info is needed
 --   = as ?, and its info, which was lost, is put again, of which nobody is told
+--   & joins as +, if fewer users are in its channel than the number that stands before the entry, with a space, or its own
+--     is one of them; else it is refused
 --   ! leaves if its expiry is still the one that stands before the entry, with a space
 -- Events go out as one message: "2 epoch number" with the number of the first, then per event three lines: sign and
 -- key, person, connection. Where one tells info, and all nodes read format 3, it is "3 epoch number", with a fourth line
 -- for each event, info or nothing, and with a sign more: = shows other info than was told before.
 -- Returns {epoch, told, what waits, connections, users, members, those of ? and = that are not there, id of the infos or "",
--- infos of the members, the last of them if more follow or ""}; what waits: "more" lapsed or are due than were taken,
--- "some" are here or leaving, "none". Of a step that does not read, the first three, the seventh and eighth say something.
+-- infos of the members, the last of them if more follow or "", those of & that were refused}; what waits: "more" lapsed or are due than were taken,
+-- "some" are here or leaving, "none". Of a step that does not read, the first three, the seventh, eighth and last say something.
 local members, expiries, users, due, infos = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local FIRST_ITEM = 15
 -- Infos that a reply has at most, and how many are read at a time.
@@ -196,10 +198,23 @@ local function gone(entry)
   leaving = leaving + redis.call("ZADD", due, now + ARGV[3], person)
 end
 
-local missing = {}
+local function isFull(entry, most)
+  local person = personOf(entry)
+  if redis.call("ZSCORE", users, person) then
+    return false
+  end
+  local prefix = string.match(entry, "^[^\n]*\n")
+  return redis.call("ZLEXCOUNT", users, "[" .. prefix, "(" .. prefix .. "\255") >= tonumber(most)
+end
+
+local missing, refused = {}, {}
 for at = FIRST_ITEM, #ARGV do
   local sign, entry = string.sub(ARGV[at], 1, 1), string.sub(ARGV[at], 2)
   local says, info = false, nil
+  local most
+  if sign == "&" then
+    most, entry = string.match(entry, "^(%d+) (.*)$")
+  end
   if ARGV[11] ~= "" then
     local named, shown = string.match(entry, "^([^\n]*\n[^\n]*\n[^\n]*)\n(.*)$")
     if named then
@@ -229,8 +244,10 @@ for at = FIRST_ITEM, #ARGV do
     elseif sign == "=" then
       show(entry, info)
     end
+  elseif most and isFull(entry, most) then
+    refused[#refused + 1] = entry
   else
-    joined(entry, sign == "+" or (sign == "*" and not lost) or late, says, info)
+    joined(entry, sign == "+" or sign == "&" or (sign == "*" and not lost) or late, says, info)
   end
 end
 
@@ -299,7 +316,7 @@ if ARGV[11] ~= "" then
   id = string.sub(redis.call("ZRANGEBYLEX", infos, "[\n", "(\n\255", "LIMIT", 0, 1)[1] or "", 2)
 end
 if ARGV[8] == "" then
-  return { epoch, told, waits, 0, 0, {}, missing, id }
+  return { epoch, told, waits, 0, 0, {}, missing, id, {}, "", refused }
 end
 
 local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
@@ -308,7 +325,15 @@ local infosFrom, infosTo
 if ARGV[13] ~= "" then
   infosFrom, infosTo = "(" .. ARGV[13], "(" .. ARGV[14] .. "\n\255"
 elseif tonumber(ARGV[9]) > 0 then
-  page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9])
+  page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9] + 1)
+  if #page > tonumber(ARGV[9]) then
+    -- Each user is named before anybody's second connection.
+    page = {}
+    for _, person in ipairs(redis.call("ZRANGEBYLEX", users, from, to, "LIMIT", 0, ARGV[9])) do
+      local of, upTo = rangeOf(person)
+      page[#page + 1] = redis.call("ZRANGEBYLEX", members, of, upTo, "LIMIT", 0, 1)[1]
+    end
+  end
   if #page > 0 and hasInfos() then
     infosFrom, infosTo = from, "(" .. page[#page] .. "\n\255"
   end
@@ -340,4 +365,5 @@ return {
   id,
   shown,
   rest,
+  refused,
 }

@@ -25,6 +25,8 @@ export class PresenceQueue {
   readonly #tried = new Set<string>();
   /** By entry: of this node's members that show info; empty until it is written that one shows none any more. */
   readonly #infos = new Map<string, string>();
+  /** By entry, until they are written: of joins that may be refused, the users that a channel has then. */
+  readonly #usersMost = new Map<string, number>();
 
   /** @param grew  called whenever something is to be written */
   constructor(grew: () => void) {
@@ -40,13 +42,27 @@ export class PresenceQueue {
     return this.#infos.size > 0;
   }
 
-  join(entry: string, info: string | undefined): void {
+  /** @param usersMost  where the member may be refused */
+  join(entry: string, info: string | undefined, usersMost?: number): void {
     if (info !== undefined) this.#infos.set(entry, info);
     // A leave that waits means that the record has the entry: it is told only if it lapsed there.
     const waits = this.#signs.get(entry) === "-";
     // What it showed there is not known any more.
     if (waits && info === undefined) this.#infos.set(entry, "");
+    if (usersMost !== undefined) this.#usersMost.set(entry, usersMost);
     this.#put(entry, waits ? "*" : "+");
+  }
+
+  /** Whether a join that may be refused is yet to be written. */
+  isEntering(entry: string): boolean {
+    return this.#usersMost.has(entry);
+  }
+
+  /** It was not let in. */
+  refused(entry: string): void {
+    this.#infos.delete(entry);
+    // Of a step that failed, which Redis took all the same.
+    if (this.#signs.get(entry) === "+") this.#signs.delete(entry);
   }
 
   /** The member shows other info from now on, or none. */
@@ -58,6 +74,7 @@ export class PresenceQueue {
 
   leave(entry: string): void {
     this.#infos.delete(entry);
+    this.#usersMost.delete(entry);
     // Never sent: there is nothing to take back. So churn while Redis is away queues nothing.
     if (this.#signs.get(entry) === "+" && !this.#tried.has(entry)) this.#signs.delete(entry);
     else this.#put(entry, "-");
@@ -103,7 +120,9 @@ export class PresenceQueue {
     for (const [entry, sign] of this.#signs) {
       if (items.length >= itemsMax || characters >= charactersMax) break;
       const info = sign === "?" || sign === "-" ? undefined : this.#infos.get(entry);
-      const text = info === undefined ? sign + entry : `${sign}${entry}\n${info}`;
+      const usersMost = sign === "+" ? this.#usersMost.get(entry) : undefined;
+      const start = usersMost === undefined ? sign : `&${usersMost} `;
+      const text = info === undefined ? start + entry : `${start}${entry}\n${info}`;
       items.push({ entry, sign, info });
       texts.push(text);
       characters += text.length;
@@ -114,6 +133,7 @@ export class PresenceQueue {
 
   written({ items }: PresenceBatch): void {
     if (this.#tried.size > 0) for (const { entry } of items) this.#tried.delete(entry);
+    if (this.#usersMost.size > 0) for (const { entry } of items) this.#usersMost.delete(entry);
     if (this.#infos.size === 0) return;
     for (const { entry, info } of items) {
       if (info === "" && this.#infos.get(entry) === "") this.#infos.delete(entry);

@@ -38,6 +38,8 @@ export interface PresenceShardOptions {
   readonly log: Log;
   /** The record was lost: all of this node's entries in the shard are to be put again. */
   lost(): void;
+  /** A join was not let in, as the channel is full. */
+  refused(entry: string): void;
   /** Where the record stood when a step was done. */
   counted(count: EventCount): void;
 }
@@ -68,8 +70,10 @@ type StepReply = [
   infosId: string,
   infos?: string[],
   infosRest?: string,
+  refused?: string[],
 ];
 
+const NO_ENTRIES: readonly string[] = [];
 const NO_INFOS: ReadonlyMap<string, string> = new Map();
 
 /** What a step reads. */
@@ -245,6 +249,10 @@ export class PresenceShard {
     this.#epoch = reply[0];
     if (known !== "" && known !== reply[0]) this.#options.lost();
     if (hasInfos) this.#keepInfos(reply[6], reply[7]);
+    for (const entry of reply[10] ?? NO_ENTRIES) {
+      this.queue.refused(entry);
+      this.#options.refused(entry);
+    }
     this.#options.counted({ epoch: reply[0], told: reply[1] });
     return reply;
   }

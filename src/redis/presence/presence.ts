@@ -5,6 +5,7 @@
  */
 
 import type { ChannelKey } from "../../core/broker.js";
+import { StarlingError } from "../../core/errors.js";
 import { nodeOfConnection } from "../../core/identifiers.js";
 import type { Log } from "../../core/log.js";
 import { READ_LIMIT_MAX } from "../../core/limits.js";
@@ -17,7 +18,7 @@ import type {
   PresenceStore,
 } from "../../core/presence.js";
 import type { Stats } from "../../core/stats.js";
-import { FORMAT_OF_INFOS, type FleetFormat } from "../link/fleet-format.js";
+import { FORMAT_OF_INFOS, FORMAT_OF_NUMBERS, type FleetFormat } from "../link/fleet-format.js";
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
@@ -67,9 +68,13 @@ interface OwnMember {
   readonly shard: PresenceShard;
   readonly user: string | null;
   info: string | undefined;
+  /** The channel is full: the record does not have it. */
+  refused: boolean;
   /** The share that it is refreshed with. */
   readonly share: Set<OwnMember>;
 }
+
+const NOBODY: ReadonlyMap<string, OwnMember> = new Map();
 
 /** @throws Error if the options contradict each other */
 export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
@@ -129,6 +134,7 @@ class RedisPresence implements PresenceStore {
           sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
           log,
           lost: () => this.#recordLost(shard),
+          refused: (entry) => this.#refused(entry),
           counted: (count) => this.#orders[shard]!.counted(count),
         }),
     );
@@ -170,7 +176,54 @@ class RedisPresence implements PresenceStore {
   }
 
   join(key: ChannelKey, member: PresenceMember): void {
+    this.#join(key, member, undefined);
+  }
+
+  async enter(
+    key: ChannelKey,
+    member: PresenceMember,
+    { usersMost, limit }: { readonly usersMost: number; readonly limit: number },
+    tell: (page: PresencePage) => void,
+  ): Promise<boolean> {
+    this.#join(key, member, usersMost);
+    const own = this.#own.get(key)?.get(member.connection);
+    await this.members(key, limit, (page) => {
+      if (own?.refused === true) return;
+      // What could not be written is not in the page.
+      if (own === undefined || own.shard.queue.isEntering(own.entry)) return;
+      tell(page);
+    });
+    if (own?.refused === true) return false;
+    if (own === undefined || own.shard.queue.isEntering(own.entry)) {
+      throw new StarlingError(
+        "unavailable",
+        "who joins a channel that has presence could not be written: try again",
+      );
+    }
+    return true;
+  }
+
+  #refused(entry: string): void {
+    const { key, member } = decodeEntry(entry);
+    const inChannel = this.#own.get(key);
+    const own = inChannel?.get(member.connection);
+    if (inChannel === undefined || own?.entry !== entry) return;
+    own.refused = true;
+    this.#forget(key, member.connection, inChannel, own);
+  }
+
+  #forget(key: ChannelKey, connection: string, inChannel: Map<string, OwnMember>, own: OwnMember): void {
+    inChannel.delete(connection);
+    if (inChannel.size === 0) this.#own.delete(key);
+    own.share.delete(own);
+  }
+
+  #join(key: ChannelKey, given: PresenceMember, usersMost: number | undefined): void {
     if (this.#stopping !== undefined) return;
+    // Nodes of before would not read it.
+    const { userIsNumber, ...plain } = given;
+    const readsNumbers = this.#options.format.oldest >= FORMAT_OF_NUMBERS;
+    const member = userIsNumber === true && readsNumbers ? given : plain;
     const { connection, user, info } = member;
     const former = this.#own.get(key)?.get(connection);
     if (former?.user === user) {
@@ -181,23 +234,35 @@ class RedisPresence implements PresenceStore {
     if (former !== undefined) this.leave(key, member);
     const shard = this.#shardOf(key);
     const share = this.#shares[this.#joins++ % this.#shares.length]!;
-    const own: OwnMember = { entry: encodeEntry(key, member), shard, user, info, share };
+    const own: OwnMember = {
+      entry: encodeEntry(key, member),
+      shard,
+      user,
+      info,
+      refused: false,
+      share,
+    };
     let inChannel = this.#own.get(key);
     if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, OwnMember>()));
     inChannel.set(connection, own);
     share.add(own);
     this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
-    shard.queue.join(own.entry, info);
+    shard.queue.join(own.entry, info, usersMost);
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
     const inChannel = this.#own.get(key);
     const own = inChannel?.get(connection);
     if (inChannel === undefined || own === undefined) return;
-    inChannel.delete(connection);
-    if (inChannel.size === 0) this.#own.delete(key);
-    own.share.delete(own);
+    this.#forget(key, connection, inChannel, own);
     own.shard.queue.leave(own.entry);
+  }
+
+  connectionsHere(key: ChannelKey, user: string): readonly string[] {
+    const here: string[] = [];
+    for (const [connection, own] of this.#own.get(key) ?? NOBODY)
+      if (own.user === user) here.push(connection);
+    return here;
   }
 
   async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {

@@ -21,6 +21,7 @@ const framing: Framing = {
   topicPrefix: "echo",
   binary: false,
   positions: false,
+  tellsUserOfItself: true,
   head: (channel) => new TextEncoder().encode(`${channel} `),
   publication: (head, { payload }) => Buffer.concat([head, textOf(payload)]),
   notice: () => undefined,
@@ -81,6 +82,7 @@ export const echoProtocol: Protocol = {
   name: "echo",
   framings: [framing],
   keepsSessions: false,
+  obeysRetryAfter: false,
   admit: ({ path }, { main }) =>
     path === "/echo" ? { app: main, framing, subprotocol: undefined, proof: undefined } : undefined,
   opened: () => undefined,

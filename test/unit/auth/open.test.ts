@@ -106,6 +106,7 @@ describe("closed authorizer", () => {
     const message = expect.stringMatching(
       /no key to check them with, and is not open\. Set its jwtSecret/,
     ) as string;
+    expect(closed.closed).toEqual(message);
     await expect(closed.authenticate({ ...from, token: undefined })).rejects.toMatchObject({
       code: "unauthorized",
       message,

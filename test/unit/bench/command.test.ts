@@ -90,6 +90,12 @@ describe("the command line", () => {
     expect(parseCommand(given).options.centrifugo).toBe("/opt/centrifugo");
   });
 
+  it("takes Soketi in where its folder is given", () => {
+    const { peers, options } = parseCommand(["ingest", "--peers", "raw-pusher", "--soketi", "/opt/soketi"]);
+    expect(peers).toEqual(["raw-pusher", "soketi"]);
+    expect(options.soketi).toBe("/opt/soketi");
+  });
+
   it("leaves out of idle with several workers who cannot run as several", async () => {
     const { options } = parseCommand(["idle", "--workers", "6"]);
     const peers = [await peerByName("starling"), await peerByName("raw")];

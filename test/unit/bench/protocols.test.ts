@@ -69,6 +69,18 @@ describe("what the generator says to and hears from a Pusher server", () => {
     expect(protocol.keepAlive!(greeting).everyMs).toBe(30_000);
   });
 
+  it("is a user of its own in the bench's presence channels, by what it signs", () => {
+    const protocol = protocolByName("pusher", { secret: "s" });
+    const greeting = json({ event: "pusher:connection_established", data: '{"socket_id":"12.34"}' });
+    const { data } = JSON.parse(protocol.subscribeGreeted!("presence:c", greeting, url).toString()) as {
+      data: { channel: string; auth: string; channel_data: string };
+    };
+    const signed = `12.34:presence-c:${data.channel_data}`;
+    const signature = createHmac("sha256", "s").update(signed).digest("hex");
+    expect(data).toMatchObject({ channel: "presence-c", auth: `key:${signature}` });
+    expect(JSON.parse(data.channel_data)).toMatchObject({ user_id: "12.34" });
+  });
+
   it.each([{}, { activity_timeout: 0 }, { activity_timeout: 86_400 }])(
     "pings after two minutes: %o",
     (data) => {
@@ -95,7 +107,9 @@ describe("the command line of other protocols", () => {
     [["fanout", ...pusher], "give the app's secret with --secret or STARLING_BENCH_SECRET"],
     [["connect", ...keyless], "ws://127.0.0.1:6001 names no app: end it in the app's key"],
     [["ingest", ...pusher, "--secret", "s", "--ack"], "leave out --ack"],
-    [["presence", ...pusher, "--secret", "s"], "presence cannot be run over --protocol pusher"],
+    [["presence", ...pusher], "presence joins presence channels: give the app's secret"],
+    [["http", ...pusher], "http signs its requests: give the app's secret"],
+    [["history", ...pusher, "--secret", "s"], "history cannot be run over --protocol pusher"],
     [["http", ...centrifugo], "http cannot be run over --protocol centrifugo"],
     [["fanout", ...centrifugo, "--secret", "s"], "--secret is for --protocol pusher"],
   ])("refuses %o", (argv, why) => {

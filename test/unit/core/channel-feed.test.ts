@@ -53,6 +53,7 @@ class World {
       turn: () => undefined,
       read: (since) => this.#ask(() => this.page(since)),
       top: () => this.#ask(() => this.top),
+      last: () => this.#ask(() => this.lastPage()),
       deliver: (publication) => {
         for (const client of this.clients) client.message(publication);
       },
@@ -83,6 +84,11 @@ class World {
     }
     const more = publications.length > this.pageSize;
     return { publications: publications.slice(0, this.pageSize), top: this.top, more };
+  }
+
+  lastPage(): HistoryPage {
+    const { publications } = this.page({ offset: this.offset - 1, epoch: this.epoch });
+    return { publications, top: this.top };
   }
 
   #ask<Answer>(compute: () => Answer): Promise<Answer> {
@@ -126,7 +132,7 @@ class World {
         this.answers.shift()?.();
         return settle();
       case "subscribe":
-        this.clients.push(new ReaderClient(this, choice % 3 === 0 ? undefined : this.#somePosition(choice)));
+        this.clients.push(new ReaderClient(this, this.#since(choice)));
         return settle();
       case "resume": {
         const gone = this.clients[choice % Math.max(1, this.clients.length)];
@@ -142,6 +148,11 @@ class World {
         void this.feed.observe(this.top);
         return;
     }
+  }
+
+  #since(choice: number): Position | "last" | undefined {
+    if (choice % 4 === 0) return undefined;
+    return choice % 4 === 1 ? "last" : this.#somePosition(choice);
   }
 
   #somePosition(choice: number): Position {
@@ -171,24 +182,35 @@ class ReaderClient {
   joined = false;
   attempt = 0;
   toldLost = 0;
+  /** Joins that asked for the last publication and did not get that of their position. */
+  lastMissing = 0;
+  /** What its joins were answered with. */
+  readonly missed: Positioned[] = [];
 
-  constructor(world: World, since: Position | undefined) {
+  constructor(world: World, since: Position | "last" | undefined) {
     this.#world = world;
-    this.position = since;
-    this.#join();
+    this.position = since === "last" ? undefined : since;
+    this.#join(since);
   }
 
-  #join(): void {
+  #join(since: Position | "last" | undefined): void {
     const attempt = ++this.attempt;
-    const since = this.position;
     void this.#world.feed.join(since, (outcome) => {
       if (attempt === this.attempt) this.#joined(since, outcome);
     });
   }
 
-  #joined(since: Position | undefined, { recovered, position, missed, partial }: JoinOutcome): void {
+  #joined(since: Position | "last" | undefined, { recovered, position, missed, partial }: JoinOutcome): void {
     this.joined = true;
-    if (recovered === true) {
+    this.missed.push(...missed);
+    if (since === "last") {
+      const last = missed.at(-1)?.position;
+      if (missed.length > 1 || recovered !== undefined) this.#world.faults.push("more than the last");
+      if (last !== undefined && (last.epoch !== position.epoch || last.offset > position.offset))
+        this.#world.faults.push(`the last is ${text(last)} at ${text(position)}`);
+      if (position.offset > 0 && last?.offset !== position.offset) this.lastMissing++;
+      this.position = position;
+    } else if (recovered === true) {
       for (const publication of missed) this.message(publication);
       if (text(this.position!) !== text(position)) {
         this.#world.faults.push(`recovered to ${text(this.position!)}, not ${text(position)}`);
@@ -207,7 +229,7 @@ class ReaderClient {
   reconnect(): void {
     if (!this.joined) return;
     this.joined = false;
-    this.#join();
+    this.#join(this.position);
   }
 
   told(position: Position): void {
@@ -277,7 +299,8 @@ describe("the feed of a channel with history", () => {
         for (const [action, choice] of steps) await world.step(action, choice);
         await world.quiesce();
         expect(world.faults).toEqual([]);
-        for (const client of world.clients) expect(client.toldLost).toBe(0);
+        for (const { toldLost, lastMissing } of world.clients)
+          expect({ toldLost, lastMissing }).toEqual({ toldLost: 0, lastMissing: 0 });
         expect(world.stale).toBe(0);
       }),
       { numRuns: RUNS },
@@ -292,6 +315,51 @@ describe("the feed of a channel with history", () => {
     expect(world.unread.length).toBe(1);
     await world.quiesce();
     for (const client of world.clients) expect(client.position).toEqual({ offset: 1, epoch: "e1" });
+  });
+
+  it("gives the last publication although another was appended since the node delivered that before", async () => {
+    const world = new World(1);
+    world.clients.push(new ReaderClient(world, undefined));
+    world.publish();
+    await world.quiesce();
+    world.publish();
+    const late = new ReaderClient(world, "last");
+    world.clients.push(late);
+    await world.quiesce();
+    expect(late.missed.map(({ position }) => text(position))).toEqual(["e1-2"]);
+    expect(world.faults).toEqual([]);
+  });
+
+  it("gives the last publication that came while history was read for it", async () => {
+    const world = new World(1);
+    world.publish();
+    const client = new ReaderClient(world, "last");
+    await settle();
+    world.unread.shift()!();
+    world.publish();
+    const other = new ReaderClient(world, undefined);
+    world.clients.push(client, other);
+    await world.quiesce();
+    expect(client.missed.map(({ position }) => text(position))).toEqual(["e1-1"]);
+    expect([client.position, other.position]).toEqual([world.top, world.top]);
+    expect(world.faults).toEqual([]);
+  });
+
+  it("goes on with what came in before it was opened, where the first subscriber's answer fails", async () => {
+    const world = new World(10);
+    const joining = world.feed.join(undefined, () => {
+      throw new Error("not taken");
+    });
+    const failed = expect(joining).rejects.toThrow("not taken");
+    world.unread.shift()!();
+    world.publish();
+    world.feed.live(world.bus.shift()!);
+    world.answers.shift()!();
+    await failed;
+    const client = new ReaderClient(world, undefined);
+    world.clients.push(client);
+    await settle();
+    expect(client.position).toEqual({ offset: 1, epoch: "e1" });
   });
 
   it("tells a gap for each publication between others that cannot be read", async () => {

@@ -1,3 +1,4 @@
+import { createClosedAuthorizer } from "../../../src/auth/open.js";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { setIdentity } from "../../../src/core/actions/authenticate.js";
 import type { TakeResult } from "../../../src/core/registry.js";
@@ -722,6 +723,17 @@ describe("a connection that must authenticate", () => {
     }
     socket.type({ action: "ping", id: 1 });
     expect(socket.last).toEqual({ type: "reply", id: 1 });
+  });
+
+  it("is told what to set where no token lets anybody in, also when it brings none", async () => {
+    const closed = createClosedAuthorizer();
+    test = await startEdge({ authorizer: closed });
+    const socket = test.connect();
+    for (const token of [undefined, "x.y.z"]) {
+      socket.type({ action: "connect", id: 1, token });
+      await turn();
+      expect(socket.last).toMatchObject({ type: "error", id: 1, message: closed.closed });
+    }
   });
 
   it("keeps its user: a token of another is refused", async () => {

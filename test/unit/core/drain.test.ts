@@ -7,6 +7,7 @@ afterEach(() => void vi.useRealTimers());
 
 interface Client {
   readonly number: number;
+  readonly obeysRetryAfter: boolean;
   isClosed: boolean;
   retryAfterMs: number | undefined;
   close(name: "restart", options: { readonly retryAfterMs: number }): void;
@@ -16,12 +17,14 @@ function setUp(
   count: number,
   options: Partial<DrainOptions> = {},
   acceptRate: () => Promise<number> = () => Promise.resolve(10_000),
+  obeysRetryAfter: (number: number) => boolean = () => true,
 ) {
   /** In the order in which they were closed. */
   const gone: Client[] = [];
   const clients = Array.from({ length: count }, (_, number): Client => {
     const client: Client = {
       number,
+      obeysRetryAfter: obeysRetryAfter(number),
       isClosed: false,
       retryAfterMs: undefined,
       close(_name, { retryAfterMs }) {
@@ -161,6 +164,78 @@ describe("a drain", () => {
       perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
     }
     expect(Math.max(...perSecond.values())).toBeLessThan(rate * 1.1);
+  });
+
+  it("brings no more back in a second than the others take, where some come back at once", async () => {
+    const rate = 5000;
+    const prompt = (number: number) => number % 4 !== 0;
+    const { clients, run, isDone } = setUp(
+      100_000,
+      { drainMs: 10_000 },
+      () => Promise.resolve(rate),
+      (number) => !prompt(number),
+    );
+    const startedAtMs = performance.now();
+    const perSecond = new Map<number, number>();
+    for (const client of clients) {
+      client.close = (_name, { retryAfterMs }) => {
+        client.isClosed = true;
+        const backMs = performance.now() - startedAtMs + (prompt(client.number) ? 0 : retryAfterMs);
+        const second = Math.floor(backMs / 1000);
+        perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
+      };
+    }
+    await pass(10_000);
+    // The others were told to wait, and are all away.
+    expect(clients.filter(({ isClosed, number }) => !isClosed && !prompt(number))).toHaveLength(0);
+    expect(isDone()).toBe(false);
+    await pass(10_000);
+    await run;
+    expect(clients.every(({ isClosed }) => isClosed)).toBe(true);
+    expect(Math.max(...perSecond.values())).toBeLessThan(rate * 1.1);
+  });
+
+  it.each([
+    ["the others take them faster than that", 10_000],
+    ["there is no other node", 0],
+  ])("closes who comes back at once over drainMs where %s", async (_where, rate) => {
+    const { gone, isDone } = setUp(
+      1000,
+      { drainMs: 5000 },
+      () => Promise.resolve(rate),
+      () => false,
+    );
+    await pass(2500);
+    expect(gone.length).toBeGreaterThan(450);
+    expect(gone.length).toBeLessThan(550);
+    await pass(2500);
+    expect(gone).toHaveLength(1000);
+    expect(isDone()).toBe(true);
+  });
+
+  it("takes no more than twice drainMs, however slow the others are", async () => {
+    const { gone, isDone } = setUp(
+      100_000,
+      { drainMs: 5000 },
+      () => Promise.resolve(100),
+      () => false,
+    );
+    await pass(9000);
+    expect(gone.length).toBeLessThan(95_000);
+    await pass(1000);
+    expect(gone).toHaveLength(100_000);
+    expect(isDone()).toBe(true);
+  });
+
+  it("is over soon where few come back at once, however slow the others are", async () => {
+    const { isDone } = setUp(
+      100_003,
+      { drainMs: 1000 },
+      () => Promise.resolve(1000),
+      (number) => number > 3,
+    );
+    await pass(1000);
+    expect(isDone()).toBe(true);
   });
 
   it("goes on where the others cannot be asked", async () => {

@@ -68,15 +68,17 @@ describe("an exclusion from a channel with history", () => {
     expect(native.of("message").map(({ offset }) => offset)).toEqual([1, 2, 3]);
   });
 
-  it("is obeyed in what is sent from history", async () => {
+  it("is obeyed in what is sent from history, by either name of the connection", async () => {
     await start();
     for (const path of ["/plain", "/"] as const) {
       const socket = test.connect({ path });
-      const publications = [kept(1), kept(2, socket.handler.id), kept(3)];
-      test.broker.history = () => Promise.resolve({ publications, top: { offset: 3, epoch: "e" } });
+      const { id } = socket.handler;
+      const number = test.edge.identifiers.numberOf(id);
+      const publications = [kept(1), kept(2, id), kept(3), kept(4, number), kept(5, "1.2")];
+      test.broker.history = () => Promise.resolve({ publications, top: { offset: 5, epoch: "e" } });
       socket.type({ action: "subscribe", id: 1, channel: "room", since: { offset: 0, epoch: "e" } });
       await turn();
-      expect(contents(socket)).toEqual(path === "/plain" ? [1, 3] : [1, 2, 3]);
+      expect(contents(socket)).toEqual(path === "/plain" ? [1, 3, 5] : [1, 2, 3, 4, 5]);
     }
   });
 

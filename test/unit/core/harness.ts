@@ -340,6 +340,8 @@ export const noPresence: PresenceStore = {
   start: () => Promise.resolve(),
   join: () => undefined,
   leave: () => undefined,
+  enter: () => Promise.resolve(true),
+  connectionsHere: () => [],
   members: () => Promise.resolve({ members: [], connections: 0, users: 0 }),
   counts: () => Promise.resolve({ connections: 0, users: 0 }),
   stop: () => Promise.resolve(),
@@ -375,6 +377,7 @@ export async function startEdge(
     authorizer?: Authorizer;
     rulesOf?: RulesOf;
     protocols?: readonly Protocol[];
+    presence?: PresenceStore;
     apps?: readonly App[];
   } = {},
 ): Promise<TestEdge> {
@@ -387,7 +390,7 @@ export async function startEdge(
     options: { ...OPTIONS, ...parts.options },
     broker,
     registry,
-    presence: noPresence,
+    presence: parts.presence ?? noPresence,
     control,
     apps: new Apps([
       new App({

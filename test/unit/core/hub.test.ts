@@ -1,5 +1,7 @@
 import { eventually } from "../../support/eventually.js";
 import { afterEach, describe, expect, it } from "vitest";
+import type { HistoryPage } from "../../../src/core/broker.js";
+import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
 import { Encoding } from "../../../src/encoding/payload.js";
 import {
   AWAY,
@@ -224,6 +226,45 @@ describe("what the application commands", () => {
     expect(socket.last).toMatchObject({ type: "unsubscribed", channel: "a" });
     test.broker.deliver({ key: "main/a" });
     expect(socket.of("message")).toEqual([]);
+  });
+
+  it("takes a channel away that is about to be joined, for the first time or again", async () => {
+    const rules = { ...DEFAULT_RULES, history: { size: 10, ttlMs: 60_000 }, recovery: true };
+    test = await startEdge({ rulesOf: () => rules });
+    const socket = test.connect();
+    const join = (id: number): void =>
+      socket.type({ action: "subscribe", id, channel: "a", since: { offset: 0, epoch: "e" } });
+    const takeAway = (): void =>
+      test.control.handlers!.command({
+        ...{ kind: "unsubscribe", app: "main" },
+        target: { connection: socket.handler.id },
+        channel: "a",
+      });
+    let read = deferred<HistoryPage>();
+    test.broker.history = () => read.promise;
+    const page = { publications: [], top: { offset: 0, epoch: "e" } };
+
+    join(1);
+    takeAway();
+    read.resolve(page);
+    await turn();
+    expect(socket.last).toMatchObject({ type: "error", id: 1, code: "forbidden" });
+
+    join(2);
+    await turn();
+    expect(socket.last).toMatchObject({ type: "reply", id: 2 });
+    read = deferred();
+    join(3);
+    takeAway();
+    expect(socket.last).toMatchObject({ type: "unsubscribed", channel: "a" });
+    read.resolve(page);
+    await turn();
+    expect(socket.last).toMatchObject({ type: "error", id: 3, code: "forbidden" });
+    expect([socket.handler.channelNames(), socket.handler.revoked]).toEqual([[], undefined]);
+
+    join(4);
+    await turn();
+    expect(socket.last).toMatchObject({ type: "reply", id: 4 });
   });
 
   it("does nothing to a connection of another application", async () => {

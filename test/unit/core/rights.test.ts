@@ -618,6 +618,18 @@ describe("a grant", () => {
     expect([socket.handler.channelNames(), socket.handler.grants]).toEqual([[], undefined]);
   });
 
+  it("is not joined by where the application took the channel away while it was asked for", async () => {
+    const asked = await startAsking();
+    const socket = test.connect();
+    socket.type({ action: "subscribe", id: 1, channel: "a" });
+    const target = { connection: socket.handler.id };
+    test.control.handlers!.command({ kind: "unsubscribe", app: "main", target, channel: "a" });
+    asked[0]!.answer(new Grant());
+    await turn();
+    expect(socket.last).toMatchObject({ type: "error", id: 1, code: "forbidden" });
+    expect(socket.handler.channelNames()).toEqual([]);
+  });
+
   it("by identity is looked at again after it was asked for", async () => {
     const { rights, asked } = asking();
     test = await startEdge({

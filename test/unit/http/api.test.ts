@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Log } from "../../../src/core/log.js";
 import { StarlingError } from "../../../src/core/errors.js";
+import { Stats } from "../../../src/core/stats.js";
 import { harness, KEY, type CallOptions } from "./api-harness.js";
 
 const problem = (code: string, message: string, temporary = false) => ({
@@ -140,8 +141,9 @@ describe("a body", () => {
 
 describe("errors", () => {
   it("are counted by code, all of which are shown from the start", async () => {
-    const errors = new Map<string, number>();
-    const { call, api } = harness({ errors });
+    const stats = new Stats();
+    const { apiErrors: errors } = stats;
+    const { call, api } = harness({ stats });
     expect([...new Set(errors.values())]).toEqual([0]);
     await call("GET", "/v1/totals", { key: null });
     await call("GET", "/v1/totals");
@@ -150,6 +152,34 @@ describe("errors", () => {
       unauthorized: 1,
       headers_too_large: 1,
     });
+  });
+});
+
+describe("requests", () => {
+  it("are counted by route and status, whatever their path; probes and scrapes are not", async () => {
+    const stats = new Stats();
+    const { call } = harness({ stats });
+    await call("POST", "/v1/publish", { body: { channel: "a", content: 1 } });
+    await call("POST", "/v1/publish", { body: { channel: "a b", content: 1 } });
+    for (const channel of ["a", "b", "c"]) await call("GET", `/v1/channels/${channel}`);
+    for (const path of ["/v1/publisch", "/v1/channels/a/b/c"]) await call("GET", path);
+    await call("GET", "/v1/publish", { key: null });
+    for (const path of ["/healthz", "/readyz", "/metrics"]) await call("GET", path);
+    const counted = stats.routes.flatMap(({ api, route, statuses }) =>
+      [...statuses].filter(([, count]) => count > 0).map((answered) => [api, route, ...answered]),
+    );
+    expect(counted).toEqual([
+      ["starling", "/v1/publish", 200, 1],
+      ["starling", "/v1/publish", 400, 1],
+      ["starling", "/v1/channels/{channel}", 200, 3],
+      // To which the answers are held.
+      ["starling", "/openapi.json", 200, 1],
+      ["starling", "unknown", 401, 1],
+      ["starling", "unknown", 404, 2],
+    ]);
+    const channel = stats.routes.find(({ route }) => route === "/v1/channels/{channel}")!;
+    expect(channel.seconds.count).toBe(3);
+    expect(stats.routes.map(({ route }) => route)).not.toContain("/healthz");
   });
 });
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Stats } from "../../../src/core/stats.js";
+import { AppCounts, Stats } from "../../../src/core/stats.js";
+import type { CountedApp } from "../../../src/metrics/apps.js";
 import { createMetrics, type Metrics, type MetricsOptions } from "../../../src/metrics/metrics.js";
 import { CLOSE_REASONS } from "../../../src/core/closing.js";
 import type { RejectReason } from "../../../src/core/rejects.js";
@@ -104,6 +105,7 @@ describe("metrics", () => {
       connections: "starling_connections",
       connects: "starling_connects_total",
       subscriptions: "starling_subscriptions",
+      presenceJoins: "starling_presence_joins_total",
       publicationsDelivered: "starling_publications_delivered_total",
       publicationsUnheard: "starling_publications_unheard_total",
       publicationsStale: "starling_publications_stale_total",
@@ -138,15 +140,17 @@ describe("metrics", () => {
     }
   });
 
-  it("count messages and bytes by protocol and codec", async () => {
+  it("count connections, subscriptions, messages and bytes by protocol and codec", async () => {
     const json = stats.countFraming("starling", "json");
     Object.assign(json, { messagesIn: 1, messagesOut: 20, bytesIn: 300, bytesOut: 4000 });
     Object.assign(stats.countFraming("starling", "msgpack"), { messagesIn: 5 });
-    Object.assign(stats.countFraming("echo", "json"), { messagesIn: 7 });
+    Object.assign(stats.countFraming("echo", "json"), { messagesIn: 7, connections: 2, subscriptions: 8 });
     const labels = (codec: string, protocol = "starling") => `{protocol="${protocol}",codec="${codec}"}`;
     expect(await valueOf(`starling_messages_in_total${labels("json")}`)).toBe(1);
     expect(await valueOf(`starling_messages_in_total${labels("msgpack")}`)).toBe(5);
     expect(await valueOf(`starling_messages_in_total${labels("json", "echo")}`)).toBe(7);
+    expect(await valueOf(`starling_protocol_connections${labels("json", "echo")}`)).toBe(2);
+    expect(await valueOf(`starling_protocol_subscriptions${labels("json", "echo")}`)).toBe(8);
     expect(await valueOf(`starling_messages_out_total${labels("json")}`)).toBe(20);
     expect(await valueOf(`starling_bytes_in_total${labels("json")}`)).toBe(300);
     expect(await valueOf(`starling_bytes_out_total${labels("json")}`)).toBe(4000);
@@ -184,7 +188,7 @@ describe("metrics", () => {
     const { samples } = (await scrape()).get("starling_rejects_total")!;
     const of = (reason: string) => samples.get(`starling_rejects_total{reason="${reason}"}`);
     expect([of("origin"), of("node_full"), of("bad_channel")]).toEqual([1, 1, 2]);
-    expect(samples.size).toBeLessThan(40);
+    expect(samples.size).toBeLessThan(50);
   });
 
   it.each([
@@ -211,7 +215,9 @@ describe("metrics", () => {
   it("have every histogram cumulative, with +Inf equal to the count", async () => {
     const histograms = [...(await scrape())].filter(([, { type }]) => type === "histogram");
     expect(histograms.length).toBeGreaterThanOrEqual(4);
-    for (const [name, family] of histograms.filter(([own]) => own.startsWith("starling_"))) {
+    // One by labels is empty as long as there is nothing to label.
+    const own = histograms.filter(([name, { samples }]) => name.startsWith("starling_") && samples.size > 0);
+    for (const [name, family] of own) {
       const buckets = bucketsOf(family);
       const counts = buckets.map(([, count]) => count);
       expect(buckets.map(([bound]) => bound)).toEqual(buckets.map(([bound]) => bound).sort((a, b) => a - b));
@@ -285,42 +291,95 @@ describe("metrics", () => {
     ]);
   });
 
-  it("count apps by names that stay, and what they published once is never taken back", async () => {
-    let ids = Array.from({ length: 101 }, (_, at) => `app-${String(at).padStart(3, "0")}`);
-    const apps = (): { id: string; connections: number; publications: number }[] =>
-      ids.map((id) => ({ id, connections: 1, publications: 10 }));
-    const metrics = create({ gauges: { channels: () => 0, ready: () => true, apps } });
+  const PUBLISHED = "starling_app_publications_total";
+
+  function counted(id: string, counts: Partial<AppCounts>): CountedApp {
+    return { id, connections: 1, counts: Object.assign(new AppCounts(), counts) };
+  }
+
+  it("count apps by names that stay, and what they counted once is never taken back", async () => {
+    let all = Array.from({ length: 101 }, (_, at) =>
+      counted(`app-${String(at).padStart(3, "0")}`, { clientPublications: 10 }),
+    );
+    const metrics = create({ gauges: { channels: () => 0, ready: () => true, apps: () => all } });
     const published = async (app: string): Promise<number | undefined> =>
-      (await scrape(metrics))
-        .get("starling_app_publications_total")!
-        .samples.get(`starling_app_publications_total{app="${app}"}`);
+      (await scrape(metrics)).get(PUBLISHED)!.samples.get(`${PUBLISHED}{app="${app}",source="client"}`);
     expect([await published("app-099"), await published("other")]).toEqual([10, 10]);
-    ids = ["app-", ...ids];
+    all = [counted("app-", { clientPublications: 10 }), ...all];
     expect([await published("app-099"), await published("app-"), await published("other")]).toEqual([
       10,
       undefined,
       20,
     ]);
-    ids = ids.filter((id) => id !== "app-" && id !== "app-100");
-    expect(await published("other")).toBe(20);
+    // One was removed, another was too and is there again.
+    all = all.filter(({ id }) => id !== "app-" && id !== "app-100");
+    all.push(counted("app-100", { clientPublications: 1 }));
+    expect(await published("other")).toBe(21);
   });
 
   it("count apps by name, and beyond a hundred of them together", async () => {
-    const apps = Array.from({ length: 103 }, (_, at) => 102 - at).map((index) => ({
-      id: `app-${String(index).padStart(3, "0")}`,
-      connections: 1,
-      publications: index,
-    }));
+    const all = Array.from({ length: 103 }, (_, at) => 102 - at).map((index) =>
+      counted(`app-${String(index).padStart(3, "0")}`, { apiPublications: index, subscriptions: 2 }),
+    );
     const families = await scrape(
-      create({ gauges: { channels: () => 0, ready: () => true, apps: () => apps } }),
+      create({ gauges: { channels: () => 0, ready: () => true, apps: () => all } }),
     );
     const { samples } = families.get("starling_app_connections")!;
     expect(samples.size).toBe(101);
     expect(samples.get('starling_app_connections{app="app-099"}')).toBe(1);
     expect(samples.get('starling_app_connections{app="other"}')).toBe(3);
-    const published = families.get("starling_app_publications_total")!;
+    const subscriptions = families.get("starling_app_subscriptions")!;
+    expect(subscriptions.type).toBe("gauge");
+    expect(subscriptions.samples.get('starling_app_subscriptions{app="other"}')).toBe(6);
+    const published = families.get(PUBLISHED)!;
     expect(published.type).toBe("counter");
-    expect(published.samples.get('starling_app_publications_total{app="other"}')).toBe(100 + 101 + 102);
+    expect(published.samples.get(`${PUBLISHED}{app="other",source="api"}`)).toBe(100 + 101 + 102);
     expect(await scrape()).not.toHaveProperty("starling_app_connections");
+  });
+
+  it("tell of an app all that it counts, from the start", async () => {
+    const names = Object.keys(new AppCounts());
+    const counts = Object.fromEntries(names.map((name, index) => [name, index + 1]));
+    const families = await scrape(
+      create({ gauges: { channels: () => 0, ready: () => true, apps: () => [counted("a", counts)] } }),
+    );
+    const told = [...families.entries()].flatMap(([name, { samples }]) =>
+      name.startsWith("starling_app_") ? [...samples] : [],
+    );
+    expect(new Set(told.map(([, value]) => value))).toEqual(new Set(Object.values(counts)));
+    expect(Object.fromEntries(told)).toMatchObject({
+      'starling_app_connections{app="a"}': 1,
+      'starling_app_publications_total{app="a",source="client"}': counts["clientPublications"],
+      'starling_app_deliveries_total{app="a"}': counts["deliveries"],
+      'starling_app_signatures_total{app="a",result="valid"}': counts["signaturesValid"],
+      'starling_app_signatures_total{app="a",result="refused"}': counts["signaturesRefused"],
+      'starling_app_refusals_total{app="a",reason="app_full"}': counts["refusedFull"],
+      'starling_app_refusals_total{app="a",reason="app_disabled"}': counts["refusedDisabled"],
+      'starling_app_refusals_total{app="a",reason="origin"}': counts["refusedOrigin"],
+      'starling_app_refusals_total{app="a",reason="client_event"}': counts["clientEventsRefused"],
+      'starling_app_refusals_total{app="a",reason="client_event_rate"}': counts["clientEventsOverRate"],
+    });
+  });
+
+  it("count requests of the HTTP APIs by route and status, and how long they took", async () => {
+    const events = stats.countRoute("pusher", "/events", [200, 401]);
+    stats.countRoute("starling", "/v1/publish", [200]);
+    events.answered(200, 0.002);
+    events.answered(200, 0.3);
+    events.answered(413, 0.0001);
+    const labels = 'api="pusher",route="/events"';
+    const families = await scrape();
+    expect(Object.fromEntries(families.get("starling_api_requests_total")!.samples)).toEqual({
+      [`starling_api_requests_total{${labels},status="200"}`]: 2,
+      [`starling_api_requests_total{${labels},status="401"}`]: 0,
+      [`starling_api_requests_total{${labels},status="413"}`]: 1,
+      'starling_api_requests_total{api="starling",route="/v1/publish",status="200"}': 0,
+    });
+    const { type, samples } = families.get("starling_api_request_seconds")!;
+    expect(type).toBe("histogram");
+    const within = (le: string) => samples.get(`starling_api_request_seconds_bucket{${labels},le="${le}"}`);
+    expect(["0.001", "0.0025", "0.25", "1", "+Inf"].map(within)).toEqual([1, 2, 2, 3, 3]);
+    expect(samples.get(`starling_api_request_seconds_count{${labels}}`)).toBe(3);
+    expect(samples.get(`starling_api_request_seconds_sum{${labels}}`)).toBeCloseTo(0.3021);
   });
 });

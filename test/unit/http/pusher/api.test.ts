@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { StarlingError } from "../../../../src/core/errors.js";
 import { Encoding } from "../../../../src/encoding/payload.js";
-import { CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
+import { CHANNELS_COUNTED_MAX, CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
 import { harness } from "./harness.js";
 
 const EVENT = { name: "said", data: '{"a":1}', channels: ["room"] };
@@ -34,6 +34,36 @@ describe("who may ask", () => {
     // Not to who cannot sign for it.
     expect((await ask({ ...off, pair: { key: "key-of-off", secret: "of" } }))?.status).toBe(401);
     expect(Object.fromEntries(errors)).toEqual({ not_found: 4, forbidden: 1, unauthorized: 1 });
+  });
+
+  it("is counted by route and status, whatever its path, and with its app by its signature", async () => {
+    const { ask, raw, apps, stats } = harness();
+    const body = { ...EVENT, data: "x".repeat(20_000) };
+    await ask({ body: EVENT });
+    await ask({ body });
+    await ask({ body: EVENT, pair: { key: "key-of-3", secret: "wrong" } });
+    await ask({ path: "/apps/4/events", body: EVENT });
+    for (const channel of ["a", "b"]) await ask({ method: "GET", path: `/apps/3/channels/${channel}` });
+    await ask({ method: "GET", path: "/apps/3/nonsense" });
+    await ask({ method: "GET", path: "/apps/3/events" });
+    await raw({ path: "/apps/3/%", method: "GET" });
+    await ask({ path: "/apps/off/events", body: EVENT, pair: { key: "key-of-off", secret: "off" } });
+    const counted = stats.routes.flatMap(({ api, route, statuses }) =>
+      [...statuses].filter(([, count]) => count > 0).map((answered) => [api, route, ...answered]),
+    );
+    expect(counted).toEqual([
+      ["pusher", "/events", 200, 1],
+      ["pusher", "/events", 401, 1],
+      ["pusher", "/events", 403, 1],
+      ["pusher", "/events", 404, 1],
+      ["pusher", "/events", 413, 1],
+      ["pusher", "/channels/{channel}", 200, 2],
+      ["pusher", "unknown", 404, 2],
+      ["pusher", "unknown", 405, 1],
+    ]);
+    expect(stats.routes.map(({ seconds }) => seconds.count)).toEqual([5, 0, 0, 2, 0, 0, 3]);
+    expect(apps.get("3")!.counts).toMatchObject({ signaturesValid: 4, signaturesRefused: 1 });
+    expect(apps.get("off")!.counts).toMatchObject({ signaturesRefused: 0, refusedDisabled: 1 });
   });
 
   it("is found by the key where the path names no app, as Python's SDK asks", async () => {
@@ -136,6 +166,11 @@ describe("an event", () => {
   it.each([
     ["no JSON", "{", "not JSON"],
     ["a list", [], "the body must be a JSON object"],
+    [
+      "endless lists",
+      "[".repeat(100_000) + "]".repeat(100_000),
+      "the body must be a JSON object, not a list",
+    ],
     ["null", "null", "the body must be a JSON object"],
     ["no name", { ...EVENT, name: undefined }, '"name" is missing'],
     ["a number for a name", { ...EVENT, name: 1 }, '"name" must be a string, not 1'],
@@ -203,6 +238,26 @@ describe("an event", () => {
     expect((await away.ask({ body: asked }))?.text).toBe(
       '{"channels":{"presence-a":{},"room":{},"__proto__":{}}}',
     );
+  });
+
+  it("tells no users of a channel without subscribers, as in the grace of who left it last", async () => {
+    const { ask } = harness({
+      subscriberCounts: (_app, channels) =>
+        Promise.resolve({ counts: channels.map((name) => (name === "presence-a" ? 0 : 2)), missing: [] }),
+    });
+    const channels = ["presence-a", "presence-b", "room"];
+    for (const [info, a, b] of [
+      [
+        "user_count,subscription_count",
+        '"user_count":0,"subscription_count":0',
+        '"user_count":3,"subscription_count":2',
+      ],
+      ["user_count", '"user_count":0', '"user_count":3'],
+    ] as const) {
+      const answer = await ask({ body: { ...EVENT, channels, info } });
+      const room = info === "user_count" ? "" : '"subscription_count":2';
+      expect(answer?.text).toBe(`{"channels":{"presence-a":{${a}},"presence-b":{${b}},"room":{${room}}}}`);
+    }
   });
 
   it("that does not reach the bus is never answered 200", async () => {
@@ -299,18 +354,31 @@ describe("questions about channels", () => {
     expect(calls.at(-1)).toEqual({ app: "3", prefix: "r", limit: CHANNELS_LISTED_MAX + 1 });
   });
 
-  it("list the first by name where there are more than one answer has, and say so", async () => {
-    const most = Array.from({ length: CHANNELS_LISTED_MAX + 1 }, (_, i) => ({
-      channel: `a${i}`,
-      subscribers: 1,
-    }));
-    const { ask } = harness({ channels: () => Promise.resolve({ channels: most, missing: [] }) });
-    const answer = await ask(get(""));
-    expect(answer?.headers["x-starling-truncated"]).toBe("true");
-    expect(Object.keys((JSON.parse(answer!.text) as { channels: object }).channels)).toHaveLength(
-      CHANNELS_LISTED_MAX,
-    );
-  });
+  it.each([
+    ["", CHANNELS_LISTED_MAX],
+    ["filter_by_prefix=presence-&info=user_count", CHANNELS_COUNTED_MAX],
+  ])(
+    "list the first by name where there are more than one answer has, and say so: %s",
+    async (query, most) => {
+      let counted = 0;
+      const { ask, calls } = harness({
+        channels: ({ limit }) => {
+          calls.push(limit);
+          const channels = Array.from({ length: limit }, (_, i) => ({
+            channel: `presence-${i}`,
+            subscribers: 1,
+          }));
+          return Promise.resolve({ channels, missing: [] });
+        },
+        presenceStats: () => Promise.resolve({ connections: 1, users: ++counted }),
+      });
+      const answer = await ask(get("", query));
+      expect(calls).toEqual([most + 1]);
+      expect(answer?.headers["x-starling-truncated"]).toBe("true");
+      expect(Object.keys((JSON.parse(answer!.text) as { channels: object }).channels)).toHaveLength(most);
+      expect(counted).toBe(query === "" ? 0 : most);
+    },
+  );
 
   it("count users by prefix of presence channels only", async () => {
     const channels = [{ channel: "presence-x", subscribers: 2 }];

@@ -5,6 +5,7 @@ import { Apps, type AppSettings } from "../../../../src/core/app.js";
 import { createOpenAuthorizer } from "../../../../src/auth/open.js";
 import { rulesByNamespace } from "../../../../src/core/channel-rules.js";
 import type { PublishInput } from "../../../../src/core/operations.js";
+import { Stats } from "../../../../src/core/stats.js";
 import type { HttpRequest } from "../../../../src/core/transport.js";
 import { createPusherApi } from "../../../../src/http/pusher/api.js";
 import type { PusherOperations } from "../../../../src/http/pusher/operations.js";
@@ -17,7 +18,7 @@ import { sign } from "../../../../src/protocols/pusher/signature.js";
 const PAIR = { key: "key-of-3", secret: "secret-of-3" };
 
 function app(id: string, settings: Partial<AppSettings> = {}): AppSettings {
-  return { id, authorizer: createOpenAuthorizer(), rulesOf: rulesByKind(rulesByNamespace({})), ...settings };
+  return { id, authorizer: createOpenAuthorizer(), rulesOf: rulesByKind(rulesByNamespace({}), PUSHER_DEFAULTS), ...settings };
 }
 
 export interface Call {
@@ -38,7 +39,7 @@ export function harness(
 ) {
   const published: PublishInput[] = [];
   const calls: unknown[] = [];
-  const errors = new Map<string, number>();
+  const stats = new Stats();
   const operations: PusherOperations = {
     publish: (input) => {
       published.push(input);
@@ -67,7 +68,7 @@ export function harness(
     }),
     app("off", { enabled: false, keys: [{ key: "key-of-off", secret: "off" }] }),
   ]);
-  const api = createPusherApi({ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, errors });
+  const api = createPusherApi({ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, stats });
 
   async function ask({
     method = "POST",
@@ -108,10 +109,10 @@ export function harness(
     };
     const response = await api(request);
     if (response === undefined) return undefined;
-    return { ...response, text: Buffer.from(response.body as string).toString() };
+    return { ...response, text: Buffer.from(response.body as Uint8Array).toString() };
   }
 
-  return { ask, raw, published, calls, errors };
+  return { ask, raw, published, calls, apps, stats, errors: stats.apiErrors };
 }
 
 export type Answer = NonNullable<Awaited<ReturnType<ReturnType<typeof harness>["ask"]>>>;
