@@ -24,7 +24,9 @@ import { startTcpProxy } from "../support/tcp-proxy.js";
 const SILENT = { key: "key-of-silent", secret: "secret-of-silent-in-tests" };
 const OFF = { key: "key-of-off", secret: "secret-of-off-in-tests" };
 const SMALL = { key: "key-of-small", secret: "secret-of-small-in-tests" };
+const COUNTED = { key: "key-of-counted", secret: "secret-of-counted-in-tests" };
 const OPTIONS = pusherApps(
+  { id: "counted", keys: [COUNTED], pusher: { subscriptionCount: true } },
   { id: "silent", keys: [SILENT] },
   { id: "off", keys: [OFF], enabled: false },
   { id: "small", keys: [SMALL], maxConnections: 1 },
@@ -257,6 +259,29 @@ describe("public and private channels", () => {
       expect(said).toEqual([[], [1, 2, 3], [1, 2, 3]]);
     }
   });
+});
+
+it("subscribers are told how many they are over all nodes, where the app says so", async () => {
+  const first = await connectPusher(one, COUNTED);
+  for (const name of ["counted", "private-counted", "cache-counted"]) {
+    const channel = await subscribePusher(first, name);
+    const counts = (): unknown => (channel as unknown as { subscriptionCount: unknown }).subscriptionCount;
+    await until("one", () => counts() === 1);
+    const others = await Promise.all([one, two].map((node) => connectPusher(node, COUNTED)));
+    const theirs = await Promise.all(others.map((client) => subscribePusher(client, name)));
+    for (const each of [channel, ...theirs]) {
+      await until("three", () => (each as unknown as { subscriptionCount: unknown }).subscriptionCount === 3);
+    }
+    others[1]!.disconnect();
+    others[0]!.unsubscribe(name);
+    await until("one again", () => counts() === 1);
+  }
+  const presence = heardOn(
+    await subscribePusher(await connectPusher(two, { ...COUNTED, user: { id: "a" } }), "presence-counted"),
+  );
+  const ends = heardOn(await subscribePusher(first, "ends"));
+  await until("a count", () => ends.some(({ event }) => event === "pusher:subscription_count"));
+  expect(presence).toEqual([]);
 });
 
 describe("encrypted channels", () => {
