@@ -22,6 +22,7 @@ import { FORMAT_OF_INFOS, FORMAT_OF_NUMBERS, type FleetFormat } from "../link/fl
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
 import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
+import { OwnMembers, type OwnMember } from "./own-members.js";
 import { PresenceOrder } from "./presence-order.js";
 import { PresenceShard, type ChannelRead } from "./presence-shard.js";
 import { shardOf } from "../link/keys.js";
@@ -49,9 +50,6 @@ export interface RedisPresenceOptions {
 
 const FLUSH_INTERVAL_MS = 20;
 const GRACES_PER_TTL_LEAST = 3;
-/** Each member is refreshed twice in its life, in this many shares. */
-const REFRESH_SHARES = 30;
-const REFRESH_INTERVAL_LEAST_MS = 10;
 const SWEEP_INTERVAL_MOST_MS = 1_000;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
@@ -62,20 +60,6 @@ interface Reading {
   readonly callbacks: ((page: PresencePage) => void)[];
 }
 
-/** A member on this node. */
-interface OwnMember {
-  readonly entry: string;
-  readonly shard: PresenceShard;
-  readonly user: string | null;
-  info: string | undefined;
-  /** The channel is full: the record does not have it. */
-  refused: boolean;
-  /** The share that it is refreshed with. */
-  readonly share: Set<OwnMember>;
-}
-
-const NOBODY: ReadonlyMap<string, OwnMember> = new Map();
-
 /** @throws Error if the options contradict each other */
 export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
   return new RedisPresence(options);
@@ -85,19 +69,13 @@ class RedisPresence implements PresenceStore {
   readonly #options: RedisPresenceOptions;
   readonly #link: RedisLink;
   readonly #graceMs: number;
-  readonly #refreshIntervalMs: number;
   readonly #shards: readonly PresenceShard[];
   /** By shard. */
   readonly #orders: readonly PresenceOrder[];
-  /** By channel, then connection. */
-  readonly #own = new Map<ChannelKey, Map<string, OwnMember>>();
-  readonly #shares: readonly Set<OwnMember>[];
+  readonly #own: OwnMembers;
   readonly #reads = new Map<string, Reading>();
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
-  #joins = 0;
-  #refreshed = 0;
-  #refreshTimer: NodeJS.Timeout | undefined;
   #missedTimer: NodeJS.Timeout | undefined;
   #settledTimer: NodeJS.Timeout | undefined;
   #wasUp = false;
@@ -117,9 +95,7 @@ class RedisPresence implements PresenceStore {
     }
     // Who lapses gets the grace too, so that after an outage nobody leaves who is written again.
     const lifeMs = ttlMs - graceMs;
-    this.#refreshIntervalMs = Math.max(REFRESH_INTERVAL_LEAST_MS, lifeMs / 2 / REFRESH_SHARES);
-    const shares = Math.max(1, Math.floor(lifeMs / 2 / this.#refreshIntervalMs));
-    this.#shares = Array.from({ length: shares }, () => new Set<OwnMember>());
+    this.#own = new OwnMembers({ lifeMs, refresh: (members) => this.#refresh(members) });
     this.#shards = Array.from(
       { length: options.shards },
       (_, shard) =>
@@ -186,7 +162,7 @@ class RedisPresence implements PresenceStore {
     tell: (page: PresencePage) => void,
   ): Promise<boolean> {
     this.#join(key, member, usersMost);
-    const own = this.#own.get(key)?.get(member.connection);
+    const own = this.#own.get(key, member.connection);
     await this.members(key, limit, (page) => {
       if (own?.refused === true) return;
       // What could not be written is not in the page.
@@ -205,17 +181,10 @@ class RedisPresence implements PresenceStore {
 
   #refused(entry: string): void {
     const { key, member } = decodeEntry(entry);
-    const inChannel = this.#own.get(key);
-    const own = inChannel?.get(member.connection);
-    if (inChannel === undefined || own?.entry !== entry) return;
+    const own = this.#own.get(key, member.connection);
+    if (own?.entry !== entry) return;
     own.refused = true;
-    this.#forget(key, member.connection, inChannel, own);
-  }
-
-  #forget(key: ChannelKey, connection: string, inChannel: Map<string, OwnMember>, own: OwnMember): void {
-    inChannel.delete(connection);
-    if (inChannel.size === 0) this.#own.delete(key);
-    own.share.delete(own);
+    this.#own.remove(key, member.connection);
   }
 
   #join(key: ChannelKey, given: PresenceMember, usersMost: number | undefined): void {
@@ -225,7 +194,7 @@ class RedisPresence implements PresenceStore {
     const readsNumbers = this.#options.format.oldest >= FORMAT_OF_NUMBERS;
     const member = userIsNumber === true && readsNumbers ? given : plain;
     const { connection, user, info } = member;
-    const former = this.#own.get(key)?.get(connection);
+    const former = this.#own.get(key, connection);
     if (former?.user === user) {
       if (former.info !== info) former.shard.queue.update(former.entry, (former.info = info));
       return;
@@ -233,35 +202,18 @@ class RedisPresence implements PresenceStore {
     // It is somebody else from now on.
     if (former !== undefined) this.leave(key, member);
     const shard = this.#shardOf(key);
-    const share = this.#shares[this.#joins++ % this.#shares.length]!;
-    const own: OwnMember = {
-      entry: encodeEntry(key, member),
-      shard,
-      user,
-      info,
-      refused: false,
-      share,
-    };
-    let inChannel = this.#own.get(key);
-    if (inChannel === undefined) this.#own.set(key, (inChannel = new Map<string, OwnMember>()));
-    inChannel.set(connection, own);
-    share.add(own);
-    this.#refreshTimer ??= setInterval(() => this.#refresh(), this.#refreshIntervalMs);
+    const own = this.#own.add(key, connection, { entry: encodeEntry(key, member), shard, user, info });
     shard.queue.join(own.entry, info, usersMost);
   }
 
   leave(key: ChannelKey, { connection }: PresenceMember): void {
-    const inChannel = this.#own.get(key);
-    const own = inChannel?.get(connection);
-    if (inChannel === undefined || own === undefined) return;
-    this.#forget(key, connection, inChannel, own);
-    own.shard.queue.leave(own.entry);
+    const own = this.#own.remove(key, connection);
+    own?.shard.queue.leave(own.entry);
   }
 
   connectionsHere(key: ChannelKey, user: string): readonly string[] {
     const here: string[] = [];
-    for (const [connection, own] of this.#own.get(key) ?? NOBODY)
-      if (own.user === user) here.push(connection);
+    for (const [connection, own] of this.#own.in(key)) if (own.user === user) here.push(connection);
     return here;
   }
 
@@ -294,7 +246,7 @@ class RedisPresence implements PresenceStore {
     try {
       const { key, member } = decodeEntry(entry);
       return (
-        nodeOfConnection(member.connection) === node && this.#own.get(key)?.has(member.connection) !== true
+        nodeOfConnection(member.connection) === node && this.#own.get(key, member.connection) === undefined
       );
     } catch {
       return false;
@@ -388,16 +340,10 @@ class RedisPresence implements PresenceStore {
     }
   }
 
-  #refresh(): void {
-    if (this.#own.size === 0) {
-      clearInterval(this.#refreshTimer);
-      this.#refreshTimer = undefined;
-    }
+  #refresh(members: Iterable<OwnMember>): void {
     // Once it is up again all are written.
     if (this.#link.down !== undefined) return;
-    for (const own of this.#shares[this.#refreshed++ % this.#shares.length]!) {
-      own.shard.queue.refresh(own.entry);
-    }
+    for (const own of members) own.shard.queue.refresh(own.entry);
   }
 
   #linkChanged(up: boolean): void {
@@ -421,11 +367,7 @@ class RedisPresence implements PresenceStore {
   }
 
   #writeAgain(lost: boolean, shards: readonly PresenceShard[]): void {
-    for (const inChannel of this.#own.values()) {
-      for (const { entry, shard } of inChannel.values()) {
-        if (shards.includes(shard)) shard.queue.writeAgain(entry, lost);
-      }
-    }
+    for (const { entry, shard } of this.#own) if (shards.includes(shard)) shard.queue.writeAgain(entry, lost);
   }
 
   /** After a grace: by then the other nodes have written what they have, too. */
@@ -440,14 +382,11 @@ class RedisPresence implements PresenceStore {
   }
 
   async #end(): Promise<void> {
-    clearInterval(this.#refreshTimer);
+    this.#own.stop();
     clearTimeout(this.#missedTimer);
     clearTimeout(this.#settledTimer);
-    for (const inChannel of this.#own.values()) {
-      for (const { entry, shard } of inChannel.values()) shard.queue.leave(entry);
-    }
+    for (const { entry, shard } of this.#own) shard.queue.leave(entry);
     this.#own.clear();
-    for (const share of this.#shares) share.clear();
     if (this.#open && this.#link.down === undefined) {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => {
