@@ -45,8 +45,8 @@ export interface PresenceResult {
   readonly ok: boolean;
 }
 
-/** evict: one kind of the record's keys goes. */
-export const HARMS = ["kill", "flush", "stall", "evict"] as const;
+/** evict: one kind of the record's keys goes. cut: a node's connections to Redis are reset. */
+export const HARMS = ["kill", "flush", "stall", "evict", "cut"] as const;
 export type HarmName = (typeof HARMS)[number];
 
 const READY_MS = 60_000;
@@ -302,7 +302,7 @@ class Run {
       const name = harms[turn % harms.length]!;
       const node = this.#random.pick(this.fleet.nodes);
       this.options.print(
-        `${this.#seconds()}  ${name} ${name === "kill" || name === "stall" ? node.name : ""}`,
+        `${this.#seconds()}  ${name} ${name === "flush" || name === "evict" ? "" : node.name}`,
       );
       this.harms[name] = (this.harms[name] ?? 0) + 1;
       await this.#harm(name, node);
@@ -335,6 +335,10 @@ class Run {
         this.#avoided.delete(node.name);
         return;
       }
+      case "cut":
+        node.proxy.cut();
+        await this.#endHarm({ what: "cut", node: node.name, startMs, endMs: Date.now() });
+        return;
       case "flush":
       case "evict": {
         const redis = this.fleet.redis.client();
