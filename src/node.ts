@@ -95,12 +95,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 export async function startNode(
   config: Config,
   log: Log,
-  {
-    repair = true,
-    worker,
-    ownsProcess = false,
-    protocols = createProtocols(config),
-  }: StartOptions = {},
+  { repair = true, worker, ownsProcess = false, protocols = createProtocols(config) }: StartOptions = {},
 ): Promise<StarlingNode> {
   // Workers run on one platform.
   const binaryWarning = worker === undefined || worker.number === 1 ? oldBinary(thisPlatform()) : undefined;
@@ -225,7 +220,8 @@ export async function startNode(
       hardFrameBytes: Math.ceil(config.maxFrameBytes * HARD_FRAME_FACTOR),
       // The frame that goes over it is still taken: an answer is at most a quarter of maxBufferedBytes.
       hardBufferedBytes: Math.floor(config.maxBufferedBytes * 1.75),
-      idleTimeoutSeconds: (config.heartbeatIntervalMs + config.heartbeatTimeoutMs * 2) / 1000,
+      // Who said something since the last beat may not be asked at the next: it is silent for two intervals, and no fault.
+      idleTimeoutSeconds: (config.heartbeatIntervalMs * 2 + config.heartbeatTimeoutMs * 2) / 1000,
       tls,
       clientAddress: clientAddress({ hops: config.clientAddressHops, proxies: config.trustedProxies }),
       accept: {
