@@ -128,7 +128,7 @@ class Run {
   readonly #startedAtMs = performance.now();
   readonly #users: readonly User[];
   readonly #acting = new Set<Promise<void>>();
-  /** Nodes to which nobody goes, and whose tabs do nothing. */
+  /** Nodes to which nobody goes, whose tabs do nothing, and by which connections may be lost. */
   readonly #avoided = new Set<string>();
   #tabs = 0;
   #over = false;
@@ -208,9 +208,11 @@ class Run {
     const tab = await openTab(user.native !== other, {
       tab: `t${++this.#tabs}`,
       ...{ user: user.id, node, record: this.record, trouble: this.trouble },
-      lost: () => {
+      lost: (code) => {
         user.tabs.delete(tab);
-        if (!this.#over) this.#do("lost", user, () => this.#returned(user, tab.node));
+        if (!this.#avoided.has(tab.node))
+          this.trouble(`${user.id} lost its connection to ${tab.node}: ${code}`);
+        if (!this.#over) this.#do(`lost by ${code}`, user, () => this.#returned(user, tab.node));
       },
     });
     for (const channel of user.channels) tab.join(channel);
@@ -314,10 +316,12 @@ class Run {
     const { leaseTtlMs, presenceGraceMs } = this.options;
     switch (name) {
       case "kill":
+        this.#avoided.add(node.name);
         await node.kill();
         this.record({ kind: "presence-harm", what: "kill", node: node.name, startMs, endMs: Date.now() });
         await delay(this.#random.between(500, 3_000));
         await node.start();
+        this.#avoided.delete(node.name);
         return;
       case "stall": {
         this.#avoided.add(node.name);
