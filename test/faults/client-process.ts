@@ -3,6 +3,7 @@
 import { createWriteStream } from "node:fs";
 import type { Position } from "./checker.js";
 import { PassingPublisher } from "./passing-publisher.js";
+import { PusherJsClient } from "./pusher-js-client.js";
 import { createRandom } from "./random.js";
 import type { Recorded, RecordingClient, RecordingClientOptions } from "./recording-client.js";
 import { RecoveringClient } from "./recovering-client.js";
@@ -27,6 +28,8 @@ export interface ClientsOptions {
   readonly secret: string | undefined;
   /** Of the JSON that each shows of itself; 0: it shows nothing. */
   readonly infoBytes: number;
+  /** Key of an app: the clients are pusher-js, of channels without history alone, and publish nothing. */
+  readonly pusherKey: string | undefined;
   /** Where the evidence goes, a line each. */
   readonly file: string;
 }
@@ -70,8 +73,11 @@ let stop: () => Promise<void> = () => Promise.resolve();
 async function start(options: ClientsOptions): Promise<void> {
   random = createRandom(options.seed);
   const sdk = options.dist === undefined ? undefined : await loadSdk(options.dist);
-  const create = (number: number, own: RecordingClientOptions): RecordingClient =>
-    sdk === undefined || number % 2 === 0 ? new RecoveringClient(own) : sdk(own);
+  const { pusherKey } = options;
+  const create = (number: number, own: RecordingClientOptions): RecordingClient => {
+    if (pusherKey !== undefined) return new PusherJsClient(own, pusherKey);
+    return sdk === undefined || number % 2 === 0 ? new RecoveringClient(own) : sdk(own);
+  };
   const file = createWriteStream(options.file);
   const record = (evidence: Recorded): void => {
     if (evidence.kind === "message" || evidence.kind === "passing-message") received++;
@@ -117,7 +123,7 @@ async function start(options: ClientsOptions): Promise<void> {
     }, fail);
   };
   const publishing = setInterval(() => {
-    const able = quiet ? [] : clients.filter(({ connected }) => connected);
+    const able = quiet || pusherKey !== undefined ? [] : clients.filter(({ connected }) => connected);
     if (able.length === 0) return;
     const client = random.pick(able);
     if (passingChannels.length > 0 && random.next() < 0.5) return publishPassing(client);

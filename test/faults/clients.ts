@@ -58,6 +58,8 @@ export interface CrowdOptions {
   /** Directory of the built package: every second client uses its SDK; undefined: none does. */
   readonly dist: string | undefined;
   readonly secret?: string | undefined;
+  /** Key of an app: all clients are pusher-js. */
+  readonly pusherKey?: string | undefined;
   /** Of the JSON that each client's token has it show; 0, the default: nothing. */
   readonly infoBytes?: number | undefined;
 }
@@ -81,9 +83,10 @@ export function startClients(
         dist,
         secret,
         channels,
-        channelsPerClient: Math.min(channelsPerClient, channels.length),
+        channelsPerClient,
         passingChannels: options.passingChannels ?? [],
         infoBytes: options.infoBytes ?? 0,
+        pusherKey: options.pusherKey,
         rate: rate / 2 / processes,
         seed: seed + 1 + index,
         file,

@@ -77,9 +77,10 @@ export class Load {
 
   /** By the server API: clients publish by themselves. */
   start(): void {
-    const passingChannels = this.#options.passingChannels ?? [];
+    const { channels, passingChannels = [] } = this.#options;
+    const passingShare = channels.length === 0 ? 1 : passingChannels.length === 0 ? 0 : 0.5;
     this.#timer = setInterval(() => {
-      if (passingChannels.length === 0 || this.random.next() < 0.5) this.publish();
+      if (this.random.next() >= passingShare) this.publish();
       else this.#publishPassing(this.random.pick(passingChannels));
     }, 2_000 / this.#options.rate);
   }

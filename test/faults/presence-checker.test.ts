@@ -33,7 +33,7 @@ const left = (name: string, atMs: number, abrupt = false): PresenceEvidence => (
   ...sight(name, atMs),
   ...{ what: "left", abrupt },
 });
-const harm = (what: "kill" | "stall" | "loss", startMs: number, endMs: number): PresenceEvidence => ({
+const harm = (what: "kill" | "stall" | "cut" | "loss", startMs: number, endMs: number): PresenceEvidence => ({
   ...{ kind: "presence-harm", what, node: what === "loss" ? undefined : "n1", startMs, endMs },
 });
 
@@ -196,6 +196,8 @@ describe("the checker finds", () => {
 
   it("a record that was lost without a list told, and a list told then that is not whole", () => {
     expectFailures(run(...ANN, harm("loss", 50_000, 50_100)), { lossesUntold: 2 });
+    // Of the node alone that was cut off.
+    expectFailures(run(...ANN, harm("cut", 50_000, 50_100)), { lossesUntold: 1 });
     const lists = [whole("bob", 54_000, "bob"), whole("ann", 54_000, "bob", "ann")];
     expectFailures(run(...ANN, harm("loss", 50_000, 50_100), ...lists, told("bob", 55_000, "added", "ann")), {
       missing: 1,

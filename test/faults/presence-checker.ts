@@ -33,7 +33,7 @@ export const PRESENCE_FAILURES = {
   counts: "counts that differ from the list",
   infos: "users who show something else than they do",
   stallsUntold: "users of a node that stood still of whom not one leave and one join were told",
-  lossesUntold: "lists that were not told anew after the record was lost",
+  lossesUntold: "lists that were not told anew after the record or events were lost",
 } as const;
 
 export type PresenceFailure = keyof typeof PRESENCE_FAILURES;
@@ -212,17 +212,23 @@ export class PresenceChecker {
     const span = { fromMs: harm.startMs, toMs: harm.endMs + this.#times.aftermathMs };
     if (view.heldMs > span.fromMs || Math.min(view.leftMs, this.#endMs) < span.toMs) return;
     const within = ({ atMs }: { readonly atMs: number }): boolean => span.fromMs <= atMs && atMs <= span.toMs;
-    if (harm.what === "loss") {
+    if (harm.what === "loss" || (harm.what === "cut" && view.tab.node === harm.node)) {
       const last = view.wholes.findLast(within);
       if (last === undefined)
-        return this.#fail("lossesUntold", `${who} was told no list after ${harm.startMs}`);
+        return this.#fail(
+          "lossesUntold",
+          `${who} was told no list after the ${harm.what} at ${harm.startMs}`,
+        );
       for (const [user, { sure }] of truths) {
         if (covers(sure, span) && !last.users.has(user))
-          this.#fail("missing", `${who} was told a list without ${user} after the record was lost`);
+          this.#fail(
+            "missing",
+            `${who} was told a list without ${user} after the ${harm.what} at ${harm.startMs}`,
+          );
       }
       return;
     }
-    if (view.tab.node === harm.node) return;
+    if (harm.what === "cut" || view.tab.node === harm.node) return;
     for (const [user, truth] of truths) {
       if (!truth.stoodStill(harm, span)) continue;
       const told = view.told.filter((each) => each.user === user && within(each)).map(({ what }) => what);

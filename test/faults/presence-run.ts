@@ -45,8 +45,8 @@ export interface PresenceResult {
   readonly ok: boolean;
 }
 
-/** evict: one kind of the record's keys goes. */
-export const HARMS = ["kill", "flush", "stall", "evict"] as const;
+/** evict: one kind of the record's keys goes. cut: a node's connections to Redis are reset. */
+export const HARMS = ["kill", "flush", "stall", "evict", "cut"] as const;
 export type HarmName = (typeof HARMS)[number];
 
 const READY_MS = 60_000;
@@ -128,7 +128,7 @@ class Run {
   readonly #startedAtMs = performance.now();
   readonly #users: readonly User[];
   readonly #acting = new Set<Promise<void>>();
-  /** Nodes to which nobody goes, and whose tabs do nothing. */
+  /** Nodes to which nobody goes, whose tabs do nothing, and by which connections may be lost. */
   readonly #avoided = new Set<string>();
   #tabs = 0;
   #over = false;
@@ -208,9 +208,11 @@ class Run {
     const tab = await openTab(user.native !== other, {
       tab: `t${++this.#tabs}`,
       ...{ user: user.id, node, record: this.record, trouble: this.trouble },
-      lost: () => {
+      lost: (code) => {
         user.tabs.delete(tab);
-        if (!this.#over) this.#do("lost", user, () => this.#returned(user, tab.node));
+        if (!this.#avoided.has(tab.node))
+          this.trouble(`${user.id} lost its connection to ${tab.node}: ${code}`);
+        if (!this.#over) this.#do(`lost by ${code}`, user, () => this.#returned(user, tab.node));
       },
     });
     for (const channel of user.channels) tab.join(channel);
@@ -302,7 +304,7 @@ class Run {
       const name = harms[turn % harms.length]!;
       const node = this.#random.pick(this.fleet.nodes);
       this.options.print(
-        `${this.#seconds()}  ${name} ${name === "kill" || name === "stall" ? node.name : ""}`,
+        `${this.#seconds()}  ${name} ${name === "flush" || name === "evict" ? "" : node.name}`,
       );
       this.harms[name] = (this.harms[name] ?? 0) + 1;
       await this.#harm(name, node);
@@ -314,10 +316,12 @@ class Run {
     const { leaseTtlMs, presenceGraceMs } = this.options;
     switch (name) {
       case "kill":
+        this.#avoided.add(node.name);
         await node.kill();
         this.record({ kind: "presence-harm", what: "kill", node: node.name, startMs, endMs: Date.now() });
         await delay(this.#random.between(500, 3_000));
         await node.start();
+        this.#avoided.delete(node.name);
         return;
       case "stall": {
         this.#avoided.add(node.name);
@@ -335,6 +339,10 @@ class Run {
         this.#avoided.delete(node.name);
         return;
       }
+      case "cut":
+        node.proxy.cut();
+        await this.#endHarm({ what: "cut", node: node.name, startMs, endMs: Date.now() });
+        return;
       case "flush":
       case "evict": {
         const redis = this.fleet.redis.client();

@@ -21,7 +21,7 @@ export interface TabOptions {
   /** Told of what must not happen and is in no record. */
   readonly trouble: (what: string) => void;
   /** Its connection was lost, or never came to be. */
-  readonly lost: () => void;
+  readonly lost: (code: number) => void;
 }
 
 export interface Tab {
@@ -41,6 +41,9 @@ interface Frame {
 
 const HANDSHAKE_MS = 10_000;
 const MEMBERS_MAX = 1_000;
+const RETRY_MS = 200;
+/** Status of a subscription that failed for a while. */
+const UNAVAILABLE = 503;
 
 /** @param native  by the native protocol */
 export async function openTab(native: boolean, options: TabOptions): Promise<Tab> {
@@ -76,7 +79,7 @@ abstract class SocketTab implements Tab {
       if (!this.#ended) this.received(JSON.parse(data.toString()) as Frame);
     });
     this.#socket.on("error", () => undefined); // "close" follows
-    this.#socket.on("close", () => this.#closed());
+    this.#socket.on("close", (code) => this.#closed(code));
   }
 
   protected abstract received(frame: Frame): void;
@@ -137,6 +140,13 @@ abstract class SocketTab implements Tab {
     if (shown !== JSON.stringify(infoOf(user))) this.#sees(channel, { what: "odd", user, shown });
   }
 
+  /** Redis could not be reached just now. */
+  protected askAgain(channel: string): void {
+    setTimeout(() => {
+      if (!this.#ended && this.channels.has(channel)) this.sendJoin(channel);
+    }, RETRY_MS);
+  }
+
   #ask(channel: string): void {
     this.#sees(channel, { what: "asked" });
     this.sendJoin(channel);
@@ -152,10 +162,10 @@ abstract class SocketTab implements Tab {
     });
   }
 
-  #closed(): void {
+  #closed(code: number): void {
     if (this.#ended) return;
     this.#end(true);
-    this.options.lost();
+    this.options.lost(code);
   }
 
   #end(abrupt: boolean): void {
@@ -204,8 +214,10 @@ class PusherTab extends SocketTab {
           channel as string,
           String((JSON.parse(data as string) as { user_id: string | number }).user_id),
         );
-      case "pusher:error":
       case "pusher:subscription_error":
+        if ((data as { status: number }).status === UNAVAILABLE) return this.askAgain(channel as string);
+        return this.options.trouble(`${this.options.tab} was told ${JSON.stringify({ channel, data })}`);
+      case "pusher:error":
         this.options.trouble(`${this.options.tab} was told ${JSON.stringify({ event, channel, data })}`);
     }
   }
@@ -254,6 +266,8 @@ class NativeTab extends SocketTab {
       case "leave":
         return this.removed(channel, user as string);
       case "error":
+        if (frame["temporary"] === true && typeof id === "string") return this.askAgain(id.split(" ")[1]!);
+        return this.options.trouble(`${this.options.tab} was told ${JSON.stringify(frame)}`);
       case "unsubscribed":
         this.options.trouble(`${this.options.tab} was told ${JSON.stringify(frame)}`);
     }

@@ -28,10 +28,13 @@ export type PresenceSight = {
   | { readonly what: "left"; readonly abrupt: boolean }
 );
 
-/** kill: a node was killed. stall: a node stood still for longer than its lease. loss: Redis lost the record. */
+/**
+ * kill: a node was killed. stall: a node stood still for longer than its lease. cut: a node's connections to Redis were
+ * reset. loss: Redis lost the record.
+ */
 export interface PresenceHarm {
   readonly kind: "presence-harm";
-  readonly what: "kill" | "stall" | "loss";
+  readonly what: "kill" | "stall" | "cut" | "loss";
   readonly node: string | undefined;
   readonly startMs: number;
   readonly endMs: number;

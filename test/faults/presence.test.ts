@@ -15,7 +15,7 @@ it(
     const lines = [`seed ${SEED}: PRESENCE_SEED=${SEED} repeats the schedule`];
     const { verdict, harms, ok } = await runPresence({
       ...{ seconds: 20, nodes: 3, users: 60, rate: 10, paceSeconds: 1.5, seed: SEED },
-      harms: ["flush", "kill", "stall", "evict"],
+      harms: ["flush", "kill", "stall", "evict", "cut"],
       // What takes 20 s by default takes 8 s here.
       ...{ leaseTtlMs: 2_000, presenceTtlMs: 6_000, presenceGraceMs: 1_000, killedLeaveMs: 8_000 },
       dist: join(import.meta.dirname, "../../dist"),

@@ -19,7 +19,7 @@ was there. Ends by itself, with 0 where everything was right.
   --users N           (default 200)
   --rate N            what users do in a second, all together (default 8)
   --pace N            seconds from one harm to the next, on average (default 20)
-  --harms a,b         done in turn, of ${HARMS.join(", ")} (default: kill,kill,flush,kill,stall,evict)
+  --harms a,b         done in turn, of ${HARMS.join(", ")} (default: kill,kill,flush,kill,stall,evict,cut)
   --seed N            (default: random, printed)
   --dist DIR          the built package (default: dist)
   --keep DIR          leaves the evidence there
@@ -58,7 +58,9 @@ function number(name: Exclude<keyof typeof values, "help">, fallback: number): n
 }
 
 function chosenHarms(): readonly HarmName[] {
-  const named = (values.harms ?? "kill,kill,flush,kill,stall,evict").split(",").map((name) => name.trim());
+  const named = (values.harms ?? "kill,kill,flush,kill,stall,evict,cut")
+    .split(",")
+    .map((name) => name.trim());
   const unknown = named.find((name) => !(HARMS as readonly string[]).includes(name));
   if (unknown !== undefined) refuse(`there is no harm "${unknown}": one of ${HARMS.join(", ")}`);
   return named as HarmName[];

@@ -10,6 +10,8 @@ import type { Verdict } from "./checker.js";
 import { until } from "./clients.js";
 import { judgeFiles } from "./judge.js";
 import { Load } from "./load.js";
+import type { PassingVerdict } from "./passing-checker.js";
+import { openPusherPage, type PusherPage } from "./pusher-page.js";
 
 export interface RollingRestartOptions {
   readonly nodes: number;
@@ -22,6 +24,10 @@ export interface RollingRestartOptions {
   /** Of the nodes (docs/configuration.md). */
   readonly drainNoticeMs: number;
   readonly drainMs: number;
+  /** Default: the nodes'. */
+  readonly upgradeRate?: number | undefined;
+  /** The clients are pusher-js, of channels without history, and one is a page in Chromium; else they are native. */
+  readonly pusher?: boolean;
   readonly historySize: number;
   readonly historyTtlMs: number;
   readonly seed: number;
@@ -48,10 +54,14 @@ export interface Restart {
   readonly evenPerSecond: number;
   /** Of the other nodes, to which its clients went: the longest that one of them had meanwhile, of those it looks at. */
   readonly lagMs: number;
+  /** Of the page, where there is one: how long it was away. */
+  readonly pageAwayMs: number | undefined;
 }
 
 export interface RollingRestartResult {
   readonly verdict: Verdict;
+  /** Of channels without history. */
+  readonly passing: PassingVerdict | undefined;
   readonly restarts: readonly Restart[];
   readonly peakConnectsPerSecond: number;
   /** Answers of Envoy to clients. */
@@ -61,6 +71,7 @@ export interface RollingRestartResult {
 }
 
 const NAMESPACE = "chat";
+const PUSHER_APP = { key: "key-of-the-restart", secret: "secret-of-the-restart" };
 const READY_MS = 120_000;
 const CATCH_UP_MS = 45_000;
 const SAMPLE_MS = 100;
@@ -90,34 +101,45 @@ export async function runRollingRestart(options: RollingRestartOptions): Promise
   };
   const { historySize, historyTtlMs } = options;
   const rules = { historySize, historyTtlMs, recovery: true };
+  const names = (prefix: string): string[] =>
+    Array.from({ length: options.channels }, (_, index) => `${prefix}${index}`);
   const stack = await startStack({
     nodes: options.nodes,
     nodeFlags: [
       `--namespaces=${JSON.stringify({ [NAMESPACE]: rules })}`,
       ...["--no-demo", "--log-level=warn"],
+      ...[`--app-key=${PUSHER_APP.key}`, `--app-secret=${PUSHER_APP.secret}`],
       ...[`--drain-notice-ms=${options.drainNoticeMs}`, `--drain-ms=${options.drainMs}`],
+      ...(options.upgradeRate === undefined ? [] : [`--upgrade-rate=${options.upgradeRate}`]),
     ],
     onExit: (what, lastWords) => trouble(what + lastWords),
   });
   const directory = options.keep ?? (await mkdtemp(join(tmpdir(), "starling-rolling-")));
   let load: Load | undefined;
+  let page: PusherPage | undefined;
   try {
     const urls = Array.from({ length: KEYS }, (_, index) => `${stack.envoy.wsUrl}/?key=room-${index}`);
     load = new Load({
       ...options,
       ...{ urls, directory, trouble, readyMs: READY_MS, catchUpMs: CATCH_UP_MS },
-      channels: Array.from({ length: options.channels }, (_, index) => `${NAMESPACE}:${index}`),
+      ...(options.pusher === true
+        ? { channels: [], passingChannels: names("room-"), pusherKey: PUSHER_APP.key, dist: undefined }
+        : { channels: names(`${NAMESPACE}:`) }),
       // As an application's back end does: at Envoy's port for it.
       apis: () => [stack.envoy],
     });
-    const run = new Run(options, stack, load, trouble);
+    if (options.pusher === true) page = await openPusherPage({ ...PUSHER_APP, wsUrl: stack.envoy.wsUrl });
+    const run = new Run(options, stack, load, page, trouble);
     const restarts = await run.go();
     const answers = await run.answers();
-    const { verdict } = await judgeFiles(load.files, { historySize, historyTtlMs });
+    for (const what of (await page?.troubles()) ?? []) trouble(`the page: ${what}`);
+    const { verdict, passing } = await judgeFiles(load.files, { historySize, historyTtlMs });
     const peakConnectsPerSecond = Math.max(0, ...restarts.map(({ connectsPerSecond }) => connectsPerSecond));
-    const ok = verdict.ok && verdict.notRecovered === 0 && troubles.length === 0;
-    return { verdict, restarts, peakConnectsPerSecond, answers, troubles, ok };
+    const whole = options.pusher === true ? passing?.ok === true : verdict.ok && verdict.notRecovered === 0;
+    const ok = whole && troubles.length === 0;
+    return { verdict, passing, restarts, peakConnectsPerSecond, answers, troubles, ok };
   } finally {
+    await page?.close();
     await load?.stop();
     await stack.stop();
     if (options.keep === undefined) await rm(directory, { recursive: true, force: true });
@@ -132,12 +154,14 @@ class Run {
     readonly options: RollingRestartOptions,
     readonly stack: Stack,
     readonly load: Load,
+    readonly page: PusherPage | undefined,
     readonly trouble: (what: string) => void,
   ) {}
 
   async go(): Promise<Restart[]> {
     const { clients, print } = this.options;
     if (!(await this.load.isReady("could subscribe"))) return [];
+    if (!(await until(() => this.#pageIsWhole(), READY_MS))) this.trouble("the page could not subscribe");
     print(`${clients} clients are subscribed, through Envoy, to ${this.options.nodes} nodes`);
     this.load.start();
     const stopSampling = this.#sampleAlways();
@@ -176,12 +200,14 @@ class Run {
     // Counts from here on.
     await lagMsOf(others);
     const startedAtMs = performance.now();
+    const startedAt = Date.now();
     await node.end("SIGTERM");
     await node.start();
     const isBack = async (): Promise<boolean> =>
       (await this.stack.envoy.healthyNodes()) === this.options.nodes &&
       this.load.sum("ready") === clients &&
-      this.load.sum("connects") - connects >= own * RESUMED_SHARE;
+      this.load.sum("connects") - connects >= (own - this.#pages) * RESUMED_SHARE &&
+      (await this.#pageIsWhole());
     if (!(await until(isBack, READY_MS))) {
       this.trouble(`after ${node.name} restarted ${this.load.sum("ready")} of ${clients} clients are there`);
     }
@@ -190,7 +216,8 @@ class Run {
     const samples = this.#samples.slice(from);
     const resumed = samples.find(
       (sample) =>
-        sample.connects - connects >= own * RESUMED_SHARE && sample.ready >= clients * RESUMED_SHARE,
+        sample.connects - connects >= (own - this.#pages) * RESUMED_SHARE &&
+        sample.ready >= clients * RESUMED_SHARE,
     );
     const awayMs = samples.reduce(
       (sum, sample, index) =>
@@ -206,7 +233,25 @@ class Run {
       connectsPerSecond: peakOf(samples),
       evenPerSecond: own / (drainMs / 1_000),
       lagMs: await lagMsOf(others),
+      pageAwayMs: await this.#pageAwayMs(startedAt),
     };
+  }
+
+  /** It is one of a node's clients, and none of the load's. */
+  get #pages(): number {
+    return this.page === undefined ? 0 : 1;
+  }
+
+  async #pageIsWhole(): Promise<boolean> {
+    return this.page === undefined || (await this.page.changes()).at(-1)?.whole === true;
+  }
+
+  async #pageAwayMs(sinceMs: number): Promise<number | undefined> {
+    const changes = await this.page?.changes();
+    return changes?.reduce((sum, { whole, atMs }, index) => {
+      const wentMs = changes[index - 1]?.atMs ?? -Infinity;
+      return whole && wentMs >= sinceMs ? sum + atMs - wentMs : sum;
+    }, 0);
   }
 
   #sampleAlways(): () => Promise<void> {
@@ -265,12 +310,13 @@ export function isBounded({ connectsPerSecond, evenPerSecond }: Restart): boolea
 
 export function describeRestart(restart: Restart): string {
   const { node, clients, fewestReady, resumedSeconds, awaySeconds } = restart;
-  const { connectsPerSecond, evenPerSecond, lagMs } = restart;
+  const { connectsPerSecond, evenPerSecond, lagMs, pageAwayMs } = restart;
   const resumed = resumedSeconds === undefined ? "never" : `${resumedSeconds.toFixed(1)} s after SIGTERM`;
   return (
     `${node}: ${clients} clients, 99 % of them resumed ${resumed}; each was away ${awaySeconds.toFixed(2)} s on average; ` +
     `at least ${(fewestReady * 100).toFixed(1)} % of all were served; ` +
     `peak ${connectsPerSecond} connects/s (even: ${evenPerSecond.toFixed(0)}); ` +
-    `the others' event loop lagged ${lagMs.toFixed(1)} ms at most`
+    `the others' event loop lagged ${lagMs.toFixed(1)} ms at most` +
+    (pageAwayMs === undefined ? "" : `; the page was away for ${pageAwayMs} ms`)
   );
 }
