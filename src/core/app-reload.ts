@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { App, AppSettings } from "./app.js";
+import { quote } from "./errors.js";
 import { splitChannelKey, type LocalChannel } from "./channel.js";
 import type { RulesOf } from "./channel-rules.js";
 import type { Closing } from "./closing.js";
@@ -30,9 +31,10 @@ export function reloadApps({ apps, hub }: Reloaded, all: readonly AppSettings[])
   );
   const closing = new Map<App, Closing>();
   for (const app of enabled)
-    if (!app.enabled) closing.set(app, { reason: "app_disabled", message: `the app ${app.id} is disabled` });
+    if (!app.enabled)
+      closing.set(app, { reason: "app_disabled", message: `app ${quote(app.id)} is disabled` });
   for (const app of removed)
-    closing.set(app, { reason: "app_removed", message: `the app ${app.id} is served no more` });
+    closing.set(app, { reason: "app_removed", message: `app ${quote(app.id)} is served no more` });
   return closing.size === 0 ? Promise.resolve(0) : closeAllOf(hub, closing);
 }
 

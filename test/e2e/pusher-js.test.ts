@@ -211,5 +211,7 @@ it("is told by the console why it is refused", async () => {
   const [one] = await fleet();
   const ada = await visit(portOf(one), "ada", "no-such-key");
   await ada.page.waitForFunction(() => kept.states.at(-1) === "disconnected");
-  expect(ada.complaints.join("\n")).toMatch(/"code":4001,"message":"no app has the key \\"no-such-key\\"/);
+  expect(ada.complaints.join("\n")).toMatch(
+    /"code":4001,"message":"no app of this node has the key \\"no-such-key\\"/,
+  );
 });

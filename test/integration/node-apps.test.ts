@@ -259,7 +259,7 @@ describe("apps that are read again", () => {
       removed: [],
       closed: 1,
     });
-    expect(await shop.closed()).toMatchObject({ code: 4502, reason: "the app shop is disabled" });
+    expect(await shop.closed()).toMatchObject({ code: 4502, reason: `app "shop" is disabled` });
     await blog.do("subscribe", { channel: "room" });
   });
 

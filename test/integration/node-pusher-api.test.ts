@@ -180,7 +180,10 @@ describe.each(["in memory", "over Redis, with two nodes"])("Pusher's SDK, %s", (
         /^Invalid signature: you should have sent HmacSHA256Hex\("POST\\n\/apps\/3\/events\\n/,
       );
       const big = await refusal(sdk(one, port).trigger("room", "said", "x".repeat(10_241)));
-      expect(big).toMatchObject({ status: 413, body: '"data" has 10241 bytes, at most 10240 are allowed\n' });
+      expect(big).toMatchObject({
+        status: 413,
+        body: '"data" has 10241 bytes, at most 10240 are allowed (pusher.maxDataBytes)\n',
+      });
       expect((await refusal(sdk(one, port, { appId: "4" }).get({ path: "/channels" }))).status).toBe(404);
       expect(await one.metric('starling_api_errors_total{code="unauthorized"}')).toBe(1);
     });

@@ -40,6 +40,8 @@ describe("connections", () => {
     expect(await refused(node, `/app/${APP_KEY}?protocol=8`)).toEqual([4007, 4007]);
     expect(await refused(node, `/app/${APP_KEY}?protocol=4`)).toEqual([4007, 4007]);
     expect(await refused(node, `/app/${APP_KEY}?protocol=x`)).toEqual([4006, 4006]);
+    // Their page has a wsPath that the node does not know.
+    expect(await refused(node, `/ws/app/${APP_KEY}?protocol=7&client=js`)).toEqual([4005, 4005]);
     await RawPusher.open(node, { query: "" });
     expect(await refused(node, `/app/${APP_KEY}?protocol=5`)).toEqual([4100, 4100]);
     expect(await node.metric('starling_rejects_total{reason="node_full"}')).toBe(1);
@@ -80,8 +82,8 @@ describe("connections", () => {
     const node = await start({ apps: apps(...ids.map((id) => appOf(id, {}))) });
     const [shop, blog] = await Promise.all(ids.map((id) => RawPusher.open(node, { key: `key-of-${id}` })));
     await node.reload({ ...pusherOptions(), apps: apps(appOf("shop", { enabled: false })) });
-    expect(await shop!.closed()).toEqual({ code: 4003, reason: "the app shop is disabled" });
-    expect(await blog!.closed()).toEqual({ code: 4001, reason: "the app blog is served no more" });
+    expect(await shop!.closed()).toEqual({ code: 4003, reason: `app "shop" is disabled` });
+    expect(await blog!.closed()).toEqual({ code: 4001, reason: `app "blog" is served no more` });
     expect(await refused(node, "/app/key-of-shop")).toEqual([4003, 4003]);
     expect(await refused(node, "/app/key-of-blog")).toEqual([4001, 4001]);
   });

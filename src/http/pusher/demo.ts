@@ -5,7 +5,7 @@ import type { Apps, KeyPair } from "../../core/app.js";
 import { silentLog, type Log } from "../../core/log.js";
 import type { HttpRequest, HttpResponse } from "../../core/transport.js";
 import { Encoding } from "../../encoding/payload.js";
-import { checkUserId } from "../../protocols/pusher/channels.js";
+import { checkUserId, isSocketId } from "../../protocols/pusher/channels.js";
 import { PLAIN_EVENT } from "../../protocols/pusher/framing.js";
 import { sign } from "../../protocols/pusher/signature.js";
 import { jsonResponse } from "../message.js";
@@ -76,7 +76,7 @@ function authorize(form: URLSearchParams, { key, secret }: KeyPair): { auth: str
   const socketId = form.get("socket_id") ?? "";
   const channel = form.get("channel_name") ?? "";
   const user = form.get("user") ?? "";
-  if (!/^\d{1,20}\.\d{1,20}$/.test(socketId))
+  if (!isSocketId(socketId))
     throw new StarlingError(
       "bad_request",
       `socket_id ${quote(socketId)} is not two numbers with a dot between`,

@@ -5,13 +5,12 @@ import type { HttpResponse } from "../../core/transport.js";
 import { Encoding } from "../../encoding/payload.js";
 import { jsonResponse } from "../message.js";
 import { decodeBody } from "../request.js";
+import { isSocketId } from "../../protocols/pusher/channels.js";
 import { countsOf, readInfo, type Attribute } from "./channels.js";
 import { fieldsOf, list, optionalText, shown, text, type Fields } from "./fields.js";
 import { checkedChannel } from "./names.js";
 import type { PusherCall } from "./operations.js";
 
-const SOCKET_ID = /^\d+\.\d+$/;
-const SOCKET_ID_CHARACTERS_MAX = 128;
 const COUNTS: readonly Attribute[] = ["user_count", "subscription_count"];
 
 interface Channel {
@@ -90,7 +89,7 @@ function readEvent(fields: Fields, { settings }: PusherCall, channels: readonly 
   if (nameBytes === 0 || nameBytes > maxEventNameBytes) {
     throw new StarlingError(
       "bad_request",
-      `"${fields.at}name" has ${nameBytes} bytes, 1 to ${maxEventNameBytes} are allowed`,
+      `"${fields.at}name" has ${nameBytes} bytes, 1 to ${maxEventNameBytes} are allowed (pusher.maxEventNameBytes)`,
     );
   }
   if (name.startsWith("pusher:") || name.startsWith("pusher_internal:")) {
@@ -103,11 +102,11 @@ function readEvent(fields: Fields, { settings }: PusherCall, channels: readonly 
   if (data.length > maxDataBytes) {
     throw new StarlingError(
       "too_large",
-      `"${fields.at}data" has ${data.length} bytes, at most ${maxDataBytes} are allowed`,
+      `"${fields.at}data" has ${data.length} bytes, at most ${maxDataBytes} are allowed (pusher.maxDataBytes)`,
     );
   }
   const exclude = optionalText(fields, "socket_id");
-  if (exclude !== undefined && !(SOCKET_ID.test(exclude) && exclude.length <= SOCKET_ID_CHARACTERS_MAX)) {
+  if (exclude !== undefined && !isSocketId(exclude)) {
     throw new StarlingError(
       "bad_request",
       `"${fields.at}socket_id" is ${quote(exclude)}: it must be two numbers with a dot between, as in 123.456`,

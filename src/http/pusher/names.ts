@@ -15,7 +15,7 @@ export function checkedChannel(name: string, { maxChannelNameBytes }: PusherSett
   if (name.length > maxChannelNameBytes) {
     throw new StarlingError(
       "bad_channel",
-      `channel ${quote(name)} has ${name.length} characters, at most ${maxChannelNameBytes} are allowed`,
+      `channel ${quote(name)} has ${name.length} characters, at most ${maxChannelNameBytes} are allowed (pusher.maxChannelNameBytes)`,
     );
   }
   checkName(name, maxChannelNameBytes);

@@ -57,7 +57,7 @@ export function checkName(name: string, maxBytes: number): void {
   if (name.length > maxBytes) {
     throw new StarlingError(
       "too_large",
-      `channel ${quote(name)} has ${name.length} characters, at most ${maxBytes} are allowed`,
+      `channel ${quote(name)} has ${name.length} characters, at most ${maxBytes} are allowed (pusher.maxChannelNameBytes)`,
     );
   }
   if (NAME.test(name)) return;
@@ -65,6 +65,13 @@ export function checkName(name: string, maxBytes: number): void {
     "bad_channel",
     `channel ${quote(name)} is not a valid name: one or more of A-Z a-z 0-9 _ - = @ , . ; are allowed`,
   );
+}
+
+/** As Identifiers makes numbers of connections, and somewhat more: SDKs know no more of it than this. */
+const SOCKET_ID = /^\d{1,64}\.\d{1,64}$/;
+
+export function isSocketId(text: string): boolean {
+  return SOCKET_ID.test(text);
 }
 
 const USER_ID = /^[A-Za-z0-9_\-=@,.;]{1,128}$/;

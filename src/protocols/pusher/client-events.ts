@@ -50,8 +50,8 @@ function send(
   const settings = pusherSettings(app);
   checkMaySend(connection, channel, settings);
   const content = contentOf(frame, bytes);
-  checkSize("the name of a client event", Buffer.byteLength(event), settings.maxEventNameBytes);
-  checkSize("the data of a client event", content.bytes.length, settings.maxDataBytes);
+  checkSize("the name of a client event", Buffer.byteLength(event), settings, "maxEventNameBytes");
+  checkSize("the data of a client event", content.bytes.length, settings, "maxDataBytes");
   takeRate(connection, settings);
   // A cache channel keeps what servers send.
   const keep = !isCache(channel);
@@ -73,7 +73,7 @@ export function refuseEvent(connection: ProtocolConnection, error: unknown): voi
 /** @throws StarlingError forbidden, not_subscribed */
 function checkMaySend(connection: ProtocolConnection, channel: string, settings: PusherSettings): void {
   if (!settings.clientEvents) {
-    throw new StarlingError("forbidden", "client events are off: the app's settings do not enable them");
+    throw new StarlingError("forbidden", "client events are off in this app: set pusher.clientEvents");
   }
   if (!isPrivate(channel) || isEncrypted(channel)) {
     throw new StarlingError(
@@ -90,9 +90,18 @@ function checkMaySend(connection: ProtocolConnection, channel: string, settings:
 }
 
 /** @throws StarlingError too_large */
-function checkSize(what: string, bytes: number, most: number): void {
+function checkSize(
+  what: string,
+  bytes: number,
+  settings: PusherSettings,
+  limit: "maxEventNameBytes" | "maxDataBytes",
+): void {
+  const most = settings[limit];
   if (bytes <= most) return;
-  throw new StarlingError("too_large", `${what} has ${bytes} bytes, at most ${most} are allowed`);
+  throw new StarlingError(
+    "too_large",
+    `${what} has ${bytes} bytes, at most ${most} are allowed (pusher.${limit})`,
+  );
 }
 
 /** @throws StarlingError rate_limited */

@@ -66,7 +66,7 @@ export function readInfo(name: string, text: string, id: string, maxBytes: numbe
   if (bytes > maxBytes) {
     throw new StarlingError(
       "too_large",
-      `the user's id and user_info of "${name}" have ${bytes} bytes, at most ${maxBytes} are allowed`,
+      `the user's id and user_info of "${name}" have ${bytes} bytes, at most ${maxBytes} are allowed (pusher.maxPresenceMemberBytes)`,
     );
   }
   try {

@@ -55,8 +55,8 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
     pingsSilentOnly: true,
 
     admit(request, apps) {
-      const key = keyIn(request.path, prefix);
-      return key === undefined ? undefined : admit(request, key, apps);
+      const key = keyIn(request, prefix);
+      return key === undefined ? undefined : admit(request, { key, prefix }, apps);
     },
 
     refusal(refused) {
@@ -140,27 +140,32 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
 }
 
 /** @returns "" where the path names none; undefined: it is no path of Pusher's */
-function keyIn(path: string, prefix: string): string | undefined {
+function keyIn({ path, query }: UpgradeRequest, prefix: string): string | undefined {
   for (const start of [`${prefix}/app`, "/app"]) {
     if (path === start) return "";
     if (path.startsWith(`${start}/`)) return path.slice(start.length + 1).replace(/\/$/, "");
   }
-  return undefined;
+  // A client of Pusher's with another prefix: the native protocol would greet it in words that it does not know.
+  return /\/app\//i.test(path) && /(?:^|&)protocol=\d/.test(query) ? "" : undefined;
 }
 
-function admit({ path, query }: UpgradeRequest, key: string, apps: Apps): Offer | PusherRefusal {
+function admit(
+  { path, query }: UpgradeRequest,
+  { key, prefix }: { readonly key: string; readonly prefix: string },
+  apps: Apps,
+): Offer | PusherRefusal {
   const version = new URLSearchParams(query).get("protocol");
   if (version !== null) {
     const refusal = versionProblem(version);
     if (refusal !== undefined) return refusal;
   }
   if (key === "") {
-    const message = `path ${quote(path)} names no app: connect to /app/ and a key of the app behind it`;
+    const message = `path ${quote(path)} names no app: connect to ${prefix}/app/ and a key of the app behind it; pusherPath sets what stands before`;
     return { reason: "app", status: 404, message, code: BAD_PATH };
   }
   const app = apps.ofKey(key);
   if (app === undefined) {
-    const message = `no app has the key ${quote(key)}: "starling app create" makes one`;
+    const message = `no app of this node has the key ${quote(key)}: give it with STARLING_APP_ID, _KEY and _SECRET or in apps`;
     return { reason: "app_key", status: 404, message, code: refusalCodeOf("app_key") };
   }
   return { app, framing: pusherFraming, subprotocol: undefined, proof: undefined };

@@ -58,11 +58,11 @@ describe("an edge with apps", () => {
     const [shop, blog] = [edge.connect({ query: "app=shop" }), edge.connect({ query: "app=blog" })];
     const disabled = [settings("main"), settings("shop", { enabled: false })];
     expect(await reloadApps(edge.edge, [...disabled, settings("blog")])).toBe(1);
-    expect(shop.closedWith).toEqual({ code: 4502, reason: "the app shop is disabled" });
+    expect(shop.closedWith).toEqual({ code: 4502, reason: `app "shop" is disabled` });
     expect(blog.closedWith).toBeUndefined();
     expect(await reloadApps(edge.edge, [...disabled, settings("blog")])).toBe(0);
     expect(await reloadApps(edge.edge, disabled)).toBe(1);
-    expect(blog.closedWith?.reason).toBe("the app blog is served no more");
+    expect(blog.closedWith?.reason).toBe(`app "blog" is served no more`);
   });
 
   it("closes the connections of an app that is gone, also where they are very many", async () => {
@@ -71,7 +71,7 @@ describe("an edge with apps", () => {
     const main = edge.connect();
     expect(await reloadApps(edge.edge, [settings("main")])).toBe(1200);
     expect(new Set(sockets.map(({ closedWith }) => closedWith?.code))).toEqual(new Set([4502]));
-    expect(sockets[0]!.closedWith?.reason).toBe("the app shop is served no more");
+    expect(sockets[0]!.closedWith?.reason).toBe(`app "shop" is served no more`);
     expect(main.closedWith).toBeUndefined();
   });
 

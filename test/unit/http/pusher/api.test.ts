@@ -157,7 +157,7 @@ describe("an event", () => {
     const answer = await ask({ body: { ...EVENT, data: `${max}!` } });
     expect(answer).toMatchObject({
       status: 413,
-      text: '"data" has 10241 bytes, at most 10240 are allowed\n',
+      text: '"data" has 10241 bytes, at most 10240 are allowed (pusher.maxDataBytes)\n',
     });
     expect((await ask({ body: { ...EVENT, name: "é".repeat(100) } }))?.status).toBe(200);
     expect((await ask({ body: { ...EVENT, name: "é".repeat(101) } }))?.text).toContain("202 bytes");

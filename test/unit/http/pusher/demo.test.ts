@@ -1,6 +1,7 @@
 /** The back end of pusher-js's demo page: what it signs and publishes, and what it does not. */
 
 import { expect, it } from "vitest";
+import { Identifiers } from "../../../../src/core/identifiers.js";
 import { StarlingError } from "../../../../src/core/errors.js";
 import type { PublishInput } from "../../../../src/core/operations.js";
 import type { HttpRequest } from "../../../../src/core/transport.js";
@@ -9,7 +10,14 @@ import { createPusherDemo } from "../../../../src/http/pusher/demo.js";
 import { sign } from "../../../../src/protocols/pusher/signature.js";
 
 const pair = { key: "key", secret: "secret-of-the-demo" };
-const FORM = { socket_id: "12.34", channel_name: "presence-lobby", user: "u1", name: "Ada" };
+const identifiers = new Identifiers("n");
+const SOCKET_ID = identifiers.numberOf(identifiers.next());
+const FORM = {
+  socket_id: SOCKET_ID,
+  channel_name: "presence-lobby",
+  user: "u1",
+  name: "Ada",
+};
 const SAID = { name: "Ada", text: "hi", id: "1" };
 const JSON_TYPE = { "content-type": "application/json" };
 
@@ -65,7 +73,7 @@ it("signs whoever a page says it is into its presence channel", async () => {
   const answer = await demo().authorize({});
   const channelData = '{"user_id":"u1","user_info":{"name":"Ada"}}';
   expect(JSON.parse(answer!.text)).toEqual({
-    auth: `key:${sign(pair.secret, `12.34:presence-lobby:${channelData}`)}`,
+    auth: `key:${sign(pair.secret, `${SOCKET_ID}:presence-lobby:${channelData}`)}`,
     channel_data: channelData,
   });
 });

@@ -18,7 +18,12 @@ import { sign } from "../../../../src/protocols/pusher/signature.js";
 const PAIR = { key: "key-of-3", secret: "secret-of-3" };
 
 function app(id: string, settings: Partial<AppSettings> = {}): AppSettings {
-  return { id, authorizer: createOpenAuthorizer(), rulesOf: rulesByKind(rulesByNamespace({}), PUSHER_DEFAULTS), ...settings };
+  return {
+    id,
+    authorizer: createOpenAuthorizer(),
+    rulesOf: rulesByKind(rulesByNamespace({}), PUSHER_DEFAULTS),
+    ...settings,
+  };
 }
 
 export interface Call {
