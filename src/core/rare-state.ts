@@ -50,5 +50,6 @@ export function withRare<Name extends keyof RareState>(
   if (state === undefined && value === undefined) return undefined;
   const changed = state ?? { ...NOTHING };
   changed[name] = value;
+  if (value !== undefined) return changed;
   return Object.values(changed).every((field) => field === undefined) ? undefined : changed;
 }

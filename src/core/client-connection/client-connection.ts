@@ -128,12 +128,15 @@ export class ClientConnection
   keepGrant(channel: LocalChannel, grant: Grant | undefined): void {
     const grants = this.rare?.grants;
     const kept = grant === GRANT_BY_IDENTITY ? undefined : grant;
-    if (grants?.get(channel) === kept) return;
-    const formerEnd = this.nextEnd;
+    const former = grants?.get(channel);
+    if (former === kept) return;
+    // Of very many grants the first end is looked for only where one of the two has any.
+    const ends = former?.expiresAt !== undefined || kept?.expiresAt !== undefined;
+    const formerEnd = ends ? this.nextEnd : undefined;
     if (kept !== undefined)
       this.setRare("grants", (grants ?? new Map<LocalChannel, Grant>()).set(channel, kept));
     else if (grants?.delete(channel) === true && grants.size === 0) this.setRare("grants", undefined);
-    if (!this.isClosed) this.edge.expiry.move(formerEnd, this.nextEnd, this);
+    if (ends && !this.isClosed) this.edge.expiry.move(formerEnd, this.nextEnd, this);
   }
 
   get nextEnd(): number | undefined {

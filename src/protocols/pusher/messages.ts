@@ -66,7 +66,7 @@ export function membersData(members: readonly PresenceMember[], users: number): 
     if (known.has(name)) continue;
     known.add(name);
     ids.push(idOf(member));
-    hash.push(`${JSON.stringify(name)}:${member.info ?? "null"}`);
+    hash.push(`${quoted(name)}:${member.info ?? "null"}`);
   }
   return `{"presence":{"ids":[${ids.join(",")}],"hash":{${hash.join(",")}},"count":${users}}}`;
 }
@@ -78,7 +78,12 @@ function userOf({ user, connection }: PresenceMember): string {
 
 /** In the JSON type in which it was given. */
 function idOf(member: PresenceMember): string {
-  return member.userIsNumber === true ? userOf(member) : JSON.stringify(userOf(member));
+  return member.userIsNumber === true ? userOf(member) : quoted(userOf(member));
+}
+
+/** Most ids need no escapes. */
+function quoted(text: string): string {
+  return /^[\w.=@,;-]*$/.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 function frame(event: object): Uint8Array {

@@ -28,14 +28,17 @@ export interface PresenceEvents {
   readonly problem?: PresenceEventsError;
 }
 
+/** Most parts are written as they are. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 /** As JSON escapes: no control characters, no lone surrogates, which would not survive UTF-8. */
 function escape(part: string): string {
-  return JSON.stringify(part).slice(1, -1);
+  return PLAIN.test(part) ? part : JSON.stringify(part).slice(1, -1);
 }
 
 /** @throws SyntaxError if escape cannot have made it */
 function unescape(part: string): string {
-  return JSON.parse(`"${part}"`) as string;
+  return PLAIN.test(part) ? part : (JSON.parse(`"${part}"`) as string);
 }
 
 /** What every entry of a channel begins with, and of no other. */
