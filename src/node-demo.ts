@@ -7,6 +7,8 @@ import type { KeyPair } from "./core/app.js";
 export interface Demo {
   /** By path; none where the demo is off. */
   readonly files: Readonly<Record<string, URL>>;
+  /** Why there is nothing at a path of the demo's. */
+  readonly absent: Readonly<Record<string, string>>;
   /** With which the page of pusher-js connects. undefined: there is no such page. */
   readonly pair: KeyPair | undefined;
   /** The configuration with that pair as `main`'s, where it may have it. */
@@ -18,32 +20,36 @@ const KEY = "starling-demo";
 const SECRET_BYTES = 32;
 
 export function createDemo(config: Config, { production }: { readonly production: boolean }): Demo {
-  const isOffered = (it: Config): boolean => !production && opensNothing(it);
-  const pair = isOffered(config)
-    ? { key: KEY, secret: randomBytes(SECRET_BYTES).toString("hex") }
-    : undefined;
+  const reason = whyNot(config, production);
+  const pair =
+    reason === undefined ? { key: KEY, secret: randomBytes(SECRET_BYTES).toString("hex") } : undefined;
   return {
     files: config.demo ? { ...demoFiles(), ...(pair === undefined ? {} : pusherFiles()) } : {},
+    absent:
+      reason === undefined
+        ? {}
+        : { "/pusher": `the demo page of pusher-js is off, as ${reason} (docs/pusher.md#the-demo-page).` },
     pair,
     withPair: (it) =>
-      pair === undefined || !isOffered(it)
+      pair === undefined || whyNot(it, production) !== undefined
         ? it
         : { ...it, appKey: pair.key, appSecret: pair.secret, pusher: { ...it.pusher, clientEvents: true } },
   };
 }
 
 /**
- * Whether a pair that all may use opens no more than is open: any client may use all of `main`, this machine alone
- * reaches the node, and no app is there for Pusher's clients. Nodes of a fleet would each have another secret.
+ * Why there may be no pair that all may use. It may open no more than is open: any client may use all of `main`, this
+ * machine alone reaches the node, and no app is there for Pusher's clients. Nodes of a fleet would each have another
+ * secret. @returns one reason, as those whom the page is not for may read it
  */
-function opensNothing(config: Config): boolean {
-  return (
-    config.demo &&
-    config.redis === undefined &&
-    isLoopback(config.host) &&
-    isOpen(config) &&
-    appsOf(config).every(({ keys }) => keys.length === 0)
-  );
+function whyNot(config: Config, production: boolean): string | undefined {
+  if (production) return "NODE_ENV is production";
+  if (!config.demo) return "demo is off";
+  if (config.redis !== undefined) return "redis is set";
+  if (!isLoopback(config.host)) return "host is not a loopback address";
+  if (!isOpen(config)) return "main asks for tokens";
+  if (appsOf(config).some(({ keys }) => keys.length > 0)) return "an app has keys of its own";
+  return undefined;
 }
 
 const file = (path: string): URL => new URL(path, import.meta.url);

@@ -126,7 +126,7 @@ export async function startNode(
   let topics: Topics | undefined;
   let idleSockets = (): number => 0;
   const site = createSite({
-    files: demo.files,
+    ...{ files: demo.files, absent: demo.absent, apiPort: config.apiPort },
     explain: (request) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },

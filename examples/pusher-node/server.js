@@ -7,14 +7,14 @@ import Pusher from "pusher";
 
 const {
   PORT = "3000",
-  PUSHER_APP_ID = "main",
+  PUSHER_APP_ID,
   PUSHER_APP_KEY,
   PUSHER_APP_SECRET,
   PUSHER_HOST = "127.0.0.1",
   PUSHER_PORT = "8000",
 } = process.env;
-if (!PUSHER_APP_KEY || !PUSHER_APP_SECRET) {
-  console.error("Set PUSHER_APP_KEY and PUSHER_APP_SECRET to those of an app: starling app create");
+if (!PUSHER_APP_ID || !PUSHER_APP_KEY || !PUSHER_APP_SECRET) {
+  console.error("Set PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET to those of an app: starling app create");
   process.exit(1);
 }
 

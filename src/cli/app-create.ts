@@ -38,7 +38,8 @@ export function appCreateCommand({ id: givenId, host, port, tls, json }: AppCrea
   }
   const rows = Object.entries(app).map(([name, value]) => `  ${name.padEnd(6)}  ${value}`);
   const snippets = appSnippets(app, { host, port: Number(port), tls: tls ?? false });
-  const sections = snippets.map(({ title, text }) => `${title}\n\n${text.replace(/^(?=.)/gm, "  ")}`);
+  // Not indented: it is to be pasted.
+  const sections = snippets.map(({ title, text }) => `== ${title}\n\n${text}`);
   const intro = "A new app, which no node knows yet. Its secret is for the nodes and for back ends alone.";
   process.stdout.write(`${[intro, rows.join("\n"), ...sections].join("\n\n")}\n`);
 }

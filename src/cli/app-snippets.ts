@@ -32,16 +32,17 @@ export function appSnippets(app: NewApp, address: Address): Snippet[] {
 function forNodes({ id, key, secret }: NewApp): Snippet[] {
   const isMain = id === DEFAULT_APP;
   const variables = [
-    ...(isMain ? [] : [`${envName("appId")}=${id}`]),
-    `${envName("appKey")}=${key}`,
-    `${envName("appSecret")}=${secret}`,
+    ...(isMain ? [] : [`export ${envName("appId")}=${id}`]),
+    `export ${envName("appKey")}=${key}`,
+    `export ${envName("appSecret")}=${secret}`,
   ];
+  const clientEvents = "# pusher: { clientEvents: true } for client events and Echo's whispers";
   const file = isMain
-    ? `appKey: "${key}"\nappSecret: "${secret}"`
-    : `apps:\n  - id: "${id}"\n    keys:\n      - { key: "${key}", secret: "${secret}" }`;
+    ? `appKey: "${key}"\nappSecret: "${secret}"\n${clientEvents}`
+    : `apps:\n  - id: "${id}"\n    keys:\n      - { key: "${key}", secret: "${secret}" }\n    ${clientEvents}`;
   return [
-    { title: "Starling: these variables, for one app,", text: variables.join("\n") },
-    { title: "or this in starling.config.yaml, where there may be others", text: file },
+    { title: "Starling: these variables for one app, then starling serve,", text: variables.join("\n") },
+    { title: "or this in starling.config.yaml, where there may be other apps", text: file },
   ];
 }
 

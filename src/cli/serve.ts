@@ -1,6 +1,8 @@
 /** `starling serve`: one node, from its configuration to its exit code; or its workers. */
 
+import { appsOf } from "../config/all-apps.js";
 import { loadConfig } from "../config/load.js";
+import type { Config } from "../config/options.js";
 import { keepYoungGeneration } from "../heap.js";
 import { createLog } from "../log.js";
 import type { StarlingNode } from "../node.js";
@@ -85,19 +87,31 @@ export async function serveCommand({
   } catch (error) {
     throw startError(error, config.logLevel === "debug");
   }
-  const urls = urlsOf(node);
+  const urls = urlsOf(node, config);
   link?.ready(node, urls);
   if (reloadDue) reload();
   if (worker !== undefined) return;
   for (const [name, url] of Object.entries(urls)) process.stdout.write(`${name.padEnd(9)} ${url}\n`);
 }
 
-function urlsOf({ wsUrl, demoUrl, pusherDemoUrl, apiUrl }: StarlingNode): Urls {
+function urlsOf({ wsUrl, demoUrl, pusherDemoUrl, apiUrl }: StarlingNode, config: Config): Urls {
+  const pusher = pusherLine(wsUrl, config);
   return {
     websocket: wsUrl,
+    ...(pusher === undefined ? {} : { pusher }),
     ...(demoUrl === undefined ? {} : { demo: demoUrl }),
     ...(pusherDemoUrl === undefined ? {} : { "pusher-js": pusherDemoUrl }),
     metrics: `${apiUrl}/metrics`,
     api: apiUrl,
   };
+}
+
+/** @returns undefined where no app is there for Pusher's clients */
+function pusherLine(wsUrl: string, config: Config): string | undefined {
+  const [app, ...others] = appsOf(config).filter(({ keys }) => keys.length > 0);
+  if (app === undefined) return undefined;
+  const url = `${wsUrl}${config.pusherPath}/app/`;
+  return others.length === 0
+    ? `${url}${app.keys[0]!.key} (app ${app.id})`
+    : `${url}KEY (${others.length + 1} apps with keys)`;
 }

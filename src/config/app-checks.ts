@@ -1,7 +1,9 @@
 /** What must hold of apps, `main` among them, and between them. */
 
+import { isDeepStrictEqual } from "node:util";
 import { DEFAULT_APP } from "../core/app.js";
 import { quote } from "../core/errors.js";
+import { PUSHER_DEFAULTS } from "../protocols/pusher/settings.js";
 import { appsOf } from "./all-apps.js";
 import type { Config, OptionName } from "./options.js";
 
@@ -74,8 +76,13 @@ export function brokenAppRules(config: Config, production: boolean, nameOf: Name
   return broken;
 }
 
-function brokenPairRules({ appId, appKey, appSecret, apps }: Config, name: NameOf): string[] {
+function brokenPairRules({ appId, appKey, appSecret, apps, pusher }: Config, name: NameOf): string[] {
   if (appKey === undefined && appSecret === undefined) {
+    if (!isDeepStrictEqual(pusher, PUSHER_DEFAULTS) && apps.some(({ keys }) => keys.length > 0)) {
+      return [
+        "pusher at the top level has no effect without appKey, as it is not that of apps: set pusher in the entries of apps",
+      ];
+    }
     if (appId === DEFAULT_APP) return [];
     return [`${name("appId")} has no effect without appKey and appSecret: set both (starling app create)`];
   }

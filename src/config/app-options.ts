@@ -92,6 +92,7 @@ export const appId = text(
 export const pairKey = text("a key is 1 to 128 of A-Z a-z 0-9 _ -", (key) =>
   /^[A-Za-z0-9_-]{1,128}$/.test(key),
 );
-export const pairSecret = text("a secret is 16 to 256 printable ASCII characters without spaces", (secret) =>
-  /^[!-~]{16,256}$/.test(secret),
+export const pairSecret = text(
+  "a secret is 16 to 256 printable ASCII characters without spaces, the same for back ends (starling app create makes one)",
+  (secret) => /^[!-~]{16,256}$/.test(secret),
 );

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { DEFAULT_APP } from "../core/app.js";
 import { didYouMean } from "../core/suggest.js";
 import { apiKeys, appId, isAppId, pairKey, pairSecret, tokenOptions } from "./app-options.js";
-import { flag, integer, isObject, jsonOrText, originList, type Kind } from "./kinds.js";
+import { flag, integer, isObject, jsonOrText, originList, whereBroken, type Kind } from "./kinds.js";
 import { namespaces } from "./namespaces.js";
 import { field, type Field } from "./option.js";
 import { isSecretOfPusher, pusher, pusherDefaults } from "./pusher.js";
@@ -164,19 +164,6 @@ const schema = z.unknown().transform((given, context): readonly AppConfig[] => {
   checkUnique(found, problem);
   return found;
 });
-
-/** Where a text stops being JSON, as far as that is known: nothing of it is shown, as it holds secrets. */
-function whereBroken(json: string): string {
-  try {
-    JSON.parse(json);
-    return "";
-  } catch (error) {
-    const [, position] = /at position (\d+)/.exec((error as Error).message) ?? [];
-    return position === undefined
-      ? "; it is no JSON"
-      : `; it is no JSON from character ${Number(position) + 1} on`;
-  }
-}
 
 export const apps: Kind<typeof schema> = {
   schema,

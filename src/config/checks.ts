@@ -176,7 +176,8 @@ const hasApiKeys = ({ apiKeys, apps }: Config): boolean =>
   apiKeys.length > 0 || apps.some((app) => app.apiKeys.length > 0);
 
 export const OPEN_MODE =
-  "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel but private-... and presence-...";
+  "OPEN MODE: anyone who reaches this address can subscribe and publish to every channel but private-... and presence-.... " +
+  "A key for tokens (jwtSecret, jwtPublicKeyFile or jwtJwksUrl) ends it, and so does NODE_ENV=production without allowOpen";
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || /^127(\.\d{1,3}){3}$/.test(host) || host === "::1" || host === "[::1]";

@@ -31,6 +31,19 @@ export function jsonOrText(text: string): unknown {
   }
 }
 
+/** Where a text stops being JSON, as far as that is known: nothing of it is shown, as it holds secrets. */
+export function whereBroken(json: string): string {
+  try {
+    JSON.parse(json);
+    return "";
+  } catch (error) {
+    const [, position] = /at position (\d+)/.exec((error as Error).message) ?? [];
+    return position === undefined
+      ? "; it is no JSON"
+      : `; it is no JSON from character ${Number(position) + 1} on`;
+  }
+}
+
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,8 +4,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
 import { quote } from "../core/errors.js";
+import { fieldNames } from "./apps.js";
 import { emptyValues } from "./empty-values.js";
 import { isObject } from "./kinds.js";
+import { pusherFieldNames } from "./pusher.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/link/redis-url.js";
 import { didYouMean } from "../core/suggest.js";
@@ -33,6 +35,13 @@ const FORMER_OPTIONS = new Map([
 /** What an error says of a name that is no option's: with the name's form in flags, the environment or the file. */
 function unknownHint(given: string, form: (name: string) => string, known: readonly string[]): string {
   for (const [name, hint] of FORMER_OPTIONS) if (given === form(name)) return hint;
+  const setting = pusherFieldNames.find((name) => given === form(name));
+  if (setting !== undefined) {
+    const whole = form("pusher");
+    const written = whole === "pusher" ? `pusher: { ${setting}: ... }` : `${whole}='{"${setting}":...}'`;
+    return `it is a setting of pusher: ${written}`;
+  }
+  if (fieldNames.some((name) => given === form(name))) return "it is a setting of an app: of an entry of apps";
   return didYouMean(given, known, SEE_LIST);
 }
 
@@ -124,8 +133,16 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
     origins,
     file,
     fileIsEmpty: fromConfigFile.isEmpty,
-    warnings: [...empty.warnings, ...risks(config, fileLimit)],
+    warnings: [...empty.warnings, ...risks(config, fileLimit), ...variablesOfSoketi(env)],
   };
+}
+
+function variablesOfSoketi(env: Readonly<Record<string, string | undefined>>): string[] {
+  const names = Object.keys(env).filter((name) => name.startsWith("SOKETI_"));
+  if (names.length === 0) return [];
+  const [first = "", ...others] = names.sort();
+  const shown = others.length === 0 ? `${first} has` : `${first} and ${others.length} more of Soketi have`;
+  return [`${shown} no effect: docs/pusher.md#soketi names what to set instead`];
 }
 
 function holdsItself(content: unknown, above: readonly unknown[] = []): boolean {

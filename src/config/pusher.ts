@@ -5,7 +5,7 @@ import { CHANNEL_NAME_MAX } from "../core/channel-name.js";
 import { EVENT_CHARACTERS_MAX, MEMBER_INFO_BYTES_MAX } from "../core/limits.js";
 import { didYouMean } from "../core/suggest.js";
 import { PRESENCE_MEMBERS_MOST, PUSHER_DEFAULTS, type PusherSettings } from "../protocols/pusher/settings.js";
-import { flag, integer, isObject, jsonOrText, type Kind } from "./kinds.js";
+import { flag, integer, isObject, jsonOrText, whereBroken, type Kind } from "./kinds.js";
 import type { Field } from "./option.js";
 
 type Name = keyof PusherSettings;
@@ -82,7 +82,7 @@ const schema = z.unknown().transform((given, context): PusherSettings => {
     context.addIssue({ code: "custom", path, message });
   };
   if (!isObject(given)) {
-    problem([], ALLOWED);
+    problem([], typeof given === "string" ? `${ALLOWED}${whereBroken(given)}` : ALLOWED);
     return z.NEVER;
   }
   for (const [key, value] of Object.entries(given)) {

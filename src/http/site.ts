@@ -18,6 +18,9 @@ const WELCOME: UpgradeRefusal = { status: 426, message: "WebSockets are served h
 export interface SiteOptions {
   /** Request path to file; the files are read once, now. Empty: nothing but 404. */
   readonly files: Readonly<Record<string, URL>>;
+  /** Why there is nothing at a path where there might be. */
+  readonly absent: Readonly<Record<string, string>>;
+  readonly apiPort: number;
   /** Why a WebSocket would be refused at the URL of a plain request. */
   readonly explain: (request: HttpRequest) => UpgradeRefusal | undefined;
 }
@@ -38,11 +41,16 @@ export function createSite(options: SiteOptions): HttpHandler {
       body: readFileSync(file),
     });
   }
-  const missing: HttpResponse = {
+  const notFound = (why: string): HttpResponse => ({
     status: 404,
     headers: { "content-type": "text/plain; charset=utf-8" },
-    body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on apiPort.\n",
-  };
+    body: `Not found: ${why}\n`,
+  });
+  const apiPort = options.apiPort === 0 ? "apiPort" : `port ${options.apiPort} (apiPort)`;
+  const missing = notFound(
+    `this port serves WebSockets. The server API, /healthz and /metrics are on ${apiPort}.`,
+  );
+  for (const [path, why] of Object.entries(options.absent)) pages.set(path, notFound(why));
   const wrongMethod: HttpResponse = {
     status: 405,
     headers: { "content-type": "text/plain; charset=utf-8", allow: "GET, HEAD" },

@@ -32,7 +32,8 @@ afterEach(async () => {
 });
 
 const KEY = "key-of-the-tests";
-const NODE = { apiKeys: [KEY], metricsPublic: true, clientAddressHops: 1, drainNoticeMs: 30_000 };
+const PAIR = { appKey: "key-of-pusher", appSecret: "secret-of-pusher" };
+const NODE = { ...PAIR, apiKeys: [KEY], metricsPublic: true, clientAddressHops: 1, drainNoticeMs: 30_000 };
 const headers = { authorization: `Bearer ${KEY}`, "content-type": "application/json" };
 
 /** Of one fleet: a node that is alone drains at once, as there is nowhere else to go. */
@@ -108,6 +109,8 @@ describe.each(BALANCERS)("%s", { timeout: 60_000 }, (_name, start) => {
       expect((await fetch(balancer.apiUrl + path, { headers })).status).toBe(404);
     }
     expect((await fetch(`${balancer.apiUrl}/v1/publish`, { method: "POST", body })).status).toBe(401);
+    // Pusher's, which is opened by a signature.
+    expect((await fetch(`${balancer.apiUrl}/apps/main/channels`)).status).toBe(401);
     for (const node of nodes) {
       for (const code of ["internal", "request_timeout", "bad_request"]) {
         expect(await node.metric(`starling_api_errors_total{code="${code}"}`)).toBe(0);

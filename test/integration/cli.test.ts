@@ -149,7 +149,7 @@ describe("starling app create", () => {
     const { code, stdout, stderr } = await output(["app", "create", "--id", "shop"]);
     expect([code, stderr]).toEqual([0, ""]);
     const env = Object.fromEntries(
-      [...stdout.matchAll(/^ {2}(STARLING_\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
+      [...stdout.matchAll(/^export (STARLING_\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
     );
     const { stdout: config } = await output(["config", "--json"], env);
     expect(JSON.parse(config)).toMatchObject({
@@ -176,6 +176,18 @@ describe("starling serve", () => {
       expect(() => void JSON.parse(line)).not.toThrow();
     program.child.kill("SIGTERM");
     expect(await program.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it("prints where Pusher's clients come to, with the key of the app that has one", async () => {
+    const secret = "secret-of-the-shop";
+    const one = ["--app-id", "7", "--app-key", "shop-key", "--app-secret", secret, "--pusher-path", "/push"];
+    const others = ["--apps", JSON.stringify([{ id: "b", keys: [{ key: "k", secret }] }])];
+    const first = starling([...anyPort, "--drain-ms", "100", ...one]);
+    const second = starling([...anyPort, "--drain-ms", "100", ...one, ...others]);
+    await serving(first);
+    expect(first.stdout).toMatch(/^pusher    ws:\/\/127\.0\.0\.1:\d+\/push\/app\/shop-key \(app 7\)$/m);
+    await serving(second);
+    expect(second.stdout).toMatch(/^pusher .*\/push\/app\/KEY \(2 apps with keys\)$/m);
   });
 
   it("names a thing once in a line of its log, from its start to its stop and while Redis is unreachable", async () => {

@@ -23,7 +23,7 @@ async function startBackEnd(port: number): Promise<string> {
     env: {
       ...process.env,
       ...{ PORT: "0", PUSHER_PORT: String(port) },
-      ...{ PUSHER_APP_KEY: APP.key, PUSHER_APP_SECRET: APP.secret },
+      ...{ PUSHER_APP_ID: "main", PUSHER_APP_KEY: APP.key, PUSHER_APP_SECRET: APP.secret },
     },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -118,7 +118,7 @@ describe("docker-compose.yml", () => {
   });
 
   it("has no secret in .env.example, and keeps what a try-out has instead on this machine", () => {
-    for (const name of SECRETS) expect([name, example.get(name)]).toEqual([name, ""]);
+    for (const name of [...SECRETS, "STARLING_APP_SECRET"]) expect([name, example.get(name)]).toEqual([name, ""]);
     const { redis, grafana } = compose(tryOut).services;
     expect(grafana!.environment).toMatchObject({ GF_SECURITY_ADMIN_PASSWORD: "admin" });
     expect(grafana!.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
@@ -138,6 +138,18 @@ describe("docker-compose.yml", () => {
     // The demo page is for trying things out.
     expect([start(filled).demo, start(tryOut).demo]).toEqual([false, true]);
     expect(start(new Map([...filled, ["STARLING_DEMO", "true"]])).demo).toBe(true);
+  });
+
+  it("passes on an app for Pusher's clients, which needs no key for tokens", () => {
+    const image = { NODE_ENV: "production", STARLING_API_HOST: "0.0.0.0" };
+    const app = [
+      ...[["STARLING_APP_ID", "7"] as const, ["STARLING_APP_KEY", "key"] as const],
+      ...[["STARLING_APP_SECRET", SECRET] as const, ["STARLING_PUSHER", '{"clientEvents":true}'] as const],
+    ];
+    const env = new Map([...filled, ["STARLING_JWT_SECRET", ""] as const, ...app]);
+    const { config } = loadConfig({ env: { ...image, ...compose(env).services["node"]!.environment } });
+    const pair = { appId: "7", appKey: "key", appSecret: SECRET };
+    expect(config).toMatchObject({ ...pair, jwtSecret: undefined, pusher: { clientEvents: true } });
   });
 
   it("mounts what is there, and only to be read", () => {

@@ -21,25 +21,29 @@ describe("the page of pusher-js", () => {
     const [main] = appsOf(one.withPair(read()));
     expect(main).toMatchObject({ id: "main", keys: [one.pair], pusher: { clientEvents: true } });
     expect(Object.keys(one.files)).toEqual(expect.arrayContaining(["/", "/pusher"]));
+    expect(one.absent).toEqual({});
   });
 
   it.each([
-    ["the demo is off", { demo: false }],
-    ["others reach the node", { host: "0.0.0.0" }],
-    ["the node is one of a fleet", { redis: "redis://127.0.0.1:6379" }],
-    ["clients need tokens", { jwtSecret: "a secret of the tests, 32 bytes long" }],
-    ["main has a key", PAIR],
-    ["another app has one", { apps: [{ id: "shop", keys: [{ key: "key", secret: "secret-of-the-shop" }] }] }],
-  ])("is not there where %s", (_, options) => {
+    ["the demo is off", "demo is off", { demo: false }],
+    ["others reach the node", "host is not", { host: "0.0.0.0" }],
+    ["the node is one of a fleet", "redis is set", { redis: "redis://127.0.0.1:6379" }],
+    ["clients need tokens", "main asks for tokens", { jwtSecret: "a secret of the tests, 32 bytes long" }],
+    ["main has a key", "an app has keys", PAIR],
+    ["another app has one", "an app has keys", { apps: [{ id: "shop", keys: [{ key: "key", secret: "secret-of-the-shop" }] }] }],
+  ])("is not there where %s, and says so", (_, reason, options) => {
     const config = read(options);
     const demo = createDemo(config, outside);
     expect(demo.pair).toBeUndefined();
     expect(demo.withPair(config)).toBe(config);
     expect(Object.keys(demo.files)).not.toContain("/pusher");
+    expect(demo.absent).toEqual({ "/pusher": expect.stringContaining(`is off, as ${reason}`) as string });
   });
 
   it("is not there in production", () => {
-    expect(createDemo(read({ allowOpen: true }), { production: true }).pair).toBeUndefined();
+    const demo = createDemo(read({ allowOpen: true }), { production: true });
+    expect(demo.pair).toBeUndefined();
+    expect(demo.absent["/pusher"]).toContain("as NODE_ENV is production");
   });
 
   it("loses its key when a reload brings tokens or another key, and has it again when they are gone", () => {

@@ -16,11 +16,11 @@ function snippet(title: RegExp, app = APP, address = HERE): string {
   return found[0]!.text;
 }
 
-/** `A=1` and `A="1"`, as a shell or Laravel reads them. */
+/** `export A=1` and `A="1"`, as a shell or Laravel reads them. */
 function variables(text: string): Record<string, string> {
   const lines = text.split("\n").filter((line) => line !== "");
   return Object.fromEntries(
-    lines.map((line) => /^(\w+)="?([^"]*)"?$/.exec(line)!.slice(1)) as [string, string][],
+    lines.map((line) => /^(?:export )?(\w+)="?([^"]*)"?$/.exec(line)!.slice(1)) as [string, string][],
   );
 }
 

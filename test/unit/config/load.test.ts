@@ -107,6 +107,17 @@ describe("precedence", () => {
   });
 });
 
+it("warns once of variables of Soketi, and says where to read on", () => {
+  const warnings = (env: Record<string, string>): readonly string[] =>
+    loadConfig({ env, flags: { maxConnections: 1 } }).warnings;
+  expect(warnings({ SOKETI_PORT: "6001" })).toEqual([
+    "SOKETI_PORT has no effect: docs/pusher.md#soketi names what to set instead",
+  ]);
+  expect(warnings({ SOKETI_PORT: "6001", SOKETI_DEBUG: "1", SOKETI: "1" })).toEqual([
+    "SOKETI_DEBUG and 1 more of Soketi have no effect: docs/pusher.md#soketi names what to set instead",
+  ]);
+});
+
 describe("typos", () => {
   it("says of an option that was removed what to do", () => {
     const hint = "it was removed; leave it out, as nodes tell each other what they read";
@@ -127,6 +138,19 @@ describe("typos", () => {
     );
     const configFile = file("typo.yaml", "prot: 1");
     expect(refusal({ configFile })).toBe(`unknown option "prot" in ${configFile}: did you mean port?`);
+  });
+
+  it("are told where a name belongs that is one of Pusher's settings or of an app's", () => {
+    expect(refusal({ configFile: file("pusher.yaml", "clientEvents: true") })).toMatch(
+      /: it is a setting of pusher: pusher: \{ clientEvents: \.\.\. \}$/,
+    );
+    expect(refusal({ env: { STARLING_CLIENT_EVENTS: "true" } })).toBe(
+      `unknown environment variable STARLING_CLIENT_EVENTS: it is a setting of pusher: STARLING_PUSHER='{"clientEvents":...}'`,
+    );
+    expect(refusal({ flags: { clientEvents: "true" } })).toMatch(/: --pusher='\{"clientEvents":\.\.\.\}'$/);
+    expect(refusal({ configFile: file("keys.yaml", "keys: []") })).toMatch(
+      /: it is a setting of an app: of an entry of apps$/,
+    );
   });
 
   it("are all told at once", () => {

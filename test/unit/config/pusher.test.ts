@@ -50,7 +50,11 @@ describe("settings of Pusher", () => {
 
   it.each<[unknown, string]>([
     ["[]", "[] is not allowed: an object with the settings of Pusher, as JSON"],
-    ["{", "*** (1 bytes) is not allowed: an object with"],
+    [
+      "{",
+      "*** (1 bytes) is not allowed: an object with the settings of Pusher, as JSON in a flag or variable; it is no JSON",
+    ],
+    ['{"a":1}}', "as JSON in a flag or variable; it is no JSON from character 8 on"],
     [
       { clientEvent: true },
       "clientEvent *** is not allowed: there is no such setting of Pusher: did you mean clientEvents?",
@@ -120,6 +124,17 @@ describe("the app of appKey and appSecret", () => {
       { id: "main", keys: [{ key: "key", secret: SECRET }], pusher: { clientEvents: true } },
     ]);
     expect(appsOf(loadConfig({}).config)).toMatchObject([{ id: "main", keys: [] }]);
+  });
+
+  it("is what settings of Pusher at the top level are of: without it they are refused beside apps with keys", () => {
+    const apps = [{ id: "shop", keys: [{ key: "k", secret: SECRET }] }];
+    const pusher = { clientEvents: true };
+    expect(refusals({ flags: { pusher, apps } })).toEqual([
+      "pusher at the top level has no effect without appKey, as it is not that of apps: set pusher in the entries of apps",
+    ]);
+    // With a pair, before there is any, and where nothing is changed.
+    for (const flags of [{ pusher, apps, ...PAIR }, { pusher }, { pusher: {}, apps }])
+      expect(() => loadConfig({ flags })).not.toThrow();
   });
 
   it("is one more beside main and the others, with the namespaces and the settings of Pusher at the top level", () => {

@@ -1,0 +1,20 @@
+import { expect, it } from "vitest";
+import type { HttpRequest } from "../../../src/core/transport.js";
+import { createSite } from "../../../src/http/site.js";
+
+const get = (path: string): HttpRequest =>
+  ({ method: "GET", path, hasBody: false, header: () => undefined }) as Partial<HttpRequest> as HttpRequest;
+
+it("says where to look for what is not here, and why a page is not", async () => {
+  const options = { files: {}, absent: { "/page": "the page is off." }, explain: () => undefined };
+  const site = createSite({ ...options, apiPort: 8001 });
+  expect(await site(get("/metrics"))).toMatchObject({
+    status: 404,
+    body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on port 8001 (apiPort).\n",
+  });
+  expect(await site(get("/page"))).toMatchObject({ status: 404, body: "Not found: the page is off.\n" });
+  // Any free one, which is not known yet.
+  expect(await createSite({ ...options, apiPort: 0 })(get("/"))).toMatchObject({
+    body: expect.stringMatching(/are on apiPort\.\n$/) as string,
+  });
+});
