@@ -118,7 +118,8 @@ describe("docker-compose.yml", () => {
   });
 
   it("has no secret in .env.example, and keeps what a try-out has instead on this machine", () => {
-    for (const name of [...SECRETS, "STARLING_APP_SECRET"]) expect([name, example.get(name)]).toEqual([name, ""]);
+    for (const name of [...SECRETS, "STARLING_APP_SECRET"])
+      expect([name, example.get(name)]).toEqual([name, ""]);
     const { redis, grafana } = compose(tryOut).services;
     expect(grafana!.environment).toMatchObject({ GF_SECURITY_ADMIN_PASSWORD: "admin" });
     expect(grafana!.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
