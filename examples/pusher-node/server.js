@@ -14,7 +14,9 @@ const {
   PUSHER_PORT = "8000",
 } = process.env;
 if (!PUSHER_APP_ID || !PUSHER_APP_KEY || !PUSHER_APP_SECRET) {
-  console.error("Set PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET to those of an app: starling app create");
+  console.error(
+    "Set PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET to those of an app: starling app create",
+  );
   process.exit(1);
 }
 

@@ -41,7 +41,8 @@ function unknownHint(given: string, form: (name: string) => string, known: reado
     const written = whole === "pusher" ? `pusher: { ${setting}: ... }` : `${whole}='{"${setting}":...}'`;
     return `it is a setting of pusher: ${written}`;
   }
-  if (fieldNames.some((name) => given === form(name))) return "it is a setting of an app: of an entry of apps";
+  if (fieldNames.some((name) => given === form(name)))
+    return "it is a setting of an app: of an entry of apps";
   return didYouMean(given, known, SEE_LIST);
 }
 

@@ -30,7 +30,11 @@ describe("the page of pusher-js", () => {
     ["the node is one of a fleet", "redis is set", { redis: "redis://127.0.0.1:6379" }],
     ["clients need tokens", "main asks for tokens", { jwtSecret: "a secret of the tests, 32 bytes long" }],
     ["main has a key", "an app has keys", PAIR],
-    ["another app has one", "an app has keys", { apps: [{ id: "shop", keys: [{ key: "key", secret: "secret-of-the-shop" }] }] }],
+    [
+      "another app has one",
+      "an app has keys",
+      { apps: [{ id: "shop", keys: [{ key: "key", secret: "secret-of-the-shop" }] }] },
+    ],
   ])("is not there where %s, and says so", (_, reason, options) => {
     const config = read(options);
     const demo = createDemo(config, outside);

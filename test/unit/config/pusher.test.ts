@@ -62,7 +62,10 @@ describe("settings of Pusher", () => {
     [{ constructor: 1 }, "constructor *** is not allowed: there is no such setting"],
     [{ clientEvents: "yes" }, 'clientEvents "yes" is not allowed: true or false'],
     [{ clientEvents: null }, "clientEvents null is not allowed"],
-    [{ clientEventsPerSecond: 0 }, "clientEventsPerSecond 0 is not allowed: a whole number from 1 to 10000000"],
+    [
+      { clientEventsPerSecond: 0 },
+      "clientEventsPerSecond 0 is not allowed: a whole number from 1 to 10000000",
+    ],
     [{ authorizeWithinMs: -1 }, "authorizeWithinMs -1 is not allowed: a whole number from 0 to 600000"],
     [{ maxChannelNameBytes: 256 }, "maxChannelNameBytes 256 is not allowed: a whole number from 1 to 255"],
     [{ maxEventNameBytes: 201 }, "maxEventNameBytes 201 is not allowed: a whole number from 1 to 200"],
