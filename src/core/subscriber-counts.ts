@@ -1,7 +1,7 @@
 /** How many subscribers channels have over all nodes, and telling them where the channels' rules say so. */
 
 import type { ChannelKey } from "./broker.js";
-import { splitChannelKey, type LocalChannel } from "./channel.js";
+import { channelKey, splitChannelKey, type LocalChannel } from "./channel.js";
 import type { ControlBus, ControlCommand } from "./control.js";
 import type { FanOut } from "./fan-out.js";
 import type { Log } from "./log.js";
@@ -124,7 +124,7 @@ export class SubscriberCounts {
       await control.command({ kind: "subscribers", app, channels, counts });
       const nowMs = performance.now();
       for (const [index, name] of channels.entries()) {
-        const counted = this.#counted.get(`${app}/${name}`);
+        const counted = this.#counted.get(channelKey(app, name));
         if (counted === undefined) continue;
         counted.ownCount = counts[index]!;
         counted.ownToldAtMs = nowMs;
@@ -138,7 +138,7 @@ export class SubscriberCounts {
   #again(app: string, channels: readonly string[]): void {
     const atMs = performance.now() + LARGE_INTERVAL_MS;
     for (const name of channels) {
-      const key = `${app}/${name}`;
+      const key = channelKey(app, name);
       if (this.#options.channels.has(key) && !this.#due.has(key)) this.#due.set(key, atMs);
     }
   }
@@ -147,7 +147,7 @@ export class SubscriberCounts {
   told({ app, channels, counts }: Told): void {
     const nowMs = performance.now();
     for (const [index, name] of channels.entries()) {
-      const key = `${app}/${name}`;
+      const key = channelKey(app, name);
       const channel = this.#options.channels.get(key);
       if (channel?.rules.tellsSubscriberCount !== true) {
         this.#counted.delete(key);

@@ -4,7 +4,6 @@ import type { Payload } from "../../encoding/payload.js";
 import type { AskedPublication } from "../authorizer.js";
 import type { HistoryRule, PublishRequest } from "../broker.js";
 import { checkChannelName, isServerChannel } from "../channel-name.js";
-import type { ChannelRules } from "../channel-rules.js";
 import type { Connection } from "../connection.js";
 import type { EdgeContext } from "../context.js";
 import { StarlingError, quote } from "../errors.js";
@@ -53,8 +52,8 @@ export function publish(
     );
   }
   // Nobody is asked about what a rule forbids anyway.
-  const rules = checkedRules(edge, connection, channel, publication);
-  const history = publication.keep === false ? undefined : rules.history;
+  const subscribed = grantOf(edge, connection, channel);
+  const history = checkedHistory(edge, connection, channel, publication, subscribed);
   const grant = askToPublish(connection, channel, proof, publication);
   if (grant !== GRANT_BY_IDENTITY) {
     if (grant instanceof Promise)
@@ -62,7 +61,7 @@ export function publish(
     checkStandsToPublish(connection, channel, grant);
   }
   connection.app.counts.clientPublications++;
-  edge.broker.publish(new ClientRequest(edge, connection, channel, publication, history, ref));
+  edge.broker.publish(new ClientRequest(connection, channel, publication, history, subscribed, ref));
   return undefined;
 }
 
@@ -78,34 +77,39 @@ async function publishOnceGranted(
   const { bytes, encoding } = publication.content;
   const kept = { ...publication, content: { bytes: Buffer.from(bytes), encoding } };
   checkStandsToPublish(connection, channel, await grant);
-  const rules = checkedRules(edge, connection, channel, kept);
-  const history = kept.keep === false ? undefined : rules.history;
+  const subscribed = grantOf(edge, connection, channel);
+  const history = checkedHistory(edge, connection, channel, kept, subscribed);
   connection.app.counts.clientPublications++;
-  edge.broker.publish(new ClientRequest(edge, connection, channel, kept, history, ref));
+  edge.broker.publish(new ClientRequest(connection, channel, kept, history, subscribed, ref));
 }
 
-/** The channel's rules, which allow it. @throws StarlingError forbidden, bad_request */
-function checkedRules(
+/**
+ * By the channel's rules, which allow it.
+ * @param subscribed  by which the connection subscribes to the channel, as grantOf has it
+ * @returns how the publication is kept
+ * @throws StarlingError forbidden, bad_request
+ */
+function checkedHistory(
   edge: EdgeContext,
   connection: Connection,
   channel: string,
-  { echo }: ClientPublication,
-): ChannelRules {
-  const rules = connection.app.rulesOf(channel);
-  const { history, publish } = rules;
+  { echo, keep }: ClientPublication,
+  subscribed: Grant | undefined,
+): HistoryRule | undefined {
+  const { history, publish } = connection.app.rulesOf(channel);
   if (publish === "server" || (publish === "subscribers" && !isSubscribed(edge, connection, channel))) {
     const publishers = publish === "server" ? "the server API" : "subscribers";
     throw new StarlingError("forbidden", `only ${publishers} may publish to channel ${quote(channel)}`);
   }
-  if (grantOf(edge, connection, channel)?.narrowed?.publish === false) throw mayNotPublish(channel);
+  if (subscribed?.narrowed?.publish === false) throw mayNotPublish(channel);
   if (history !== undefined && echo === false && connection.served.framing.positions) {
     throw holeError(channel, `"echo": false`);
   }
-  return rules;
+  return keep === false ? undefined : history;
 }
 
 /** By which it subscribes to the channel, where that says more than GRANT_BY_IDENTITY. */
-export function grantOf({ hub }: EdgeContext, connection: Connection, channel: string): Grant | undefined {
+function grantOf({ hub }: EdgeContext, connection: Connection, channel: string): Grant | undefined {
   const { app, grants } = connection;
   if (grants === undefined) return undefined;
   if (connection.isClosed) {
@@ -153,11 +157,11 @@ class ClientRequest implements PublishRequest {
   readonly #ref: unknown;
 
   constructor(
-    edge: EdgeContext,
     connection: Connection,
     channel: string,
     { content, event, tags, echo, messageId }: ClientPublication,
     history: HistoryRule | undefined,
+    subscribed: Grant | undefined,
     ref: unknown,
   ) {
     this.key = connection.app.keyOf(channel);
@@ -165,7 +169,7 @@ class ClientRequest implements PublishRequest {
     this.payload = { bytes: Buffer.from(content.bytes), encoding: content.encoding };
     const { userId } = connection;
     // In a channel it may be somebody else than elsewhere.
-    this.from = senderOf(connection, grantOf(edge, connection, channel)?.user ?? userId);
+    this.from = senderOf(connection, subscribed?.user ?? userId);
     this.event = event;
     this.tags = tags;
     this.exclude = echo === false ? connection.id : undefined;

@@ -163,20 +163,19 @@ class RedisPresence implements PresenceStore {
   ): Promise<boolean> {
     this.#join(key, member, usersMost);
     const own = this.#own.get(key, member.connection);
+    let entered = false;
     await this.members(key, limit, (page) => {
-      if (own?.refused === true) return;
-      // What could not be written is not in the page.
-      if (own === undefined || own.shard.queue.isEntering(own.entry)) return;
+      // Who was refused, or could not be written, is not in the page.
+      if (own === undefined || own.refused || own.shard.queue.isEntering(own.entry)) return;
+      entered = true;
       tell(page);
     });
+    if (entered) return true;
     if (own?.refused === true) return false;
-    if (own === undefined || own.shard.queue.isEntering(own.entry)) {
-      throw new StarlingError(
-        "unavailable",
-        "who joins a channel that has presence could not be written: try again",
-      );
-    }
-    return true;
+    throw new StarlingError(
+      "unavailable",
+      "who joins a channel that has presence could not be written: try again",
+    );
   }
 
   #refused(entry: string): void {
