@@ -1,6 +1,7 @@
 /** The state of the connection, for everyone to see. */
 
 import type { Client, Reason, StateChange } from "starling-edge/client";
+import { placeDetails } from "./details.js";
 import { byId, make } from "./dom.js";
 
 export interface StatusOptions {
@@ -141,17 +142,6 @@ export function showRefusal(message: string): void {
   const why = byId("why", HTMLElement);
   why.textContent = message;
   why.hidden = false;
-}
-
-/** Beside the button that opens it; where there is no room, where the style sheet puts it. */
-function placeDetails(): void {
-  const details = byId("details", HTMLElement);
-  const button = byId("details-open", HTMLElement);
-  details.addEventListener("toggle", () => {
-    const at = button.getBoundingClientRect();
-    details.style.setProperty("--left", `${at.left}px`);
-    details.style.setProperty("--top", `${at.bottom + 8}px`);
-  });
 }
 
 function because({ code, message }: Reason): string {

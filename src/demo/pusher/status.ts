@@ -1,5 +1,6 @@
 /** The state of the connection, for everyone to see, in pusher-js's own words where there is room. */
 
+import { placeDetails } from "../details.js";
 import { byId } from "../dom.js";
 import type { Pusher } from "./pusher-js.js";
 
@@ -56,15 +57,4 @@ function problemOf(error: unknown): string | undefined {
   const { data } = (error ?? {}) as { data?: { code?: unknown; message?: unknown } };
   if (typeof data?.message !== "string" || data.message === "") return undefined;
   return typeof data.code === "number" ? `${data.message} (${data.code})` : data.message;
-}
-
-/** Beside the button that opens it; where there is no room, where the style sheet puts it. */
-function placeDetails(): void {
-  const details = byId("details", HTMLElement);
-  const button = byId("details-open", HTMLElement);
-  details.addEventListener("toggle", () => {
-    const at = button.getBoundingClientRect();
-    details.style.setProperty("--left", `${at.left}px`);
-    details.style.setProperty("--top", `${at.bottom + 8}px`);
-  });
 }

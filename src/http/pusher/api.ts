@@ -1,7 +1,7 @@
 /** Pusher's HTTP API: which request is what, who may send it, and how it is answered. */
 
 import type { App } from "../../core/app.js";
-import { StarlingError, quote } from "../../core/errors.js";
+import { quote } from "../../core/errors.js";
 import { silentLog, type Log } from "../../core/log.js";
 import type { RouteStats, Stats } from "../../core/stats.js";
 import type { HttpRequest, HttpResponse } from "../../core/transport.js";
@@ -11,7 +11,7 @@ import { ApiError, UNKNOWN_ROUTE, errorDetail, errorHead, isFault, type ApiError
 import { describeChannel, listChannels, listUsers } from "./channels.js";
 import { publishBatch, publishEvent } from "./events.js";
 import type { PusherApps, PusherCall, PusherOperations } from "./operations.js";
-import { readQuery, type Query } from "./query.js";
+import { decoded, readQuery, type Query } from "./query.js";
 import { checkBody, checkHead } from "./request-auth.js";
 import { terminateConnections } from "./users.js";
 
@@ -177,15 +177,15 @@ function ownPath(path: string, prefix: string): string | undefined {
 function signedPaths(path: string, own: string, prefix: string): readonly string[] {
   if (prefix === "" && !path.includes("%")) return [path];
   const paths = new Set([path, own, prefix + own]);
-  for (const each of [...paths]) paths.add(unescaped(each));
+  for (const each of [...paths]) paths.add(decoded("path", each));
   return [...paths];
 }
 
 function split(own: string): { appId: string | undefined; rest: string } {
   if (!own.startsWith(APPS)) return { appId: undefined, rest: own };
   const end = own.indexOf("/", APPS.length);
-  if (end === -1) return { appId: unescaped(own.slice(APPS.length)), rest: "" };
-  return { appId: unescaped(own.slice(APPS.length, end)), rest: own.slice(end) };
+  if (end === -1) return { appId: decoded("path", own.slice(APPS.length)), rest: "" };
+  return { appId: decoded("path", own.slice(APPS.length, end)), rest: own.slice(end) };
 }
 
 function find(
@@ -198,24 +198,11 @@ function find(
   for (const route of routes) {
     const match = route.path.exec(rest);
     if (match === null) continue;
-    if (route.method === method) return { route, name: unescaped(match[1] ?? "") };
+    if (route.method === method) return { route, name: decoded("path", match[1] ?? "") };
     allowed = route.method;
   }
   if (allowed === undefined)
     throw new ApiError("not_found", `there is no ${quote(path)} in Pusher's HTTP API`);
   const problem = `method ${quote(method)} is not allowed here; allowed: ${allowed}`;
   throw new ApiError("method_not_allowed", problem, { allow: allowed });
-}
-
-/** @throws StarlingError bad_request */
-function unescaped(piece: string): string {
-  if (!piece.includes("%")) return piece;
-  try {
-    return decodeURIComponent(piece);
-  } catch {
-    throw new StarlingError(
-      "bad_request",
-      `the path has ${quote(piece)}, which is not percent-encoded UTF-8: a percent sign is written %25`,
-    );
-  }
 }

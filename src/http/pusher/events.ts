@@ -6,6 +6,7 @@ import { Encoding } from "../../encoding/payload.js";
 import { jsonResponse } from "../message.js";
 import { decodeBody } from "../request.js";
 import { isSocketId } from "../../protocols/pusher/channels.js";
+import { isReservedEvent } from "../../protocols/pusher/messages.js";
 import { countsOf, readInfo, type Attribute } from "./channels.js";
 import { fieldsOf, list, optionalText, shown, text, type Fields } from "./fields.js";
 import { checkedChannel } from "./names.js";
@@ -92,7 +93,7 @@ function readEvent(fields: Fields, { settings }: PusherCall, channels: readonly 
       `"${fields.at}name" has ${nameBytes} bytes, 1 to ${maxEventNameBytes} are allowed (pusher.maxEventNameBytes)`,
     );
   }
-  if (name.startsWith("pusher:") || name.startsWith("pusher_internal:")) {
+  if (isReservedEvent(name)) {
     throw new StarlingError(
       "bad_request",
       `"${fields.at}name" is ${quote(name)}: names that begin with pusher: and pusher_internal: are the server's own`,

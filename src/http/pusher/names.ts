@@ -1,7 +1,12 @@
 /** Names of channels and users as the API takes them. */
 
-import { StarlingError, quote } from "../../core/errors.js";
-import { checkName, checkUserId, ownName, userOfServerChannel } from "../../protocols/pusher/channels.js";
+import {
+  checkName,
+  checkUserId,
+  isName,
+  ownName,
+  userOfServerChannel,
+} from "../../protocols/pusher/channels.js";
 import type { PusherSettings } from "../../protocols/pusher/settings.js";
 
 /** @returns as the node calls it @throws StarlingError bad_channel, bad_request */
@@ -12,17 +17,11 @@ export function checkedChannel(name: string, { maxChannelNameBytes }: PusherSett
     return ownName(name);
   }
   // Not too_large, which would be 413: that is of data.
-  if (name.length > maxChannelNameBytes) {
-    throw new StarlingError(
-      "bad_channel",
-      `channel ${quote(name)} has ${name.length} characters, at most ${maxChannelNameBytes} are allowed (pusher.maxChannelNameBytes)`,
-    );
-  }
-  checkName(name, maxChannelNameBytes);
+  checkName(name, maxChannelNameBytes, "bad_channel");
   return name;
 }
 
 /** Whether Pusher's clients could use a channel of the node. */
 export function isPusherName(name: string, { maxChannelNameBytes }: PusherSettings): boolean {
-  return name.length <= maxChannelNameBytes && /^[A-Za-z0-9_\-=@,.;]+$/.test(name);
+  return isName(name, maxChannelNameBytes);
 }

@@ -18,24 +18,25 @@ export function readQuery(query: string): Query {
     const written = at === -1 ? pair : pair.slice(0, at);
     const name = PLAIN_NAME.test(written)
       ? written
-      : unescaped(written)
+      : decoded("query", written)
           .toLowerCase()
           .replace(/\[\d*\]$/, "");
-    const value = at === -1 ? "" : unescaped(pair.slice(at + 1));
+    const value = at === -1 ? "" : decoded("query", pair.slice(at + 1));
     const before = found.get(name);
     found.set(name, before === undefined ? value : `${before},${value}`);
   }
   return found;
 }
 
-function unescaped(text: string): string {
+/** @param where  it stands: in a query a plus sign is a blank @throws StarlingError bad_request */
+export function decoded(where: "query" | "path", text: string): string {
   if (!/[%+]/.test(text)) return text;
   try {
-    return decodeURIComponent(text.replaceAll("+", " "));
+    return decodeURIComponent(where === "query" ? text.replaceAll("+", " ") : text);
   } catch {
     throw new StarlingError(
       "bad_request",
-      `the query has ${quote(text)}, which is not percent-encoded UTF-8: a percent sign is written %25`,
+      `the ${where} has ${quote(text)}, which is not percent-encoded UTF-8: a percent sign is written %25`,
     );
   }
 }

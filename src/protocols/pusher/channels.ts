@@ -1,6 +1,6 @@
 /** Pusher's channels: what their names ask for, and what they are called here. */
 
-import { StarlingError, quote } from "../../core/errors.js";
+import { StarlingError, quote, type ErrorCode } from "../../core/errors.js";
 
 const NAME = /^[A-Za-z0-9_\-=@,.;]+$/;
 const SERVER_TO_USER = "#server-to-user-";
@@ -49,14 +49,20 @@ export function pusherName(name: string): string {
   return name.startsWith(USER) ? SERVER_TO_USER + name.slice(USER.length) : name;
 }
 
+/** Whether it is the name of a channel that is not a user's. */
+export function isName(name: string, maxBytes: number): boolean {
+  return name.length <= maxBytes && NAME.test(name);
+}
+
 /**
  * Of a channel that is not a user's.
+ * @param tooLong  the code of the error where it is
  * @throws StarlingError bad_channel, too_large
  */
-export function checkName(name: string, maxBytes: number): void {
+export function checkName(name: string, maxBytes: number, tooLong: ErrorCode = "too_large"): void {
   if (name.length > maxBytes) {
     throw new StarlingError(
-      "too_large",
+      tooLong,
       `channel ${quote(name)} has ${name.length} characters, at most ${maxBytes} are allowed (pusher.maxChannelNameBytes)`,
     );
   }

@@ -2,6 +2,11 @@
 
 import type { PresenceMember } from "../../core/presence.js";
 
+/** Names that events of clients and back ends do not have. */
+export function isReservedEvent(event: string): boolean {
+  return event.startsWith("pusher:") || event.startsWith("pusher_internal:");
+}
+
 export const PONG = frame({ event: "pusher:pong", data: "{}" });
 export const PING = frame({ event: "pusher:ping", data: "{}" });
 

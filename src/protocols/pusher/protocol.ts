@@ -25,6 +25,7 @@ import {
   PONG,
   connectionEstablished,
   errorFrame,
+  isReservedEvent,
   membersData,
   subscriptionError,
   subscriptionSucceeded,
@@ -51,7 +52,7 @@ export function createPusherProtocol({ prefix }: { readonly prefix: string }): P
     // A client that comes back subscribes anew.
     keepsSessions: false,
     obeysRetryAfter: false,
-    isReservedEvent: (event) => event.startsWith("pusher:") || event.startsWith("pusher_internal:"),
+    isReservedEvent,
     pingsSilentOnly: true,
 
     admit(request, apps) {

@@ -70,21 +70,17 @@ function joinBy(
     joinServerChannel(connection, channel);
     return undefined;
   }
-  const { maxChannelNameBytes } = pusherSettings(app);
+  const { maxChannelNameBytes, maxPresenceMembers } = pusherSettings(app);
   checkName(channel, maxChannelNameBytes);
-  if (!isPrivate(channel)) {
-    return subscribeNow(edge, connection, channel, {
-      proof: GRANT_BY_IDENTITY,
-      joined: (outcome) => told(connection, channel, outcome?.missed.length, undefined),
-    });
-  }
-  checkSigned(connection, channel, auth, channelData);
-  if (isPresence(channel)) return joinPresence(connection, channel, grantOf(connection, channelData));
+  const signed = isPrivate(channel);
+  if (signed) checkSigned(connection, channel, auth, channelData);
+  const presence = isPresence(channel);
   return subscribeNow(edge, connection, channel, {
-    proof: GRANT_BY_IDENTITY,
-    joined: (outcome) => {
-      proved(connection);
-      told(connection, channel, outcome?.missed.length, undefined);
+    proof: presence ? grantOf(connection, channelData) : GRANT_BY_IDENTITY,
+    members: presence ? { limit: READ_LIMIT_MAX, usersMost: maxPresenceMembers } : undefined,
+    joined: (outcome, _grant, page) => {
+      if (signed) proved(connection);
+      told(connection, channel, outcome?.missed.length, page);
     },
   });
 }
@@ -125,22 +121,6 @@ function grantOf(connection: ProtocolConnection, channelData: string | undefined
   }
   if (user.problem !== undefined) throw user.problem;
   return new Grant({ byIdentity: true, user: user.id, info: user.info });
-}
-
-function joinPresence(
-  connection: ProtocolConnection,
-  channel: string,
-  grant: Grant,
-): Promise<void> | undefined {
-  const { edge, app } = connection;
-  return subscribeNow(edge, connection, channel, {
-    proof: grant,
-    members: { limit: READ_LIMIT_MAX, usersMost: pusherSettings(app).maxPresenceMembers },
-    joined: (outcome, _grant, page) => {
-      proved(connection);
-      told(connection, channel, outcome?.missed.length, page);
-    },
-  });
 }
 
 /** @param missed  how many publications follow; undefined: the channel keeps none */
