@@ -428,6 +428,44 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     await eventually(() => expect(b.told.slice(2)).toEqual(["join a.1"]));
   });
 
+  it("who left a node that was cut off meanwhile, and comes back elsewhere, is told to join", async () => {
+    const options = { ttlMs: 60_000, graceMs: 2_000 };
+    const a = await startProxied("a", options);
+    const b = await startNode("b", options);
+    a.store.join(KEY, member("a.1", "ann"));
+    b.store.join(KEY, member("b.1", "bob"));
+    await eventually(() => expect(b.told).toHaveLength(2));
+    a.proxy.blackhole();
+    a.store.leave(KEY, member("a.1", "ann"));
+    const missed = b.missed;
+    await redis.flushall();
+    // Its clients are told who is there, and ann is not.
+    await eventually(() => expect(b.missed).toBeGreaterThan(missed));
+    a.proxy.restore();
+    a.proxy.cut();
+    await eventually(() =>
+      expect(a.lines.some(({ message }) => message.includes("lost the record"))).toBe(true),
+    );
+    b.store.join(KEY, member("b.2", "ann"));
+    await eventually(() => expect(b.told.slice(2)).toEqual(["join b.2"]));
+  });
+
+  it("a node that starts while a lost record is written again finds out who was written later", async () => {
+    const options = { ttlMs: 60_000, graceMs: 3_000 };
+    const a = await startProxied("a", options);
+    a.store.join(KEY, member("a.1", "ann"));
+    await counted(a, 1);
+    a.proxy.blackhole();
+    await redis.flushall();
+    const b = await startNode("b", { ...options, asIs: true });
+    expect(await b.store.members(KEY, 10)).toMatchObject({ users: 0 });
+    a.proxy.restore();
+    a.proxy.cut();
+    await counted(b, 1);
+    // Within the grace it is not told; behind that the node tells its clients anew who is there.
+    await eventually(() => expect(b.told.includes("join a.1") || b.missed > 0).toBe(true));
+  });
+
   it("who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {
     const options = { ttlMs: 60_000, graceMs: 3_000 };
     const [a, b] = await Promise.all([startNode("a", options), startNode("b", options)]);

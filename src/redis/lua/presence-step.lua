@@ -35,8 +35,9 @@
 -- key, person, connection. Where one tells info, and all nodes read format 3, it is "3 epoch number", with a fourth line
 -- for each event, info or nothing, and with a sign more: = shows other info than was told before.
 -- Returns {epoch, told, what waits, connections, users, members, those of ? and = that are not there, id of the infos or "",
--- infos of the members, the last of them if more follow or "", those of & that were refused}; what waits: "more" lapsed or are due than were taken,
--- "some" are here or leaving, "none". Of a step that does not read, the first three, the seventh, eighth and last say something.
+-- infos of the members, the last of them if more follow or "", those of & that were refused, 1 if the record began within
+-- a grace, else 0}; what waits: "more" lapsed or are due than were taken, "some" are here or leaving, "none". Of a step that
+-- does not read, the first three, the seventh, eighth and last two say something.
 local members, expiries, users, due, infos = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local FIRST_ITEM = 15
 -- Infos that a reply has at most, and how many are read at a time.
@@ -225,8 +226,9 @@ for at = FIRST_ITEM, #ARGV do
   if sign == "-" then
     if redis.call("ZREM", expiries, entry) == 1 then
       gone(entry)
-    elseif lost then
-      -- Of a record that was lost all are missing: whoever is back within the grace has not left.
+    elseif lost and not late then
+      -- Of a record that was lost all are missing: whoever is back within the grace has not left. Later others were told
+      -- who is there, without it: whoever is back has joined.
       redis.call("ZADD", members, "NX", 0, entry)
       redis.call("ZADD", users, "NX", 0, (personOf(entry)))
       gone(entry)
@@ -303,7 +305,7 @@ if #ARGV >= FIRST_ITEM or #lapsed > 0 or #events > 0 or redis.call("PTTL", KEYS[
   end
 end
 
-local most = tonumber(ARGV[7])
+local most, young = tonumber(ARGV[7]), late and 0 or 1
 local waits = "some"
 if #lapsed >= most or #left >= most then
   waits = "more"
@@ -316,7 +318,7 @@ if ARGV[11] ~= "" then
   id = string.sub(redis.call("ZRANGEBYLEX", infos, "[\n", "(\n\255", "LIMIT", 0, 1)[1] or "", 2)
 end
 if ARGV[8] == "" then
-  return { epoch, told, waits, 0, 0, {}, missing, id, {}, "", refused }
+  return { epoch, told, waits, 0, 0, {}, missing, id, {}, "", refused, young }
 end
 
 local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
@@ -366,4 +368,5 @@ return {
   shown,
   rest,
   refused,
+  young,
 }

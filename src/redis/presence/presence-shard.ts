@@ -38,6 +38,8 @@ export interface PresenceShardOptions {
   readonly log: Log;
   /** The record was lost: all of this node's entries in the shard are to be put again. */
   lost(): void;
+  /** The record that this node met first may lack members of others, who are put there again without being told. */
+  young(): void;
   /** A join was not let in, as the channel is full. */
   refused(entry: string): void;
   /** Where the record stood when a step was done. */
@@ -71,6 +73,7 @@ type StepReply = [
   infos?: string[],
   infosRest?: string,
   refused?: string[],
+  young?: 0 | 1,
 ];
 
 const NO_ENTRIES: readonly string[] = [];
@@ -247,6 +250,7 @@ export class PresenceShard {
     this.#steppedAtMs = performance.now();
     const known = this.#epoch;
     this.#epoch = reply[0];
+    if (known === "" && reply[11] === 1) this.#options.young();
     if (known !== "" && known !== reply[0]) this.#options.lost();
     if (hasInfos) this.#keepInfos(reply[6], reply[7]);
     for (const entry of reply[10] ?? NO_ENTRIES) {

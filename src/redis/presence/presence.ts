@@ -51,6 +51,8 @@ export interface RedisPresenceOptions {
 const FLUSH_INTERVAL_MS = 20;
 const GRACES_PER_TTL_LEAST = 3;
 const SWEEP_INTERVAL_MOST_MS = 1_000;
+/** Redis counts a grace in whole milliseconds, and a timer may be one early. */
+const TELL_MISSED_MARGIN_MS = 5;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
 /** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
@@ -110,6 +112,7 @@ class RedisPresence implements PresenceStore {
           sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
           log,
           lost: () => this.#recordLost(shard),
+          young: () => this.#tellMissed(),
           refused: (entry) => this.#refused(entry),
           counted: (count) => this.#orders[shard]!.counted(count),
         }),
@@ -373,7 +376,8 @@ class RedisPresence implements PresenceStore {
   #tellMissed(): void {
     clearTimeout(this.#missedTimer);
     if (this.#stopping !== undefined) return;
-    this.#missedTimer = setTimeout(() => this.#guard(() => this.#handlers?.missed?.()), this.#graceMs);
+    const delayMs = this.#graceMs + TELL_MISSED_MARGIN_MS;
+    this.#missedTimer = setTimeout(() => this.#guard(() => this.#handlers?.missed?.()), delayMs);
   }
 
   stop(): Promise<void> {
