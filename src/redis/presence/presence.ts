@@ -4,6 +4,7 @@
  * and sweeps everybody's; nothing depends on one node's life or clock.
  */
 
+import { setBounded } from "../../core/bounded-map.js";
 import type { ChannelKey } from "../../core/broker.js";
 import { StarlingError } from "../../core/errors.js";
 import { nodeOfConnection } from "../../core/identifiers.js";
@@ -54,6 +55,7 @@ const SWEEP_INTERVAL_MOST_MS = 1_000;
 /** Redis counts a grace in whole milliseconds, and a timer may be one early. */
 const TELL_MISSED_MARGIN_MS = 5;
 const SKIP_LOG_INTERVAL_MS = 1_000;
+const DECODED_KEPT = 4_096;
 
 /** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
 interface Reading {
@@ -76,6 +78,8 @@ class RedisPresence implements PresenceStore {
   readonly #orders: readonly PresenceOrder[];
   readonly #own: OwnMembers;
   readonly #reads = new Map<string, Reading>();
+  /** By entry, as it was read last: who joins a channel reads whom others read before. */
+  readonly #decoded = new Map<string, PresenceMember>();
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
   #missedTimer: NodeJS.Timeout | undefined;
@@ -266,29 +270,47 @@ class RedisPresence implements PresenceStore {
     begun: () => void,
   ): Promise<PresencePage> {
     const at = shardOf(key, this.#shards.length);
-    const shard = this.#shards[at]!;
-    // Who asks the same in this turn is served too.
-    await Promise.resolve();
-    // This node's own joins and leaves before the question are in the answer.
-    await shard.flush(begun);
-    const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
-    // Who only wants to know holds nobody's events back.
-    if (callbacks.length === 0) return this.#pageOf(await ask());
+    const ask = (started?: () => void): Promise<ChannelRead> =>
+      this.#shards[at]!.read(entryPrefix(key), most, started ?? (() => undefined));
     let page: PresencePage | undefined;
-    await this.#orders[at]!.read(key, ask, (read) => {
-      page = this.#pageOf(read);
-      for (const tell of callbacks) this.#guard(() => tell(page!));
+    let ordered: Promise<void> | undefined;
+    let first: Promise<ChannelRead> | undefined = ask(() => {
+      begun();
+      // Who only wants to know holds nobody's events back.
+      if (callbacks.length === 0) return;
+      ordered = this.#orders[at]!.read(
+        key,
+        () => {
+          const next = first ?? ask();
+          first = undefined;
+          return next;
+        },
+        (read) => {
+          page = this.#pageOf(read);
+          for (const tell of callbacks) this.#guard(() => tell(page!));
+        },
+      );
     });
+    const asked = first;
+    await asked.catch(() => undefined);
+    if (ordered === undefined) return this.#pageOf(await asked);
+    await ordered;
     return page!;
   }
 
   #pageOf({ connections, users, entries, infos }: ChannelRead): PresencePage {
     const members: PresenceMember[] = [];
     for (const entry of entries) {
+      const info = infos.get(entry);
+      const known = this.#decoded.get(entry);
+      if (known !== undefined && known.info === info) {
+        members.push(known);
+        continue;
+      }
       try {
         const { member } = decodeEntry(entry);
-        const info = infos.get(entry);
-        members.push(info === undefined ? member : this.#showing(member, info));
+        const read = info === undefined ? member : this.#showing(member, info);
+        members.push(setBounded(this.#decoded, DECODED_KEPT, entry, read));
       } catch (error) {
         this.#skipped(error);
       }
