@@ -1,6 +1,7 @@
 /** Why an attempt to connect failed, as far as the platform lets it be known. */
 
 import { StarlingError } from "./error.js";
+import { hideSecrets, withoutSecrets } from "./url.js";
 
 /** Known of a failure; without a cause the platform did not tell. */
 interface Cause {
@@ -63,21 +64,14 @@ export class ConnectFailures {
 }
 
 function failure({ url, fault }: Attempt, { cause, status }: Cause): StarlingError {
-  const shown = withoutSecrets(url);
-  const hint =
-    /^wss:/i.test(url) && NO_TLS.test(cause ?? "") ? " (no TLS is spoken there: is it ws://?)" : "";
-  const why = cause === undefined ? "" : `: ${cause.split(url).join(shown)}${hint}`;
+  let why = cause === undefined ? "" : `: ${cause}`;
+  if (/^wss:/i.test(url) && NO_TLS.test(why)) why += " (no TLS is spoken there: is it ws://?)";
   // An event would bring its WebSocket along, whose URL may have a token.
   const { error } = (fault ?? {}) as { error?: unknown };
-  return new StarlingError("connect_failed", `could not connect to ${shown}${why}`, {
+  return new StarlingError("connect_failed", hideSecrets(`could not connect to ${url}${why}`, url), {
     status,
     cause: error instanceof Error ? error : undefined,
   });
-}
-
-/** A URL as it may be shown: without token and password. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/([?&]token=)[^&]*/gi, "$1...").replace(/\/\/[^/?#]*@/, "//...@");
 }
 
 /** What an error, an event with one, or a chain of causes says: a code such as ECONNREFUSED before words. */
@@ -101,10 +95,7 @@ async function explain(url: string): Promise<Cause> {
   }
   const stop = new AbortController();
   // Which node is asked matters, who asks does not.
-  const plain = url
-    .replace(/^ws/, "http")
-    .replace(/([?&])token=[^&]*/gi, "$1")
-    .replace(/\/\/[^/?#]*@/, "//");
+  const plain = withoutSecrets(url).replace(/^ws/, "http");
   const timer = setTimeout(() => stop.abort(), EXPLAIN_MS);
   const ask = (mode: RequestMode) =>
     fetch(plain, {

@@ -11,6 +11,7 @@ import type { ResolvedOptions } from "./options.js";
 import type { Restored, Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./token.js";
 import type { ConnectionInfo, Reason, State, StateChange } from "./types.js";
+import { hideSecrets } from "./url.js";
 
 export interface SessionHandlers {
   changed(change: StateChange): void;
@@ -155,7 +156,7 @@ export class Session {
       );
     } catch (cause) {
       // Such as ws:// on an https page: no later attempt goes better.
-      this.close({ code: "bad_request", message: messageOf(cause) });
+      this.close({ code: "bad_request", message: hideSecrets(messageOf(cause), url) });
     }
   }
 
