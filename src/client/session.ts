@@ -111,11 +111,8 @@ export class Session {
   #heard(news: NetworkNews): void {
     const { clock } = this.#options;
     if (this.state === "connected") return this.#connection!.askNow(ANSWER_MS[news]);
-    if (news === "online") {
-      // It may have begun where there was no network, and go on until its deadline.
-      if (this.#connection !== undefined) return this.reconnect("the network came back");
-      this.#backoff.reset();
-    }
+    if (news === "online") this.#backoff.reset();
+    // An attempt that is on its way goes on.
     if (this.state !== "waiting") return;
     const now = clock.now();
     const delayMs = Math.max(0, this.#notBefore - now, this.#attemptedAt + ATTEMPT_GAP_MS - now);
