@@ -117,6 +117,8 @@ async function explain(url: string, question: AbortController, clock: Clock): Pr
   const ask = (mode: RequestMode) =>
     fetch(plain, {
       ...{ mode, cache: "no-store", redirect: "manual", signal: question.signal },
+      // A page of the node's own origin sends that in no other header.
+      referrerPolicy: "origin",
       // A node then says why it would refuse a WebSocket. A page may send this to any origin.
       headers: { accept: "text/plain" },
     });
