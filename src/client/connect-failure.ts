@@ -80,6 +80,7 @@ export class ConnectFailures {
 function failure({ url, fault }: Attempt, { cause, status }: Cause): StarlingError {
   let why = cause === undefined ? "" : `: ${cause}`;
   if (/^wss:/i.test(url) && NO_TLS.test(why)) why += " (no TLS is spoken there: is it ws://?)";
+  if (status === 426) why += " (the URL is right: does each proxy pass Upgrade and Connection on?)";
   // An event would bring its WebSocket along, whose URL may have a token.
   const { error } = (fault ?? {}) as { error?: unknown };
   return new StarlingError("connect_failed", hideSecrets(`could not connect to ${url}${why}`, url), {

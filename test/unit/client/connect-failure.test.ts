@@ -21,7 +21,7 @@ let closedPort = 0;
 const portOf = (status: number): number => (servers.get(status)!.address() as AddressInfo).port;
 
 beforeAll(async () => {
-  for (const status of [200, 404, 502, 403]) {
+  for (const status of [200, 404, 502, 403, 426]) {
     const text = { "content-type": "text/plain; charset=utf-8", connection: "close" };
     const server = createServer((_, response) => response.writeHead(status, text).end("no such app\nmore"));
     server.on("upgrade", (_, socket) =>
@@ -69,6 +69,12 @@ describe.each(KINDS)("a failed connection, by %s,", (_, kind) => {
     ["404", () => `ws://127.0.0.1:${portOf(404)}/`, /: HTTP 404(: no such app)?$/, 404],
     ["502", () => `ws://127.0.0.1:${portOf(502)}/`, /: HTTP 502(: no such app)?$/, 502],
     ["403", () => `ws://127.0.0.1:${portOf(403)}/`, /: HTTP 403(: no such app)?$/, 403],
+    [
+      "426",
+      () => `ws://127.0.0.1:${portOf(426)}/`,
+      /: HTTP 426(: no such app)? \(the URL is right: does each proxy pass Upgrade and Connection on\?\)$/,
+      426,
+    ],
     [
       "TLS to plain",
       () => `wss://127.0.0.1:${portOf(404)}/`,
