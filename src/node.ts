@@ -127,10 +127,10 @@ export async function startNode(
   let idleSockets = (): number => 0;
   const site = createSite({
     ...{ files: demo.files, absent: demo.absent, apiPort: config.apiPort },
-    explain: (request) =>
+    explain: (request, origin) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },
-        ...{ origin: request.header("origin"), address: "" },
+        ...{ origin, address: "" },
         ...{ subprotocols: [], allSubprotocols: [], upgrade: "", version: "", key: "" },
       }),
   });
