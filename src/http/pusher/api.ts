@@ -105,7 +105,7 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
     const body = request.hasBody ? await request.readBody(maxBodyBytes) : NO_BYTES;
     countRefusal(app, () => checkBody(query, body));
     app.counts.signaturesValid++;
-    return route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
+    return await route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
   }
 
   function appOf(id: string | undefined, query: Query): App {
@@ -120,25 +120,28 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
     throw new ApiError("unauthorized", `auth_key ${quote(key)} is not a key of any app on this node`);
   }
 
+  async function serve(request: HttpRequest, own: string): Promise<HttpResponse> {
+    const sinceMs = performance.now();
+    const asked = { counts: unknown };
+    let response: HttpResponse;
+    try {
+      response = await answer(request, own, asked);
+    } catch (error) {
+      if (isFault(error)) {
+        const { method, path } = request;
+        log.error({ err: error, method, path }, "Pusher API: a request failed");
+      }
+      const { code } = errorDetail(error);
+      errors.set(code, (errors.get(code) ?? 0) + 1);
+      response = refusal(error);
+    }
+    asked.counts.answered(response.status, (performance.now() - sinceMs) / 1000);
+    return response;
+  }
+
   return (request) => {
     const own = ownPath(request.path, pathPrefix);
-    if (own === undefined) return undefined;
-    const asked = { counts: unknown };
-    const sinceMs = performance.now();
-    return answer(request, own, asked)
-      .catch((error: unknown) => {
-        if (isFault(error)) {
-          const { method, path } = request;
-          log.error({ err: error, method, path }, "Pusher API: a request failed");
-        }
-        const { code } = errorDetail(error);
-        errors.set(code, (errors.get(code) ?? 0) + 1);
-        return refusal(error);
-      })
-      .then((response) => {
-        asked.counts.answered(response.status, (performance.now() - sinceMs) / 1000);
-        return response;
-      });
+    return own === undefined ? undefined : serve(request, own);
   };
 }
 

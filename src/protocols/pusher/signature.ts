@@ -23,6 +23,6 @@ export function checkSignature(
   const pair = keys.find((candidate) => candidate.key === key);
   if (pair === undefined) return "unknown_key";
   if (!HEX_SHA256.test(signature)) return "wrong";
-  const expected = createHmac("sha256", pair.secret).update(text).digest();
-  return timingSafeEqual(expected, Buffer.from(signature, "hex")) ? "valid" : "wrong";
+  const expected = sign(pair.secret, text);
+  return timingSafeEqual(Buffer.from(expected), Buffer.from(signature)) ? "valid" : "wrong";
 }
