@@ -160,22 +160,27 @@ class Body {
   }
 
   /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
-  async read(maxBytes: number): Promise<Uint8Array> {
+  read(maxBytes: number): Promise<Uint8Array> {
     this.wasRead = true;
-    if (this.#declaredBytes > maxBytes) {
-      throw new StarlingError(
-        "too_large",
-        `the body has ${this.#declaredBytes} bytes, at most ${maxBytes} are allowed`,
-      );
-    }
-    if (this.#bytes === undefined) {
-      if (this.#received > 0) throw new Error("the body was asked for when some of it was gone");
-      this.#hold();
-    }
-    const bytes = this.#bytes!;
-    if (!this.complete && !this.#aborted) await new Promise<void>((resolve) => (this.#settle = resolve));
-    if (this.complete) return bytes;
-    throw new StarlingError("bad_request", "the connection ended before the request's body did");
+    // A throw here rejects.
+    return new Promise((resolve, reject) => {
+      if (this.#declaredBytes > maxBytes) {
+        throw new StarlingError(
+          "too_large",
+          `the body has ${this.#declaredBytes} bytes, at most ${maxBytes} are allowed`,
+        );
+      }
+      if (this.#bytes === undefined) {
+        if (this.#received > 0) throw new Error("the body was asked for when some of it was gone");
+        this.#hold();
+      }
+      const bytes = this.#bytes!;
+      this.#settle = () => {
+        if (this.complete) resolve(bytes);
+        else reject(new StarlingError("bad_request", "the connection ended before the request's body did"));
+      };
+      if (this.complete || this.#aborted) this.#settle();
+    });
   }
 
   abort(): void {
