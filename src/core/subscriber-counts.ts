@@ -103,7 +103,9 @@ export class SubscriberCounts {
       // What changes from now on is told anew.
       this.#due.delete(key);
       const { app, name } = splitChannelKey(key);
-      byApp.set(app, [...(byApp.get(app) ?? []), name]);
+      const names = byApp.get(app);
+      if (names === undefined) byApp.set(app, [name]);
+      else names.push(name);
     }
     for (const [app, channels] of byApp) {
       for (let at = 0; at < channels.length; at += CHANNELS_AT_ONCE) {
