@@ -173,7 +173,7 @@ export class Hub {
     if (connection.isClosed) return;
     const fitting = outcome === undefined ? undefined : this.fitting(connection, outcome);
     request.answer(fitting, arrival?.page);
-    if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
+    if (fitting !== undefined) this.sendMissed(connection, channel, fitting);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
@@ -225,12 +225,18 @@ export class Hub {
     };
   }
 
-  sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+  sendMissed(
+    connection: Connection,
+    channel: LocalChannel,
+    { missed, recovered }: Pick<JoinOutcome, "missed" | "recovered">,
+  ): void {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
       const { exclude } = publication;
-      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      // Who starts now asks what the channel holds, be it something that was not told to it when it was new.
+      const isExcluded =
+        recovered !== undefined && exclude !== undefined && this.#named(exclude) === connection;
       if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }

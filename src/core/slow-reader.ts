@@ -148,7 +148,7 @@ export class SlowReaders {
       outcome: { ...told, missed },
       recovered,
     });
-    this.#hub.sendMissed(connection, channel, missed);
+    this.#hub.sendMissed(connection, channel, { ...told, missed });
     // Until here it counts as skipped, as what it was just sent may have had it closed or skipped anew.
     if (!partial && !connection.isClosed) {
       this.#back(connection, channel);
