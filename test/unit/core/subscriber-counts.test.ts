@@ -20,21 +20,28 @@ function channelsOf(app: string, count: number): LocalChannel[] {
 
 interface Fleet {
   readonly counts: SubscriberCounts;
+  /** Of every channel. */
+  subscribers: number;
   readonly asked: Extract<ControlQuestion, { kind: "subscribers" }>[];
   readonly told: ControlCommand[];
 }
 
-/** A node alone, whose channels have one subscriber each. */
+/** A node alone. */
 function start(channels: readonly LocalChannel[]): Fleet {
   const asked: Fleet["asked"] = [];
   const told: ControlCommand[] = [];
   const control: ControlBus = {
     start: () => Promise.resolve(),
-    command: (command) => Promise.resolve(void told.push(command)),
+    command(command) {
+      if (command.kind !== "subscribers") throw new Error(`told ${command.kind}`);
+      told.push(command);
+      fleet.counts.told(command);
+      return Promise.resolve();
+    },
     ask(question) {
       if (question.kind !== "subscribers") throw new Error(`asked for ${question.kind}`);
       asked.push(question);
-      const answer = { kind: question.kind, counts: question.channels.map(() => 1) };
+      const answer = { kind: question.kind, counts: question.channels.map(() => fleet.subscribers) };
       return Promise.resolve({ answers: [{ node: "a", answer }], missing: [] });
     },
     stop: () => Promise.resolve(),
@@ -45,7 +52,8 @@ function start(channels: readonly LocalChannel[]): Fleet {
     fanOut: { notify: () => undefined },
     log: silentLog,
   });
-  return { counts, asked, told };
+  const fleet: Fleet = { counts, subscribers: 1, asked, told };
+  return fleet;
 }
 
 beforeEach(() => void vi.useFakeTimers());
@@ -63,6 +71,29 @@ it("of each app are asked for together, in parts", async () => {
   ]);
   expect(asked.flatMap(({ channels }) => channels).slice(0, 501)).toEqual(shop.map(({ name }) => name));
   expect(told).toHaveLength(3);
+});
+
+it("that change soon after one another are told once each", async () => {
+  const [room] = channelsOf("shop", 1);
+  const fleet = start([room!]);
+  for (fleet.subscribers = 1; fleet.subscribers <= 3; fleet.subscribers++) {
+    fleet.counts.changed(room!);
+    await vi.advanceTimersByTimeAsync(300);
+  }
+  const app = { kind: "subscribers", app: "shop", channels: ["room-0"] };
+  expect(fleet.told).toEqual([1, 2, 3].map((count) => ({ ...app, counts: [count] })));
+});
+
+it("are asked for again where another node tells something else meanwhile", async () => {
+  const [room] = channelsOf("shop", 1);
+  const fleet = start([room!]);
+  fleet.counts.changed(room!);
+  await vi.advanceTimersByTimeAsync(300);
+  fleet.subscribers = 2;
+  fleet.counts.told({ kind: "subscribers", app: "shop", channels: ["room-0"], counts: [7] });
+  await vi.advanceTimersByTimeAsync(300);
+  expect(fleet.told.at(-1)).toMatchObject({ counts: [2] });
+  expect(fleet.asked).toHaveLength(2);
 });
 
 it("of very many channels hold nobody up when another node is gone", async () => {
