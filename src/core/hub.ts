@@ -264,7 +264,7 @@ export class Hub {
 
   #detach(connection: Connection, channel: LocalChannel): void {
     // A reader that was skipped is off the topic already.
-    if (connection.skipped?.delete(channel) === true) channel.joining--;
+    if (connection.skipped?.delete(channel) === true) channel.skipped--;
     else connection.leaveTopic(channel);
     this.#countSubscription(connection, -1);
     this.members.leave(connection, channel);

@@ -103,7 +103,7 @@ describe("an exclusion from a channel with history", () => {
     const channel = test.edge.hub.channels.get(KEY)!;
     slow.handler.leaveTopic(channel);
     slow.handler.skipped = new Map([[channel, undefined]]);
-    channel.joining++;
+    channel.skipped++;
     test.broker.deliver(kept(1, slow.handler.id));
     expect([contents(slow), contents(other)]).toEqual([[], [1]]);
   });
