@@ -167,7 +167,7 @@ export class Hub {
     if (connection.isClosed) return;
     const fitting = outcome === undefined ? undefined : this.fitting(connection, outcome);
     request.answer(fitting, arrival?.page);
-    if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
+    if (fitting !== undefined) this.sendMissed(connection, channel, fitting);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
@@ -219,12 +219,18 @@ export class Hub {
     };
   }
 
-  sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+  sendMissed(
+    connection: Connection,
+    channel: LocalChannel,
+    { missed, recovered }: Pick<JoinOutcome, "missed" | "recovered">,
+  ): void {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
       const { exclude } = publication;
-      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      // Who starts now asks what the channel holds, be it something that was not told to it when it was new.
+      const isExcluded =
+        recovered !== undefined && exclude !== undefined && this.#named(exclude) === connection;
       if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }
@@ -252,7 +258,7 @@ export class Hub {
 
   #detach(connection: Connection, channel: LocalChannel): void {
     // A reader that was skipped is off the topic already.
-    if (connection.skipped?.delete(channel) === true) channel.joining--;
+    if (connection.skipped?.delete(channel) === true) channel.skipped--;
     else connection.leaveTopic(channel);
     this.#countSubscription(connection, -1);
     this.members.leave(connection, channel);

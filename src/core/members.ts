@@ -122,7 +122,11 @@ export class Members {
         const arrivals = this.#arrivals.get(channel) ?? new Set();
         this.#arrivals.set(channel, arrivals.add(open));
       });
-      if (!entered) throw full(channel, usersMost);
+      if (!entered) {
+        // To find out took as much as to let it in.
+        connection.charge({ items: usersMost, bytes: 0 });
+        throw full(channel, usersMost);
+      }
     } finally {
       if (!entered) end();
     }
