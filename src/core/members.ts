@@ -191,8 +191,8 @@ export class Members {
   }
 
   #snapshotOf({ members, connections, users }: PresencePage): PresenceSnapshot {
-    const told = membersWithin(members, this.#options.pageBytes);
-    return { kind: "presence", members: told.members, connections, users };
+    const first = membersWithin(members, this.#options.pageBytes).members;
+    return { kind: "presence", members, first, connections, users };
   }
 }
 

@@ -27,8 +27,10 @@ export type ChannelNotice =
 /** Who is there, after joins and leaves may have been lost. */
 export interface PresenceSnapshot {
   readonly kind: "presence";
-  /** At most as many as one answer holds. */
+  /** For clients that cannot ask for the rest. */
   readonly members: readonly PresenceMember[];
+  /** As many of them as one answer holds. */
+  readonly first: readonly PresenceMember[];
   readonly connections: number;
   readonly users: number;
 }

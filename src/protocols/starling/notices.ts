@@ -82,9 +82,9 @@ export function errorMessage(
 
 function presenceMessage(
   channel: string,
-  { members, connections, users }: PresenceSnapshot,
+  { first, connections, users }: PresenceSnapshot,
 ): PresenceMessage {
-  return { type: "presence", channel, members: members.map(memberOf), connections, users };
+  return { type: "presence", channel, members: first.map(memberOf), connections, users };
 }
 
 export function memberOf({ connection, user, info }: PresenceMember): Member {

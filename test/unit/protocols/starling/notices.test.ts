@@ -38,12 +38,14 @@ describe("members in messages of the native protocol", () => {
   });
 
   it("show it in snapshots, to all and to one", () => {
+    const first = [
+      { connection: "a.1", user: "ann", info: "[1]" },
+      { connection: "a.2", user: null },
+    ] as const;
     const snapshot = {
       kind: "presence",
-      members: [
-        { connection: "a.1", user: "ann", info: "[1]" },
-        { connection: "a.2", user: null },
-      ],
+      members: [...first, { connection: "a.3", user: "beyond what an answer holds" }],
+      first,
       connections: 2,
       users: 2,
     } as const;
