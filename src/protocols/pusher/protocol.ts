@@ -202,9 +202,12 @@ function frameOf(notice: Notice): Uint8Array | undefined {
       const { members, users } = notice.snapshot;
       return subscriptionSucceeded(notice.channel, membersData(members, users));
     }
+    case "closing": {
+      const { reason, message } = notice.closing;
+      // Of other reasons the close tells enough.
+      return reason === "connect_timeout" ? errorFrame(closeCodeOf(reason), message) : undefined;
+    }
     case "repaired":
-    // Its code and reason go with the close.
-    case "closing":
       return undefined;
   }
 }
