@@ -238,7 +238,10 @@ export async function startNode(
         // Behind a proxy the socket's address is the proxy's.
         sharePercent: config.clientAddressHops === 0 ? config.sharePerIpPercent : 100,
       },
-      refused: (reason) => stats.reject(reason),
+      refused: (reason) => {
+        stats.reject(reason);
+        edge.logRefusal("a socket of the clients' port was ended", () => ({ reason }));
+      },
       decide: (request) => edge.admit(request),
       http: (request) => {
         const answer = pusherApi(request) ?? pusherDemo?.(request);

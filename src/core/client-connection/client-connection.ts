@@ -209,6 +209,9 @@ export class ClientConnection
       // Who is gone is not refused anything.
       if (this.isClosed) return;
       this.edge.stats.reject(error.code);
+      this.edge.logRefusal(`a client was refused: ${error.message}`, () => ({
+        ...{ app: this.app.id, connection: this.id, code: error.code },
+      }));
       this.notify({ kind: "error", error, ref });
       return;
     }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { StarlingError } from "../../../../src/core/errors.js";
+import { silentLog } from "../../../../src/core/log.js";
 import { Encoding } from "../../../../src/encoding/payload.js";
 import { CHANNELS_COUNTED_MAX, CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
 import { harness } from "./harness.js";
@@ -34,6 +35,21 @@ describe("who may ask", () => {
     // Not to who cannot sign for it.
     expect((await ask({ ...off, pair: { key: "key-of-off", secret: "of" } }))?.status).toBe(401);
     expect(Object.fromEntries(errors)).toEqual({ not_found: 4, forbidden: 1, unauthorized: 1 });
+  });
+
+  it("is told in the log at level debug what was refused, by no secret", async () => {
+    const lines: unknown[] = [];
+    const log = { ...silentLog, debugs: true, debug: (...line: unknown[]) => void lines.push(line) };
+    const { ask } = harness({}, {}, "", log);
+    await ask({ body: EVENT });
+    await ask({ body: EVENT, pair: { key: "key-of-3", secret: "not-the-secret" } });
+    expect(lines).toEqual([
+      [
+        { code: "unauthorized", method: "POST", path: "/apps/3/events" },
+        expect.stringMatching(/^Pusher API: a request was refused: Invalid signature: you should have sent /),
+      ],
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/secret-of-3|not-the-secret/);
   });
 
   it("is counted by route and status, whatever its path, and with its app by its signature", async () => {
