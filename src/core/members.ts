@@ -30,6 +30,8 @@ export interface MembersAsked {
   readonly limit: number;
   /** Where so many users are there, and its own is none of them, it is refused. */
   readonly usersMost: number;
+  /** The setting that says so, for people. */
+  readonly by: string;
 }
 
 /** A connection that became a member before it hears the channel: it is answered with who is there. */
@@ -99,7 +101,7 @@ export class Members {
     connection: Connection,
     channel: LocalChannel,
     grant: Grant,
-    { limit, usersMost }: MembersAsked,
+    asked: MembersAsked,
   ): Promise<Arrival> {
     if (!isMember(channel, grant)) throw notYet(channel);
     const member = memberOf(connection, grant);
@@ -115,13 +117,13 @@ export class Members {
     };
     let entered = false;
     try {
-      entered = await this.#presence.enter(channel.key, member, { limit, usersMost }, (page) => {
+      entered = await this.#presence.enter(channel.key, member, asked, (page) => {
         open.members = [...page.members];
         open.users = page.users;
         const arrivals = this.#arrivals.get(channel) ?? new Set();
         this.#arrivals.set(channel, arrivals.add(open));
       });
-      if (!entered) throw full(channel, usersMost);
+      if (!entered) throw full(channel, asked);
     } finally {
       if (!entered) end();
     }
@@ -191,10 +193,10 @@ export class Members {
   }
 }
 
-function full({ name }: LocalChannel, usersMost: number): StarlingError {
+function full({ name }: LocalChannel, { usersMost, by }: MembersAsked): StarlingError {
   return new StarlingError(
     "channel_limit",
-    `channel ${quote(name)} is full: it has ${usersMost} members, which is the limit`,
+    `channel ${quote(name)} is full: it has ${usersMost} members (${by})`,
   );
 }
 

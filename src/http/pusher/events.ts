@@ -50,7 +50,12 @@ export async function publishEvent(call: PusherCall): Promise<HttpResponse> {
 
 /** All of it is checked before any of it goes. */
 export async function publishBatch(call: PusherCall): Promise<HttpResponse> {
-  const items = list(fieldsOf(decodeBody(call.body, false), ""), "batch", call.settings.maxBatchEvents);
+  const items = list(
+    fieldsOf(decodeBody(call.body, false), ""),
+    "batch",
+    call.settings.maxBatchEvents,
+    "pusher.maxBatchEvents",
+  );
   const events = items.map((item, index) => {
     const fields = fieldsOf(item, `batch[${index}].`);
     const name = text(fields, "channel");
@@ -76,7 +81,7 @@ function readChannels(fields: Fields, { settings }: PusherCall): readonly Channe
   if (one !== undefined && several !== undefined)
     throw new StarlingError("bad_request", 'give "channel" or "channels", not both');
   if (one !== undefined) return [{ name: one, own: checkedChannel(one, settings) }];
-  const names = new Set(list(fields, "channels", settings.maxEventChannels));
+  const names = new Set(list(fields, "channels", settings.maxEventChannels, "pusher.maxEventChannels"));
   return Array.from(names, (name) => {
     if (typeof name === "string") return { name, own: checkedChannel(name, settings) };
     throw new StarlingError("bad_request", `"channels" must be a list of strings, not of ${shown(name)}`);

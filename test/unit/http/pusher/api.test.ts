@@ -204,7 +204,11 @@ describe("an event", () => {
       { ...EVENT, channels: ["a", 5] },
       '"channels" must be a list of strings, not of 5',
     ],
-    ["too many channels", { ...EVENT, channels: Array.from({ length: 101 }, String) }, "101 items, 1 to 100"],
+    [
+      "too many channels",
+      { ...EVENT, channels: Array.from({ length: 101 }, String) },
+      "101 items, 1 to 100 are allowed (pusher.maxEventChannels)",
+    ],
     ["a bad channel", { ...EVENT, channels: ["a b"] }, 'channel "a b"'],
     ["a long channel", { ...EVENT, channels: ["a".repeat(201)] }, "201 characters, at most 200"],
     ["another # channel", { ...EVENT, channels: ["#user:42"] }, "#user:42"],
@@ -333,7 +337,11 @@ describe("a batch", () => {
     ["no batch", {}, '"batch" is missing'],
     ["an object", { batch: {} }, '"batch" must be a list'],
     ["no events", { batch: [] }, '"batch" has 0 items, 1 to 10'],
-    ["too many", { batch: Array.from({ length: 11 }, () => batch[0]) }, '"batch" has 11 items, 1 to 10'],
+    [
+      "too many",
+      { batch: Array.from({ length: 11 }, () => batch[0]) },
+      '"batch" has 11 items, 1 to 10 are allowed (pusher.maxBatchEvents)',
+    ],
     ["a text in it", { batch: ["a"] }, "batch[0] must be a JSON object"],
     [
       "no channel",

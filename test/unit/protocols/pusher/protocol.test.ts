@@ -7,7 +7,14 @@ import { silentLog, type Log } from "../../../../src/core/log.js";
 import { createPusherProtocol } from "../../../../src/protocols/pusher/protocol.js";
 import { PUSHER, PUSHER_DEFAULTS, type PusherSettings } from "../../../../src/protocols/pusher/settings.js";
 import { sign } from "../../../../src/protocols/pusher/signature.js";
-import { authorizer, startEdge, type FakeSocket, type TestEdge } from "../../core/harness.js";
+import {
+  authorizer,
+  noPresence,
+  startEdge,
+  turn,
+  type FakeSocket,
+  type TestEdge,
+} from "../../core/harness.js";
 
 const KEY = "key-of-shop";
 const SECRET = "secret-of-the-shop";
@@ -15,7 +22,13 @@ const SECRET = "secret-of-the-shop";
 let test: TestEdge;
 let lines: [Record<string, unknown>, string][];
 
-async function start(settings: Partial<PusherSettings> = {}, app: Partial<App> = {}): Promise<void> {
+async function start(
+  settings: Partial<PusherSettings> = {},
+  {
+    app = {},
+    ...parts
+  }: Omit<NonNullable<Parameters<typeof startEdge>[0]>, "apps"> & { app?: Partial<App> } = {},
+): Promise<void> {
   const log: Log = { ...silentLog, debugs: true, debug: (...line) => void lines.push(line) };
   const shop = new App({
     id: "shop",
@@ -25,7 +38,7 @@ async function start(settings: Partial<PusherSettings> = {}, app: Partial<App> =
     protocolSettings: { [PUSHER]: { ...PUSHER_DEFAULTS, ...settings } },
     ...app,
   });
-  test = await startEdge({ protocols: [createPusherProtocol({ prefix: "" })], apps: [shop], log });
+  test = await startEdge({ protocols: [createPusherProtocol({ prefix: "" })], apps: [shop], log, ...parts });
 }
 
 const open = (key = KEY): FakeSocket => test.connect({ path: `/app/${key}`, query: "protocol=7" });
@@ -63,7 +76,7 @@ describe("at level debug the log has a line", () => {
     lines.map(([fields, message]) => [message, fields["reason"] ?? fields["code"]]);
 
   it("for each connection that was refused", async () => {
-    await start({}, { maxConnections: 1, origins: ["https://shop.example"] });
+    await start({}, { app: { maxConnections: 1, origins: ["https://shop.example"] } });
     open("unknown");
     open();
     open();
@@ -100,5 +113,61 @@ describe("at level debug the log has a line", () => {
     for (const [fields] of lines)
       expect(fields).toMatchObject({ app: "shop", connection: expect.any(String) });
     expect(JSON.stringify(lines)).not.toContain(SECRET);
+  });
+});
+
+describe("a limit that is reached is told with the setting that says it", () => {
+  const subscribe = (client: FakeSocket, channel: string): void => {
+    const channelData = '{"user_id":"ann"}';
+    const signed = channel.startsWith("presence-") ? `${channel}:${channelData}` : channel;
+    const auth = `${KEY}:${sign(SECRET, `${socketIdOf(client)}:${signed}`)}`;
+    client.type({
+      event: "pusher:subscribe",
+      data: { channel, auth, ...(signed === channel ? {} : { channel_data: channelData }) },
+    });
+  };
+
+  it("of channels and the bytes of their names together", async () => {
+    await start({}, { options: { maxChannelsPerConnection: 3, maxChannelNameBytes: 300 } });
+    const client = open();
+    const told = (): unknown => (client.last!["data"] as { error: string }).error;
+    for (const name of ["a".repeat(200), "b".repeat(101)]) subscribe(client, name);
+    expect(told()).toBe(
+      "channel name limit reached (301 bytes of all names together, maxChannelNameBytes 300): unsubscribe from some",
+    );
+    for (const name of ["b", "c", "d"]) subscribe(client, name);
+    expect(told()).toBe("channel limit reached (maxChannelsPerConnection 3): unsubscribe from some");
+  });
+
+  it("of members", async () => {
+    const presence = { ...noPresence, enter: () => Promise.resolve(false) };
+    const rulesOf = (): typeof DEFAULT_RULES => ({ ...DEFAULT_RULES, presence: true, joinLeave: true });
+    await start({ maxPresenceMembers: 2 }, { presence, app: { rulesOf } });
+    const client = open();
+    subscribe(client, "presence-a");
+    await turn();
+    expect(client.last).toMatchObject({
+      event: "pusher:subscription_error",
+      data: { error: 'channel "presence-a" is full: it has 2 members (pusher.maxPresenceMembers)' },
+    });
+  });
+
+  it("of client events", async () => {
+    await start({ clientEvents: true, clientEventsPerSecond: 1 });
+    const client = open();
+    subscribe(client, "private-a");
+    for (let i = 0; i < 2; i++) client.type({ event: "client-a", channel: "private-a", data: {} });
+    expect((client.last!["data"] as { message: string }).message).toBe(
+      "client events of this connection reached their rate limit (pusher.clientEventsPerSecond 1)",
+    );
+  });
+
+  it("of a frame", async () => {
+    await start({}, { options: { maxFrameBytes: 300 } });
+    const client = open();
+    client.type(" ".repeat(301));
+    expect((client.last!["data"] as { message: string }).message).toBe(
+      "the frame has 301 bytes, at most 300 are allowed (maxFrameBytes)",
+    );
   });
 });
