@@ -127,6 +127,7 @@ export async function startNode(
   let idleSockets = (): number => 0;
   const site = createSite({
     ...{ files: demo.files, absent: demo.absent, apiPort: config.apiPort },
+    pusherPath: config.pusherPath,
     explain: (request) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },
@@ -180,6 +181,7 @@ export async function startNode(
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
+    clientsPort: config.port,
     stats,
     version,
     log,

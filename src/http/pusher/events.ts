@@ -57,9 +57,13 @@ export async function publishBatch(call: PusherCall): Promise<HttpResponse> {
     "pusher.maxBatchEvents",
   );
   const events = items.map((item, index) => {
-    const fields = fieldsOf(item, `batch[${index}].`);
-    const name = text(fields, "channel");
-    return readEvent(fields, call, [{ name, own: checkedChannel(name, call.settings) }]);
+    try {
+      const fields = fieldsOf(item, `batch[${index}].`);
+      const name = text(fields, "channel");
+      return readEvent(fields, call, [{ name, own: checkedChannel(name, call.settings) }]);
+    } catch (error) {
+      throw namingItem(error, `batch[${index}]`);
+    }
   });
   await publishAll(call, events);
   const asked = new Set(events.flatMap(({ info }) => [...info]));
@@ -73,6 +77,12 @@ export async function publishBatch(call: PusherCall): Promise<HttpResponse> {
     return Object.fromEntries(all.filter(([attribute]) => info.has(attribute as Attribute)));
   });
   return jsonResponse(200, { batch });
+}
+
+/** What is wrong with a channel or `info` does not say where it stands. */
+function namingItem(error: unknown, item: string): unknown {
+  if (!(error instanceof StarlingError) || error.message.includes(item)) return error;
+  return new StarlingError(error.code, `${item}: ${error.message}`, { cause: error });
 }
 
 function readChannels(fields: Fields, { settings }: PusherCall): readonly Channel[] {

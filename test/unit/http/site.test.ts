@@ -6,11 +6,18 @@ const get = (path: string): HttpRequest =>
   ({ method: "GET", path, hasBody: false, header: () => undefined }) as Partial<HttpRequest> as HttpRequest;
 
 it("says where to look for what is not here, and why a page is not", async () => {
-  const options = { files: {}, absent: { "/page": "the page is off." }, explain: () => undefined };
+  const options = {
+    files: {},
+    absent: { "/page": "the page is off." },
+    explain: () => undefined,
+    pusherPath: "/push",
+  };
   const site = createSite({ ...options, apiPort: 8001 });
   expect(await site(get("/metrics"))).toMatchObject({
     status: 404,
-    body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on port 8001 (apiPort).\n",
+    body:
+      "Not found: this port serves WebSockets, those of Pusher's clients at /push/app/KEY, and Pusher's HTTP API below " +
+      "/push/apps/ID. The server API, /healthz and /metrics are on port 8001 (apiPort).\n",
   });
   expect(await site(get("/page"))).toMatchObject({ status: 404, body: "Not found: the page is off.\n" });
   // Any free one, which is not known yet.

@@ -349,6 +349,12 @@ describe("a batch", () => {
       '"batch[1].channel" is missing',
     ],
     ["a wrong field", { batch: [{ ...batch[0], data: 5 }] }, '"batch[0].data" must be a string'],
+    [
+      "a name that is none",
+      { batch: [batch[0], { ...batch[0], channel: "a b" }] },
+      'batch[1]: channel "a b" is not a valid name',
+    ],
+    ["an unknown info", { batch: [{ ...batch[0], info: "x" }] }, 'batch[0]: "info" asks for "x"'],
     ["a wrong socket", { batch: [batch[1], { ...batch[1], socket_id: "x" }] }, '"batch[1].socket_id"'],
   ])("of %s is refused as a whole", async (_, body, problem) => {
     const { ask, published } = harness();
