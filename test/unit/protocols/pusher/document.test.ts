@@ -79,26 +79,3 @@ describe("what is to be set in place of another server's settings", () => {
     expect(named.filter((name) => !known.includes(name.replace(/^APPS_FILE$/, "APPS")))).toEqual([]);
   });
 });
-
-it("links to headings and files that are there", () => {
-  const anchorsOf = (text: string): string[] =>
-    [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
-      title!
-        .toLowerCase()
-        .replace(/[^\w -]/g, "")
-        .replaceAll(" ", "-"),
-    );
-  const links = [...document.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!);
-  expect(links.length).toBeGreaterThan(20);
-  for (const link of links) {
-    const [path = "", anchor] = link.split("#");
-    const target =
-      path === ""
-        ? document
-        : path.includes(".md")
-          ? read(new URL(path, new URL("docs/", root)).href.slice(root.href.length))
-          : "";
-    if (anchor !== undefined)
-      expect([link, anchorsOf(target)]).toEqual([link, expect.arrayContaining([anchor])]);
-  }
-});
