@@ -45,6 +45,8 @@ it("has every code by which a connection is closed, and no other", () => {
   const told = rowsBelow("## Close codes").flatMap(([code]) => (/^\d+$/.test(code!) ? [Number(code)] : []));
   const reasons = Object.keys(CLOSE_REASONS) as CloseReason[];
   const own = new Set([
+    // No close frame came.
+    1006,
     ...reasons.map(closeCodeOf),
     ...REJECT_REASONS.map(refusalCodeOf),
     BAD_PATH,

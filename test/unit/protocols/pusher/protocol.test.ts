@@ -71,6 +71,32 @@ describe("a client that must prove who it is", () => {
   });
 });
 
+describe("a user's id that has other characters than Pusher's", () => {
+  it.each(["auth0|1234", "ann+x@example.com"])(
+    "is refused where it is signed, and the socket stays: %s",
+    async (id) => {
+      await start();
+      const client = open();
+      const auth = (text: string): string => `${KEY}:${sign(SECRET, `${socketIdOf(client)}:${text}`)}`;
+      const userData = JSON.stringify({ id });
+      client.type({
+        event: "pusher:signin",
+        data: { auth: auth(`:user::${userData}`), user_data: userData },
+      });
+      const error = `user id "${id}" is not valid: 1 to 128 of A-Z a-z 0-9 _ - = @ , . ; are allowed`;
+      expect(client.last).toEqual({ event: "pusher:error", data: { code: null, message: error } });
+      const channelData = JSON.stringify({ user_id: id });
+      client.type({
+        event: "pusher:subscribe",
+        data: { channel: "presence-a", channel_data: channelData, auth: auth(`presence-a:${channelData}`) },
+      });
+      const data = { type: "AuthError", error, status: 401 };
+      expect(client.last).toEqual({ event: "pusher:subscription_error", channel: "presence-a", data });
+      expect(client.open).toBe(true);
+    },
+  );
+});
+
 describe("at level debug the log has a line", () => {
   const told = (): unknown[] =>
     lines.map(([fields, message]) => [message, fields["reason"] ?? fields["code"]]);
