@@ -128,10 +128,10 @@ export async function startNode(
   const site = createSite({
     ...{ files: demo.files, absent: demo.absent, apiPort: config.apiPort },
     pusherPath: config.pusherPath,
-    explain: (request) =>
+    explain: (request, origin) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },
-        ...{ origin: request.header("origin"), address: "" },
+        ...{ origin, address: "" },
         ...{ subprotocols: [], allSubprotocols: [], upgrade: "", version: "", key: "" },
       }),
   });

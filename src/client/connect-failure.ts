@@ -1,6 +1,8 @@
 /** Why an attempt to connect failed, as far as the platform lets it be known. */
 
+import type { Clock } from "./clock.js";
 import { StarlingError } from "./error.js";
+import { hideSecrets, withoutSecrets } from "./url.js";
 
 /** Known of a failure; without a cause the platform did not tell. */
 interface Cause {
@@ -26,33 +28,46 @@ const NO_TLS = /EPROTO|WRONG_VERSION|InvalidContentType|wrong version/i;
 
 /** Reports failed attempts: each cause once, until a connection is made. */
 export class ConnectFailures {
+  readonly #clock: Clock;
   readonly #report: (error: StarlingError) => void;
   readonly #told = new Set<string>();
-  #explained = false;
-  #everConnected = false;
+  /** The question over HTTP: of a client, one. */
+  #question: AbortController | undefined;
+  #mayAsk = typeof fetch === "function";
 
-  constructor(report: (error: StarlingError) => void) {
+  constructor(clock: Clock, report: (error: StarlingError) => void) {
+    this.#clock = clock;
     this.#report = report;
   }
 
+  /** The URL is known to be right from now on. */
   connected(): void {
-    this.#everConnected = true;
     this.#told.clear();
+    this.stop();
+  }
+
+  /** Nothing is asked any more, and what was asked is not told. */
+  stop(): void {
+    this.#mayAsk = false;
+    this.#question?.abort();
   }
 
   /** @returns what is known of it now, and what reports it; more may be reported later */
   failed(attempt: Attempt): [StarlingError, () => void] {
     const known = attempt.fault === undefined ? { cause: attempt.reason } : told(attempt.fault);
     const error = failure(attempt, known);
-    // Once it was connected the URL is known to be right. A page's policy may forbid the question.
-    const isAll = known.cause !== undefined || this.#everConnected || typeof fetch !== "function";
-    return [error, () => (isAll ? this.#tell(error) : this.#ask(attempt))];
+    return [
+      error,
+      () => (known.cause === undefined && this.#mayAsk ? this.#ask(attempt) : this.#tell(error)),
+    ];
   }
 
   #ask(attempt: Attempt): void {
-    if (this.#explained) return;
-    this.#explained = true;
-    void explain(attempt.url).then((found) => this.#everConnected || this.#tell(failure(attempt, found)));
+    if (this.#question) return;
+    this.#question = new AbortController();
+    void explain(attempt.url, this.#question, this.#clock).then(
+      (found) => this.#mayAsk && this.#tell(failure(attempt, found)),
+    );
   }
 
   #tell(error: StarlingError): void {
@@ -63,21 +78,15 @@ export class ConnectFailures {
 }
 
 function failure({ url, fault }: Attempt, { cause, status }: Cause): StarlingError {
-  const shown = withoutSecrets(url);
-  const hint =
-    /^wss:/i.test(url) && NO_TLS.test(cause ?? "") ? " (no TLS is spoken there: is it ws://?)" : "";
-  const why = cause === undefined ? "" : `: ${cause.split(url).join(shown)}${hint}`;
+  let why = cause === undefined ? "" : `: ${cause}`;
+  if (/^wss:/i.test(url) && NO_TLS.test(why)) why += " (no TLS is spoken there: is it ws://?)";
+  if (status === 426) why += " (the URL is right: does each proxy pass Upgrade and Connection on?)";
   // An event would bring its WebSocket along, whose URL may have a token.
   const { error } = (fault ?? {}) as { error?: unknown };
-  return new StarlingError("connect_failed", `could not connect to ${shown}${why}`, {
+  return new StarlingError("connect_failed", hideSecrets(`could not connect to ${url}${why}`, url), {
     status,
     cause: error instanceof Error ? error : undefined,
   });
-}
-
-/** A URL as it may be shown: without token and password. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/([?&]token=)[^&]*/gi, "$1...").replace(/\/\/[^/?#]*@/, "//...@");
 }
 
 /** What an error, an event with one, or a chain of causes says: a code such as ECONNREFUSED before words. */
@@ -91,24 +100,26 @@ function told(fault: object): Cause {
   }
   const status = STATUS.exec(words)?.[1];
   if (status !== undefined) return { cause: `HTTP ${status}`, status: Number(status) };
-  return SAYS_NOTHING.test(words) ? {} : { cause: words };
+  if (!SAYS_NOTHING.test(words)) return { cause: words };
+  const { onLine } = (globalThis.navigator ?? {}) as { onLine?: boolean };
+  return onLine === false ? { cause: "this device is offline" } : {};
 }
 
 /** Asks over HTTP, which tells what the WebSocket did not: Node's fetch all of it, a page's what CORS lets through. */
-async function explain(url: string): Promise<Cause> {
-  if ((globalThis.navigator as { onLine?: boolean } | undefined)?.onLine === false) {
-    return { cause: "this device is offline" };
-  }
-  const stop = new AbortController();
+async function explain(url: string, question: AbortController, clock: Clock): Promise<Cause> {
+  let isLate = false;
+  const late = () => {
+    isLate = true;
+    question.abort();
+  };
+  const timer = clock.setTimeout(late, EXPLAIN_MS, true);
   // Which node is asked matters, who asks does not.
-  const plain = url
-    .replace(/^ws/, "http")
-    .replace(/([?&])token=[^&]*/gi, "$1")
-    .replace(/\/\/[^/?#]*@/, "//");
-  const timer = setTimeout(() => stop.abort(), EXPLAIN_MS);
+  const plain = withoutSecrets(url).replace(/^ws/, "http");
   const ask = (mode: RequestMode) =>
     fetch(plain, {
-      ...{ mode, cache: "no-store", redirect: "manual", signal: stop.signal },
+      ...{ mode, cache: "no-store", redirect: "manual", signal: question.signal },
+      // A page of the node's own origin sends that in no other header.
+      referrerPolicy: "origin",
       // A node then says why it would refuse a WebSocket. A page may send this to any origin.
       headers: { accept: "text/plain" },
     });
@@ -121,9 +132,8 @@ async function explain(url: string): Promise<Cause> {
     const line = isText ? (await response.text()).slice(0, BODY_CHARACTERS).split("\n")[0] : "";
     return { cause: `HTTP ${status}${line ? `: ${line}` : ""}`, status };
   } catch (error) {
-    const cause = stop.signal.aborted ? `no answer within ${EXPLAIN_MS} ms` : told(error as object).cause;
-    if (typeof document === "undefined" && typeof location === "undefined")
-      return cause === undefined ? {} : { cause };
+    if (isLate) return { cause: `no answer within ${EXPLAIN_MS} ms` };
+    if (typeof document === "undefined" && typeof location === "undefined") return told(error as object);
     // A page is not told more than whether anything answers.
     return await ask("no-cors").then(
       () => ({
@@ -132,6 +142,8 @@ async function explain(url: string): Promise<Cause> {
       () => ({ cause: "nothing answers there: refused, unknown host, no TLS, or forbidden to this page" }),
     );
   } finally {
-    clearTimeout(timer);
+    clock.clearTimeout(timer);
+    // The rest of the answer too.
+    question.abort();
   }
 }

@@ -106,13 +106,13 @@ export class Connection implements Outlet {
   }
 
   /** Ends the connection, not the session. */
-  abandon(reason: string, retryAfterMs?: number): void {
+  abandon(reason: string, retryAfterMs?: number, unreached = false): void {
     if (this.#ended) return;
     this.#stop();
     this.#socket.close(ABANDONED);
     this.#handlers.ended({
       ...{ code: LOST, reason, reconnect: true, retryAfterMs: retryAfterMs ?? this.#hintMs },
-      ...{ unreached: this.#watch === undefined, fault: undefined },
+      ...{ unreached, fault: undefined },
     });
   }
 
@@ -123,7 +123,7 @@ export class Connection implements Outlet {
 
   /** Nobody is there to close it with: ws would wait 30 s for the other side's close. */
   #dead(reason: string): void {
-    this.abandon(reason);
+    this.abandon(reason, undefined, this.#watch === undefined);
     this.#socket.terminate?.();
   }
 

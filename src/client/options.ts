@@ -3,9 +3,10 @@ import { checkNames, shown } from "./arguments.js";
 import { systemClock, type Clock } from "./clock.js";
 import { StarlingError } from "./error.js";
 import type { ClientCodec, Debug } from "./frames.js";
-import { urlOf, webSocketOf, type WebSocketConstructor } from "./socket.js";
+import { webSocketOf, type WebSocketConstructor } from "./socket.js";
 import type { TokenOption } from "./token.js";
 import type { ConnectOptions, Urls } from "./types.js";
+import { urlOf } from "./url.js";
 
 /** Every option with its default, checked. */
 export interface ResolvedOptions {

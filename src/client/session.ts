@@ -11,6 +11,7 @@ import type { ResolvedOptions } from "./options.js";
 import type { Restored, Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./token.js";
 import type { ConnectionInfo, Reason, State, StateChange } from "./types.js";
+import { hideSecrets } from "./url.js";
 
 export interface SessionHandlers {
   changed(change: StateChange): void;
@@ -39,6 +40,8 @@ export class Session {
   readonly #subscriptions: Subscriptions;
   readonly #tokens: Tokens;
   readonly #backoff: Backoff;
+  /** Nothing is told once the client is closed. */
+  readonly #report: (error: StarlingError) => void;
   #connection: Connection | undefined;
   /** The newest one: gives the session's subscriptions back, once. */
   #resume: string | undefined;
@@ -48,7 +51,7 @@ export class Session {
   #retry: Timer;
   readonly #failures: ConnectFailures;
   readonly #unwatch: () => void;
-  /** Attempts so far: one that still fetches its token is let go once there is another. */
+  /** Attempts so far, and the end: one that still fetches its token is let go once there is another. */
   #attempts = 0;
   #attemptedAt = 0;
   #retryAt = 0;
@@ -66,6 +69,9 @@ export class Session {
     this.#subscriptions = subscriptions;
     this.#handlers = handlers;
     this.#backoff = new Backoff(options);
+    this.#report = (error) => {
+      if (this.state !== "closed") handlers.report(error);
+    };
     this.#tokens = new Tokens({
       token: options.token,
       clock: options.clock,
@@ -74,9 +80,9 @@ export class Session {
       refresh: (token, settle) =>
         commands.start("refresh", { action: "refresh", token }, options.timeoutMs, settle),
       stopped: () => this.#stopped(),
-      report: handlers.report,
+      report: this.#report,
     });
-    this.#failures = new ConnectFailures(handlers.report);
+    this.#failures = new ConnectFailures(options.clock, this.#report);
     this.#unwatch = watchNetwork((news) => this.#heard(news));
   }
 
@@ -86,16 +92,18 @@ export class Session {
     clock.clearTimeout(this.#retry);
     this.#attemptedAt = clock.now();
     this.#change({ state: "connecting", attempt: this.#backoff.attempts + 1 });
+    // Who heard that may have closed the client, or have had it connect anew.
+    if (attempt !== this.#attempts) return;
     let token: string | null | undefined;
     try {
       token = await this.#tokens.get();
     } catch (error) {
-      if (this.state === "closed" || attempt !== this.#attempts) return;
+      if (attempt !== this.#attempts) return;
       this.#wait(error as StarlingError);
       // Last: who hears it may close the client, or have it connect.
-      return this.#handlers.report(error as StarlingError);
+      return this.#report(error as StarlingError);
     }
-    if (this.state === "closed" || attempt !== this.#attempts) return;
+    if (attempt !== this.#attempts) return;
     if (token === null) return this.#stopped();
     this.#connect(urls[this.#urlIndex % urls.length]!, token);
   }
@@ -110,11 +118,8 @@ export class Session {
   #heard(news: NetworkNews): void {
     const { clock } = this.#options;
     if (this.state === "connected") return this.#connection!.askNow(ANSWER_MS[news]);
-    if (news === "online") {
-      // It may have begun where there was no network, and go on until its deadline.
-      if (this.#connection !== undefined) return this.reconnect("the network came back");
-      this.#backoff.reset();
-    }
+    if (news === "online") this.#backoff.reset();
+    // An attempt that is on its way goes on.
     if (this.state !== "waiting") return;
     const now = clock.now();
     const delayMs = Math.max(0, this.#notBefore - now, this.#attemptedAt + ATTEMPT_GAP_MS - now);
@@ -149,13 +154,13 @@ export class Session {
             if (!answered) this.#handlers.push(frame);
           },
           probe: () => this.#probe(),
-          unreadable: (error) => this.#handlers.report(error),
+          unreadable: this.#report,
           ended: (end) => this.#ended(end, url),
         },
       );
     } catch (cause) {
       // Such as ws:// on an https page: no later attempt goes better.
-      this.close({ code: "bad_request", message: messageOf(cause) });
+      this.close({ code: "bad_request", message: hideSecrets(messageOf(cause), url) });
     }
   }
 
@@ -163,8 +168,10 @@ export class Session {
   close(reason: Reason): void {
     if (this.state === "closed") return;
     const connection = this.#connection;
+    this.#attempts++;
     this.#unwatch();
     this.#lost();
+    this.#failures.stop();
     this.#options.clock.clearTimeout(this.#retry);
     connection?.close("closed by the application");
     // First the state: what is rejected below may be answered by a new call.
@@ -277,10 +284,7 @@ export class Session {
       ? this.#failures.failed({ url, ...end })
       : [{ code: end.code, message: end.reason }];
     const final = !end.reconnect || (end.code === TOKEN_EXPIRED_CLOSE && !this.#tokens.renewable);
-    if (final) {
-      this.close(reason);
-      return report?.();
-    }
+    if (final) return this.close(reason);
     // Another connection has the session now: a duplicated tab, which has a copy of the token. Asking
     // for it again would only take it back and forth.
     if (end.code === SUPERSEDED_CLOSE) this.#resume = undefined;

@@ -33,6 +33,8 @@ export class Tokens {
   readonly #options: TokensOptions;
   readonly #backoff: Backoff;
   #timer: Timer;
+  /** Until when the callback is waited for. */
+  #deadline: Timer;
   /** Changes when the connection does: what was begun for an earlier one is then let go. */
   #turn = 0;
 
@@ -53,6 +55,7 @@ export class Tokens {
     try {
       const late = new Promise<never>((_resolve, reject) => {
         timer = clock.setTimeout(() => reject(new Error(`no token within ${timeoutMs} ms`)), timeoutMs, true);
+        this.#deadline = timer;
       });
       const fetched: unknown = await Promise.race([token(), late]);
       if (typeof fetched === "string" || fetched === null) return fetched;
@@ -79,6 +82,7 @@ export class Tokens {
   stop(): void {
     this.#turn++;
     this.#options.clock.clearTimeout(this.#timer);
+    this.#options.clock.clearTimeout(this.#deadline);
   }
 
   #refreshAfter(delayMs: number): void {

@@ -4,6 +4,7 @@ import type { Authorizer } from "./authorizer.js";
 import { setBounded } from "./bounded-map.js";
 import type { ChannelKey } from "./broker.js";
 import { channelKey } from "./channel.js";
+import { CHANNEL_NAME_MAX } from "./channel-name.js";
 import type { RulesOf } from "./channel-rules.js";
 import { AppCounts } from "./stats.js";
 
@@ -76,9 +77,11 @@ export class App implements AppSettings {
 
   /** A channel's name on the bus. */
   keyOf(channel: string): ChannelKey {
-    return (
-      this.#keys.get(channel) ?? setBounded(this.#keys, KEYS_KEPT, channel, channelKey(this.id, channel))
-    );
+    const known = this.#keys.get(channel);
+    if (known !== undefined) return known;
+    const key = channelKey(this.id, channel);
+    // What a client sends may be asked for before it is known to be a name: as long as a frame, it would stay in memory.
+    return channel.length > CHANNEL_NAME_MAX ? key : setBounded(this.#keys, KEYS_KEPT, channel, key);
   }
 }
 

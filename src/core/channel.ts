@@ -50,8 +50,10 @@ export class LocalChannel {
   unsweptSince = 0;
   /** Delivers in order and fills holes, where the channel keeps history. */
   feed: ChannelFeed | undefined;
-  /** Connections that join, or were skipped and will again: they keep the channel alive. */
+  /** Connections that join: they keep the channel alive. */
   joining = 0;
+  /** Subscribers that are off their topic while they read what waits for them. */
+  skipped = 0;
   /** Resolves once the bus delivers this channel here; undefined: it does. */
   ready: Promise<void> | undefined;
 
@@ -71,7 +73,7 @@ export class LocalChannel {
   }
 
   get subscriberCount(): number {
-    let count = 0;
+    let count = this.skipped;
     for (const { subscribers } of this.topics) count += subscribers;
     return count;
   }

@@ -22,6 +22,7 @@ import { Members, type Arrival, type MembersAsked } from "./members.js";
 import type { PresencePage, PresenceStore } from "./presence.js";
 import type { Stats } from "./stats.js";
 import { SubscriberCounts } from "./subscriber-counts.js";
+import { Sweep } from "./sweep.js";
 import { Users } from "./users.js";
 
 export interface HubOptions {
@@ -58,9 +59,6 @@ export interface JoinRequest {
   answer(outcome: JoinOutcome | undefined, members: PresencePage | undefined): void;
 }
 
-/** A connection also hears what is sent to its user. */
-const USER_CHANNEL = 1;
-
 export class Hub {
   readonly connections = new Map<string, Connection>();
   readonly channels = new Map<ChannelKey, LocalChannel>();
@@ -72,11 +70,7 @@ export class Hub {
   readonly #fanOut: FanOut;
   readonly #feeds: Feeds;
   readonly #options: HubOptions;
-  #sweepDue: NodeJS.Immediate | undefined;
-  /** At least as many as any connection hears. */
-  #mostChannels = USER_CHANNEL;
-  /** Connections that lost frames: closed by the next sweep. */
-  readonly #lossy = new Set<Connection>();
+  readonly #sweep = new Sweep(this.connections);
 
   constructor(options: HubOptions) {
     const { broker, presence, stats, log, repair, pageBytes, answerTurns } = options;
@@ -86,8 +80,8 @@ export class Hub {
     this.#fanOut = new FanOut({
       stats,
       bytesDue: options.sweepBytes,
-      mostChannels: () => this.#mostChannels,
-      due: () => this.#sweepSoon(),
+      mostChannels: () => this.#sweep.mostChannels,
+      due: () => this.#sweep.soon(),
     });
     const { connections, channels } = this;
     this.members = new Members({ presence, fanOut: this.#fanOut, channels, connections, pageBytes });
@@ -173,7 +167,7 @@ export class Hub {
     if (connection.isClosed) return;
     const fitting = outcome === undefined ? undefined : this.fitting(connection, outcome);
     request.answer(fitting, arrival?.page);
-    if (fitting !== undefined) this.sendMissed(connection, channel, fitting.missed);
+    if (fitting !== undefined) this.sendMissed(connection, channel, fitting);
     // What was sent may have been more than the client takes.
     if (connection.isClosed) return;
     if (smallSet.has(connection.channels, channel)) {
@@ -182,7 +176,7 @@ export class Hub {
       return;
     }
     connection.channels = smallSet.add(connection.channels, channel);
-    this.#noteChannels(connection);
+    this.#sweep.note(connection);
     this.#countSubscription(connection, 1);
     if (fitting?.partial === true) this.#options.behind(connection, channel, fitting.position);
     else connection.joinTopic(channel);
@@ -225,12 +219,18 @@ export class Hub {
     };
   }
 
-  sendMissed(connection: Connection, channel: LocalChannel, missed: readonly Positioned[]): void {
+  sendMissed(
+    connection: Connection,
+    channel: LocalChannel,
+    { missed, recovered }: Pick<JoinOutcome, "missed" | "recovered">,
+  ): void {
     connection.charge(costOf(missed));
     const { head, served } = channel.topic(connection.served);
     for (const publication of missed) {
       const { exclude } = publication;
-      const isExcluded = exclude !== undefined && this.#named(exclude) === connection;
+      // Who starts now asks what the channel holds, be it something that was not told to it when it was new.
+      const isExcluded =
+        recovered !== undefined && exclude !== undefined && this.#named(exclude) === connection;
       if (isExcluded && obeysExclusion(connection, publication)) continue;
       connection.sendFrame(served.framing.publication(head, publication));
     }
@@ -258,7 +258,7 @@ export class Hub {
 
   #detach(connection: Connection, channel: LocalChannel): void {
     // A reader that was skipped is off the topic already.
-    if (connection.skipped?.delete(channel) === true) channel.joining--;
+    if (connection.skipped?.delete(channel) === true) channel.skipped--;
     else connection.leaveTopic(channel);
     this.#countSubscription(connection, -1);
     this.members.leave(connection, channel);
@@ -285,7 +285,7 @@ export class Hub {
    */
   remove(connection: Connection): void {
     this.connections.delete(connection.id);
-    this.#lossy.delete(connection);
+    this.#sweep.forget(connection);
     for (const channel of smallSet.items(connection.channels)) this.#detach(connection, channel);
     this.users.forget(connection);
   }
@@ -375,31 +375,6 @@ export class Hub {
 
   /** Frames for a connection were dropped. It is closed later: a fan-out iterates over its topics now. */
   lost(connection: Connection): void {
-    this.#lossy.add(connection);
-    this.#sweepSoon();
-  }
-
-  #noteChannels(connection: Connection): void {
-    this.#mostChannels = Math.max(this.#mostChannels, smallSet.size(connection.channels) + USER_CHANNEL);
-  }
-
-  #sweepSoon(): void {
-    this.#sweepDue ??= setImmediate(() => this.#sweep());
-  }
-
-  /**
-   * Native fan-out does not tell who falls behind. But nobody can have fallen behind by more than its
-   * channels published: so it is enough to look at everyone when that may be half of what a reader may
-   * leave waiting, well before the transport's hard limit would drop.
-   */
-  #sweep(): void {
-    this.#sweepDue = undefined;
-    for (const connection of this.#lossy) connection.closeSlow();
-    this.#lossy.clear();
-    this.#mostChannels = USER_CHANNEL;
-    for (const connection of this.connections.values()) {
-      this.#noteChannels(connection);
-      connection.checkBuffered();
-    }
+    this.#sweep.lost(connection);
   }
 }

@@ -43,7 +43,8 @@ export interface Arrival {
 }
 
 interface OpenArrival {
-  members: PresenceMember[];
+  /** Shared by all who were given the same page, until somebody comes or goes. */
+  members: readonly PresenceMember[];
   users: number;
 }
 
@@ -118,12 +119,16 @@ export class Members {
     let entered = false;
     try {
       entered = await this.#presence.enter(channel.key, member, asked, (page) => {
-        open.members = [...page.members];
+        open.members = page.members;
         open.users = page.users;
         const arrivals = this.#arrivals.get(channel) ?? new Set();
         this.#arrivals.set(channel, arrivals.add(open));
       });
-      if (!entered) throw full(channel, asked);
+      if (!entered) {
+        // To find out took as much as to let it in.
+        connection.charge({ items: asked.usersMost, bytes: 0 });
+        throw full(channel, asked);
+      }
     } finally {
       if (!entered) end();
     }
@@ -171,7 +176,7 @@ export class Members {
       if (!channel.rules.joinLeave) continue;
       await this.#presence.members(channel.key, READ_LIMIT_MAX, (page) => {
         for (const arrival of this.#arrivals.get(channel) ?? NO_ARRIVALS) {
-          arrival.members = [...page.members];
+          arrival.members = page.members;
           arrival.users = page.users;
         }
         this.#options.fanOut.notify(channel, this.#snapshotOf(page));
@@ -220,7 +225,7 @@ function apply(arrival: OpenArrival, kind: PresenceEvent["kind"], member: Presen
     member.user === null ? other.connection === member.connection : other.user === member.user;
   switch (kind) {
     case "join":
-      arrival.members.push(member);
+      arrival.members = [...arrival.members, member];
       arrival.users++;
       break;
     case "leave":

@@ -52,7 +52,7 @@ export class SlowReaders {
       if (connection.skipped.has(channel)) continue;
       // All up to here was handed to the transport, which still has room for it.
       connection.skipped.set(channel, channel.feed!.position);
-      channel.joining++;
+      channel.skipped++;
       connection.leaveTopic(channel);
     }
     this.#skipped.add(connection);
@@ -63,7 +63,7 @@ export class SlowReaders {
   /** A subscriber of a channel has had it up to `position` only: it is not on the topic. */
   behind(connection: Connection, channel: LocalChannel, position: Position): void {
     connection.skipped ??= new Map();
-    if (!connection.skipped.has(channel)) channel.joining++;
+    if (!connection.skipped.has(channel)) channel.skipped++;
     connection.skipped.set(channel, position);
     this.#skipped.add(connection);
     this.#goOn(connection);
@@ -148,7 +148,7 @@ export class SlowReaders {
       outcome: { ...told, missed },
       recovered,
     });
-    this.#hub.sendMissed(connection, channel, missed);
+    this.#hub.sendMissed(connection, channel, { ...told, missed });
     // Until here it counts as skipped, as what it was just sent may have had it closed or skipped anew.
     if (!partial && !connection.isClosed) {
       this.#back(connection, channel);
@@ -159,7 +159,7 @@ export class SlowReaders {
 
   #back(connection: Connection, channel: LocalChannel): void {
     connection.skipped?.delete(channel);
-    channel.joining--;
+    channel.skipped--;
     if (connection.skipped?.size !== 0) return;
     connection.skipped = undefined;
     this.#skipped.delete(connection);

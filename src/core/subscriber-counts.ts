@@ -103,7 +103,9 @@ export class SubscriberCounts {
       // What changes from now on is told anew.
       this.#due.delete(key);
       const { app, name } = splitChannelKey(key);
-      byApp.set(app, [...(byApp.get(app) ?? []), name]);
+      const names = byApp.get(app);
+      if (names === undefined) byApp.set(app, [name]);
+      else names.push(name);
     }
     for (const [app, channels] of byApp) {
       for (let at = 0; at < channels.length; at += CHANNELS_AT_ONCE) {
@@ -121,14 +123,15 @@ export class SubscriberCounts {
       const { counts, missing } = await askSubscribers(control, app, channels);
       // Half a sum is none: it is asked again.
       if (missing.length > 0) return this.#again(app, channels);
-      await control.command({ kind: "subscribers", app, channels, counts });
-      const nowMs = performance.now();
+      // Before it is told: this node hears it too, and would take what it told before for another's.
+      const ownToldAtMs = performance.now();
       for (const [index, name] of channels.entries()) {
-        const counted = this.#counted.get(channelKey(app, name));
-        if (counted === undefined) continue;
-        counted.ownCount = counts[index]!;
-        counted.ownToldAtMs = nowMs;
+        const key = channelKey(app, name);
+        const ownCount = counts[index]!;
+        if (!this.#options.channels.has(key)) continue;
+        this.#counted.set(key, { count: this.#counted.get(key)?.count ?? ownCount, ownCount, ownToldAtMs });
       }
+      await control.command({ kind: "subscribers", app, channels, counts });
     } catch (error) {
       log.warn({ err: error, app }, "how many subscribers channels have could not be asked: retrying");
       this.#again(app, channels);

@@ -3,12 +3,14 @@
  * comparison and a subtraction: it stands before every upgrade.
  */
 export class TokenBucket {
+  readonly perSecond: number;
   readonly #perMs: number;
   readonly #burst: number;
   #tokens: number;
   #atMs: number;
 
   constructor({ perSecond, burst, nowMs }: { perSecond: number; burst: number; nowMs: number }) {
+    this.perSecond = perSecond;
     this.#perMs = perSecond / 1000;
     this.#burst = burst;
     this.#tokens = burst;

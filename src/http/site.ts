@@ -23,8 +23,8 @@ export interface SiteOptions {
   readonly apiPort: number;
   /** What stands before the paths of Pusher's clients and back ends. */
   readonly pusherPath: string;
-  /** Why a WebSocket would be refused at the URL of a plain request. */
-  readonly explain: (request: HttpRequest) => UpgradeRefusal | undefined;
+  /** Why a WebSocket would be refused at the URL of a plain request, to a page of that origin. */
+  readonly explain: (request: HttpRequest, origin: string | undefined) => UpgradeRefusal | undefined;
 }
 
 /** @throws Error naming the file that is not there */
@@ -69,7 +69,7 @@ export function createSite(options: SiteOptions): HttpHandler {
     if (hasBody) return Promise.resolve(noBody);
     // Who asks for nothing but text is a client whose WebSocket was refused: pages of other origins may read it.
     if (request.header("accept") === "text/plain") {
-      const { status, message } = options.explain(request) ?? WELCOME;
+      const { status, message } = options.explain(request, originOf(request)) ?? WELCOME;
       return Promise.resolve({
         status,
         headers: { ...missing.headers, "access-control-allow-origin": "*", "cache-control": "no-store" },
@@ -80,4 +80,9 @@ export function createSite(options: SiteOptions): HttpHandler {
     if (page === undefined) return Promise.resolve(missing);
     return Promise.resolve(method === "GET" || method === "HEAD" ? page : wrongMethod);
   };
+}
+
+/** A page that asks its own origin sends Origin with a WebSocket, but not with a GET (Fetch 3.2): it sends Referer. */
+function originOf(request: HttpRequest): string | undefined {
+  return request.header("origin") ?? /^https?:\/\/[^/]+/i.exec(request.header("referer") ?? "")?.[0];
 }

@@ -12,8 +12,10 @@ import type { Position } from "../core/publication.js";
 const POSITION_EXTRA_TTL_MS = 600_000;
 /** Of payloads in all channels together. */
 const BYTES_MAX = 256 * 1024 * 1024;
-/** Channels with an epoch, at about 300 bytes each. */
+/** Channels that were published to, at about 300 bytes each. */
 const CHANNELS_MAX = 200_000;
+/** Those that were only looked at, which anybody may do with any number of names. */
+const LOOKED_AT_MAX = 100_000;
 /** Message ids that are remembered, at about 200 bytes each. */
 const MESSAGE_IDS_MAX = 200_000;
 /** What expired is looked for a little with each publication. */
@@ -44,6 +46,8 @@ export class MemoryHistory {
   readonly #emptyMs: number;
   /** Least recently published first. */
   readonly #channels = new Map<ChannelKey, Channel>();
+  /** That were never published to: least recently looked at first, which is the first to end. They displace no others. */
+  readonly #lookedAt = new Map<ChannelKey, Channel>();
   /** By key and message id, oldest first. */
   readonly #knownMessages = new Map<string, KnownMessage>();
   readonly #started = randomBytes(EPOCH_BYTES).toString("base64url");
@@ -80,6 +84,7 @@ export class MemoryHistory {
     }
     channel.expiresAtMs = nowMs + rule.ttlMs;
     channel.endsAtMs = channel.expiresAtMs + POSITION_EXTRA_TTL_MS;
+    this.#lookedAt.delete(key);
     this.#channels.delete(key);
     this.#channels.set(key, channel);
     if (messageId !== undefined) this.#remember(messageKey(key, messageId), kept.position, nowMs);
@@ -123,17 +128,20 @@ export class MemoryHistory {
     let channel = this.#findChannel(key, nowMs);
     if (channel === undefined) {
       channel = { epoch: this.#freshEpoch(), top: 0, kept: [], bytes: 0, expiresAtMs: 0, endsAtMs: 0 };
-      this.#channels.set(key, channel);
-      this.#bound(nowMs);
     }
     if (channel.expiresAtMs <= nowMs) this.#empty(channel);
     const keptMs = channel.top === 0 ? this.#emptyMs : rule.ttlMs + POSITION_EXTRA_TTL_MS;
     channel.endsAtMs = Math.max(channel.endsAtMs, nowMs + keptMs);
+    if (channel.top === 0) {
+      this.#lookedAt.delete(key);
+      this.#lookedAt.set(key, channel);
+      this.#bound(nowMs);
+    }
     return channel;
   }
 
   #findChannel(key: ChannelKey, nowMs: number): Channel | undefined {
-    const channel = this.#channels.get(key);
+    const channel = this.#channels.get(key) ?? this.#lookedAt.get(key);
     if (channel === undefined || channel.endsAtMs > nowMs) return channel;
     this.#forget(key, channel);
     return undefined;
@@ -163,13 +171,17 @@ export class MemoryHistory {
         break;
       }
       const [key, channel] = next.value;
-      if (channel.endsAtMs > 0 && channel.endsAtMs <= nowMs) this.#forget(key, channel);
+      if (channel.endsAtMs <= nowMs) this.#forget(key, channel);
       else if (channel.expiresAtMs <= nowMs) this.#empty(channel);
     }
     while (this.#bytes > BYTES_MAX || this.#channels.size > CHANNELS_MAX) {
       const [oldest] = this.#channels;
       if (oldest === undefined) return;
       this.#forget(...oldest);
+    }
+    for (const [oldest, { endsAtMs }] of this.#lookedAt) {
+      if (endsAtMs > nowMs && this.#lookedAt.size <= LOOKED_AT_MAX) break;
+      this.#lookedAt.delete(oldest);
     }
   }
 
@@ -188,6 +200,7 @@ export class MemoryHistory {
   #forget(key: ChannelKey, channel: Channel): void {
     this.#empty(channel);
     this.#channels.delete(key);
+    this.#lookedAt.delete(key);
   }
 }
 

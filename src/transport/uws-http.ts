@@ -31,55 +31,97 @@ function mayAnswerNow(): boolean {
   return answersLeft-- > 0;
 }
 
-export function serveHttp(res: UwsResponse, req: UwsRequest, { handler, keep, bodies }: HttpServing): void {
-  const { method, path, query, headers, bodyBytes, fault } = readHead(req);
-  let aborted = false;
-  const body = fault === undefined && bodyBytes > 0 ? new Body(res, bodyBytes, bodies) : undefined;
-  res.onAborted(() => {
-    aborted = true;
-    body?.abort();
-  });
-  const answer = (response: HttpResponse, close: boolean): void => {
-    if (aborted) return;
-    try {
-      write(res, method, response, close);
-    } catch {
-      // A header that is no text, for instance. Some of it may be written: no other answer could follow.
-      res.close();
-    }
-  };
-  // Answered now, what follows in the same packet would be served behind it, closing or not. While
-  // an answer is owed uWebSockets.js closes the socket at the next request instead.
-  const answerLast = (response: HttpResponse): void => void setImmediate(() => answer(response, true));
-  if (fault !== undefined) {
-    answerLast(fault);
+export function serveHttp(res: UwsResponse, req: UwsRequest, serving: HttpServing): void {
+  const head = readHead(req);
+  const exchange = new Exchange(res, head, serving);
+  if (head.fault !== undefined) {
+    exchange.answerLast(head.fault);
     return;
   }
-  const request: HttpRequest = {
-    ...{ method, path, query },
-    header: (name) => valueOf(headers, name),
-    hasBody: body !== undefined,
-    readBody: (maxBytes) => body?.read(maxBytes) ?? Promise.resolve(new Uint8Array()),
-  };
-  const answered = (response: HttpResponse): void => {
-    body?.release();
-    // Who sends a body that nobody wants may be of another opinion where it ends.
-    if (body?.wasRead === false) answerLast(response);
-    else if (mayAnswerNow()) answer(response, !keep());
-    else setImmediate(() => answer(response, !keep()));
-  };
-  const failed = (): void => {
-    body?.release();
-    answer(plain(500, "internal error"), true);
-  };
   let response: Promise<HttpResponse>;
   try {
-    response = handler(request);
+    response = serving.handler(exchange);
   } catch {
     // A handler that throws is one that rejects; and nobody is answered before this returns.
     response = Promise.reject(new Error("the handler threw"));
   }
-  response.then(answered, failed);
+  response.then(
+    (answer) => exchange.answered(answer),
+    () => exchange.failed(),
+  );
+}
+
+/** A request and its answer. */
+class Exchange implements HttpRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly #headers: Headers;
+  readonly #body: Body | undefined;
+  readonly #res: UwsResponse;
+  readonly #keep: () => boolean;
+  #aborted = false;
+
+  constructor(
+    res: UwsResponse,
+    { method, path, query, headers, bodyBytes, fault }: Head,
+    { keep, bodies }: HttpServing,
+  ) {
+    this.method = method;
+    this.path = path;
+    this.query = query;
+    this.#headers = headers;
+    this.#body = fault === undefined && bodyBytes > 0 ? new Body(res, bodyBytes, bodies) : undefined;
+    this.#res = res;
+    this.#keep = keep;
+    res.onAborted(() => {
+      this.#aborted = true;
+      this.#body?.abort();
+    });
+  }
+
+  header(name: string): string | undefined {
+    return valueOf(this.#headers, name);
+  }
+
+  get hasBody(): boolean {
+    return this.#body !== undefined;
+  }
+
+  readBody(maxBytes: number): Promise<Uint8Array> {
+    return this.#body?.read(maxBytes) ?? Promise.resolve(new Uint8Array());
+  }
+
+  answered(response: HttpResponse): void {
+    this.#body?.release();
+    // Who sends a body that nobody wants may be of another opinion where it ends.
+    if (this.#body?.wasRead === false) this.answerLast(response);
+    else if (mayAnswerNow()) this.#answer(response, !this.#keep());
+    else setImmediate(() => this.#answer(response, !this.#keep()));
+  }
+
+  failed(): void {
+    this.#body?.release();
+    this.#answer(plain(500, "internal error"), true);
+  }
+
+  /**
+   * Answered now, what follows in the same packet would be served behind it, closing or not. While
+   * an answer is owed uWebSockets.js closes the socket at the next request instead.
+   */
+  answerLast(response: HttpResponse): void {
+    setImmediate(() => this.#answer(response, true));
+  }
+
+  #answer(response: HttpResponse, close: boolean): void {
+    if (this.#aborted) return;
+    try {
+      write(this.#res, this.method, response, close);
+    } catch {
+      // A header that is no text, for instance. Some of it may be written: no other answer could follow.
+      this.#res.close();
+    }
+  }
 }
 
 /** A request's body. uWebSockets.js gives its pieces from now on, whether they are asked for yet or not. */
@@ -118,22 +160,27 @@ class Body {
   }
 
   /** @throws StarlingError too_large, overloaded; bad_request where the connection ended before the body did */
-  async read(maxBytes: number): Promise<Uint8Array> {
+  read(maxBytes: number): Promise<Uint8Array> {
     this.wasRead = true;
-    if (this.#declaredBytes > maxBytes) {
-      throw new StarlingError(
-        "too_large",
-        `the body has ${this.#declaredBytes} bytes, at most ${maxBytes} are allowed`,
-      );
-    }
-    if (this.#bytes === undefined) {
-      if (this.#received > 0) throw new Error("the body was asked for when some of it was gone");
-      this.#hold();
-    }
-    const bytes = this.#bytes!;
-    if (!this.complete && !this.#aborted) await new Promise<void>((resolve) => (this.#settle = resolve));
-    if (this.complete) return bytes;
-    throw new StarlingError("bad_request", "the connection ended before the request's body did");
+    // A throw here rejects.
+    return new Promise((resolve, reject) => {
+      if (this.#declaredBytes > maxBytes) {
+        throw new StarlingError(
+          "too_large",
+          `the body has ${this.#declaredBytes} bytes, at most ${maxBytes} are allowed`,
+        );
+      }
+      if (this.#bytes === undefined) {
+        if (this.#received > 0) throw new Error("the body was asked for when some of it was gone");
+        this.#hold();
+      }
+      const bytes = this.#bytes!;
+      this.#settle = () => {
+        if (this.complete) resolve(bytes);
+        else reject(new StarlingError("bad_request", "the connection ended before the request's body did"));
+      };
+      if (this.complete || this.#aborted) this.#settle();
+    });
   }
 
   abort(): void {

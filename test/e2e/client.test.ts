@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Page } from "playwright-core";
 import type { Client, ConnectOptions, StateChange } from "../../src/client/index.js";
+import type { Config } from "../../src/config.js";
 import { startBrowser, type TestBrowser } from "../support/browser.js";
 import { cleanUp, startTestNode } from "../support/nodes.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
@@ -188,5 +189,25 @@ describe("in Chromium", () => {
     await page.waitForFunction(() => kept.errors.length === 1);
     const [message] = await page.evaluate(() => kept.errors);
     expect(message).toContain(`HTTP 403: origin "${site}" is not allowed`);
+  });
+
+  it.each<[string, string, Partial<Config>, (origin: string) => string]>([
+    [
+      "an origin that is not let in",
+      "/",
+      { origins: ["https://example.com"], originRequired: true },
+      (origin) => `HTTP 403: origin "${origin}" is not allowed`,
+    ],
+    ["an unknown app", "/?app=shpo", { originRequired: true }, () => 'HTTP 404: unknown app "shpo"'],
+  ])("tells a page of the node's own origin what is: %s", async (_, path, config, cause) => {
+    const { wsUrl } = await startTestNode(config);
+    const origin = wsUrl.replace("ws", "http");
+    const { page } = await browser.open(`${origin}/page`);
+    cleanups.push(() => page.context().close());
+    // As a text: a module's import() in a function would be vitest's.
+    const sdk = `data:text/javascript,${encodeURIComponent(FILES["/starling.js"]![1])}`;
+    const message = await page.evaluate<string>(`import(${JSON.stringify(sdk)}).then(({ connect }) =>
+      new Promise((resolve) => connect("${path}").on("error", ({ message }) => resolve(message))))`);
+    expect(message).toContain(cause(origin));
   });
 });

@@ -1,5 +1,8 @@
 /** The SDK against real nodes: what its unit tests script, a node does here. */
 
+import { once } from "node:events";
+import { createServer, request as askOver } from "node:http";
+import type { AddressInfo } from "node:net";
 import { SignJWT } from "jose";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
@@ -19,6 +22,7 @@ import type { NamespaceRules } from "../../src/config/namespaces.js";
 import { silentLog } from "../../src/core/log.js";
 import { startNode, type StarlingNode } from "../../src/node.js";
 import { eventually, until as named } from "../support/eventually.js";
+import { Mute } from "../support/mute-websocket.js";
 import { startRedis } from "../support/redis-server.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
@@ -344,4 +348,30 @@ describe("the SDK on two nodes", () => {
     expect(changes.find(({ state }) => state === "waiting")).toMatchObject({ reason: { code: 1012 } });
     expect(client.connection).toMatchObject({ resumed: true });
   });
+});
+
+it("a proxy that passes no Upgrade on is told as such", async () => {
+  const { wsUrl } = await node();
+  const target = new URL(wsUrl);
+  const proxy = createServer(({ url, method, headers }, response) => {
+    const { upgrade: _, ...passed } = headers;
+    const { hostname, port } = target;
+    const options = { hostname, port, path: url, method, headers: { ...passed, connection: "close" } };
+    const asked = askOver(options, (answer) => {
+      response.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(response);
+    });
+    asked.end();
+  });
+  await once(proxy.listen(0, "127.0.0.1"), "listening");
+  cleanups.push(() => {
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+  const { errors } = open(`ws://127.0.0.1:${(proxy.address() as AddressInfo).port}`, { WebSocket: Mute });
+  await until(() => errors.length === 1);
+  expect(errors[0]).toMatchObject({ code: "connect_failed", status: 426 });
+  expect(errors[0]!.message).toContain(
+    ": HTTP 426: WebSockets are served here (the URL is right: does each proxy pass Upgrade and Connection on?)",
+  );
 });

@@ -458,6 +458,21 @@ describe("client events", () => {
     expect(other.had("client-x")).toEqual([]);
   });
 
+  it("go by what the app's settings are now", async () => {
+    const node = await start({}, { clientEventsPerSecond: 1 });
+    const [client, other] = [await RawPusher.open(node), await RawPusher.open(node)];
+    for (const each of [client, other]) await each.join("private-x");
+    const send = async (count: number): Promise<number> => {
+      for (let i = 0; i < count; i++) client.say("client-x", i, "private-x");
+      await client.settled();
+      return client.had("pusher:error").length;
+    };
+    expect(await send(20)).toBeGreaterThan(0);
+    const before = client.had("pusher:error").length;
+    await node.reload(pusherOptions({ clientEventsPerSecond: 1000 }));
+    expect(await send(20)).toBe(before);
+  });
+
   it("are refused where the app's settings do not enable them", async () => {
     const client = await RawPusher.open(await start({}, { clientEvents: false }));
     await client.join("private-x");

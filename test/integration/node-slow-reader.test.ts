@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { cleanUp, spawnNode, startTestNode, until } from "../support/nodes.js";
+import { RawPusher, pusherOptions } from "../support/raw-pusher.js";
 
 afterEach(cleanUp);
 
@@ -110,5 +111,44 @@ describe("a client that stops reading", () => {
       clearInterval(asks);
     }
     expect(await node.metric("starling_connections")).toBe(0);
+  });
+
+  it("that speaks Pusher's protocol is closed with 4100, or sent what it missed, as its channel's rules say", async () => {
+    const namespaces = {
+      "private-kept-*": { historySize: 1000, historyBytes: 128 * 1024 * 1024, slowReader: "repair" },
+    } as unknown as never;
+    const node = await startTestNode({ ...pusherOptions(), ...LIMITS, namespaces });
+    const channels = ["private-plain", "private-kept-a"] as const;
+    const open = async (channel: string): Promise<RawPusher> => {
+      const client = await RawPusher.open(node);
+      await client.join(channel);
+      return client;
+    };
+    const neighbours = await Promise.all(channels.map(open));
+    const [closed, skipped] = (await Promise.all(channels.map(open))) as [RawPusher, RawPusher];
+    for (const { raw } of [closed, skipped]) raw.pause();
+    let sent = 0;
+    const isFound = async (): Promise<boolean> => {
+      const metrics = await node.metrics();
+      return ["closes", "skips"].every((what) => metrics.get(`starling_slow_${what}_total`) === 1);
+    };
+    while (sent < COUNT && !(await isFound())) {
+      for (const upTo = sent + 10; sent < upTo; sent++) {
+        for (const channel of channels)
+          await node.post("/v1/publish", { channel, event: "e", content: [sent, CONTENT] });
+      }
+      await until("the neighbours have all", () =>
+        neighbours.every((neighbour) => neighbour.had("e").length === sent),
+      );
+    }
+    expect(await isFound()).toBe(true);
+    const numbers = (client: RawPusher): number[] =>
+      client.had("e").map(({ data }) => (JSON.parse(data as string) as [number])[0]);
+    const all = Array.from({ length: sent }, (_, i) => i);
+    for (const { raw } of [closed, skipped]) raw.resume();
+    expect((await closed.raw.closed(15_000)).code).toBe(4100);
+    expect(numbers(closed)).toEqual(all.slice(0, numbers(closed).length));
+    await until("what the other missed", () => numbers(skipped).length === sent);
+    for (const client of [skipped, ...neighbours]) expect(numbers(client)).toEqual(all);
   });
 });

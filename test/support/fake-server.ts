@@ -51,7 +51,11 @@ export class FakeConnection {
       const type = "code" in answer ? "error" : "reply";
       this.send({ type, id: command.id, ...answer });
     });
-    if (options.welcome === false) return;
+    if (options.welcome !== false) this.welcome(options.welcome);
+  }
+
+  welcome(fields: object = {}): void {
+    const { number } = this;
     this.send({
       type: "welcome",
       node: "fake",
@@ -61,7 +65,7 @@ export class FakeConnection {
       heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
       limits: { frameBytes: 65_536, channels: 100, messagesPerSecond: 500, bytesPerSecond: 1_000_000 },
       authenticate: false,
-      ...options.welcome,
+      ...fields,
     });
   }
 

@@ -84,30 +84,42 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
   }));
   const unknown = countsOf(UNKNOWN_ROUTE);
 
-  /** @param asked  is told the counts of the route, once that is found */
-  async function answer(
-    request: HttpRequest,
-    own: string,
-    asked: { counts: RouteStats },
-  ): Promise<HttpResponse> {
-    const { method, path } = request;
-    const { appId, rest } = split(own);
-    const { route, name } = find(routes, method, path, rest);
-    asked.counts = route.counts;
-    const query = readQuery(request.query);
-    const app = appOf(appId, query);
-    countRefusal(app, () =>
-      checkHead(app, { method, paths: signedPaths(path, own, pathPrefix), query }, Date.now()),
-    );
-    if (!app.enabled) {
-      app.counts.refusedDisabled++;
-      throw new ApiError("forbidden", `app ${quote(app.id)} is disabled`);
+  async function answer(request: HttpRequest, own: string): Promise<HttpResponse> {
+    const sinceMs = performance.now();
+    let counts = unknown;
+    let response: HttpResponse;
+    try {
+      const { method, path } = request;
+      const { appId, rest } = split(own);
+      const { route, name } = find(routes, method, path, rest);
+      counts = route.counts;
+      const query = readQuery(request.query);
+      const app = appOf(appId, query);
+      countRefusal(app, () =>
+        checkHead(app, { method, paths: signedPaths(path, own, pathPrefix), query }, Date.now()),
+      );
+      if (!app.enabled) {
+        app.counts.refusedDisabled++;
+        throw new ApiError("forbidden", `app ${quote(app.id)} is disabled`);
+      }
+      // Only now: for a stranger's body there is no memory.
+      const body = request.hasBody ? await request.readBody(maxBodyBytes) : NO_BYTES;
+      countRefusal(app, () => checkBody(query, body));
+      app.counts.signaturesValid++;
+      response = await route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
+    } catch (error) {
+      response = refused(error, request);
     }
-    // Only now: for a stranger's body there is no memory.
-    const body = request.hasBody ? await request.readBody(maxBodyBytes) : NO_BYTES;
-    countRefusal(app, () => checkBody(query, body));
-    app.counts.signaturesValid++;
-    return route.handle({ operations, app, settings: pusherSettings(app), query, body, name });
+    counts.answered(response.status, (performance.now() - sinceMs) / 1000);
+    return response;
+  }
+
+  function refused(error: unknown, { method, path }: HttpRequest): HttpResponse {
+    const { code, message } = errorDetail(error);
+    errors.set(code, (errors.get(code) ?? 0) + 1);
+    if (isFault(error)) log.error({ err: error, method, path }, "Pusher API: a request failed");
+    else logRefusal(`Pusher API: a request was refused: ${message}`, () => ({ code, method, path }));
+    return refusal(error);
   }
 
   function appOf(id: string | undefined, query: Query): App {
@@ -124,22 +136,7 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
 
   return (request) => {
     const own = ownPath(request.path, pathPrefix);
-    if (own === undefined) return undefined;
-    const asked = { counts: unknown };
-    const sinceMs = performance.now();
-    return answer(request, own, asked)
-      .catch((error: unknown) => {
-        const { method, path } = request;
-        const { code, message } = errorDetail(error);
-        errors.set(code, (errors.get(code) ?? 0) + 1);
-        if (isFault(error)) log.error({ err: error, method, path }, "Pusher API: a request failed");
-        else logRefusal(`Pusher API: a request was refused: ${message}`, () => ({ code, method, path }));
-        return refusal(error);
-      })
-      .then((response) => {
-        asked.counts.answered(response.status, (performance.now() - sinceMs) / 1000);
-        return response;
-      });
+    return own === undefined ? undefined : answer(request, own);
   };
 }
 

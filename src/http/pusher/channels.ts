@@ -22,6 +22,7 @@ export const CHANNELS_COUNTED_MAX = 1_000;
 const COUNTS_AT_A_TIME = 100;
 /** Says that the list ends before its end. */
 const TRUNCATED = { "x-starling-truncated": "true" };
+const NO_ATTRIBUTES: ReadonlySet<Attribute> = new Set();
 const NO_COUNTS: ReadonlyMap<string, number> = new Map();
 
 export interface Counts {
@@ -31,8 +32,9 @@ export interface Counts {
 
 /** @param info  names joined by commas @throws StarlingError bad_request */
 export function readInfo(info: string | undefined, allowed: readonly Attribute[]): ReadonlySet<Attribute> {
+  if (info === undefined) return NO_ATTRIBUTES;
   const asked = new Set<Attribute>();
-  for (const piece of (info ?? "").split(",")) {
+  for (const piece of info.split(",")) {
     const name = piece.trim() as Attribute;
     if (piece === "") continue;
     if (!allowed.includes(name)) {

@@ -92,10 +92,13 @@ function readChannels(fields: Fields, { settings }: PusherCall): readonly Channe
     throw new StarlingError("bad_request", 'give "channel" or "channels", not both');
   if (one !== undefined) return [{ name: one, own: checkedChannel(one, settings) }];
   const names = new Set(list(fields, "channels", settings.maxEventChannels, "pusher.maxEventChannels"));
-  return Array.from(names, (name) => {
-    if (typeof name === "string") return { name, own: checkedChannel(name, settings) };
-    throw new StarlingError("bad_request", `"channels" must be a list of strings, not of ${shown(name)}`);
-  });
+  const channels: Channel[] = [];
+  for (const name of names) {
+    if (typeof name !== "string")
+      throw new StarlingError("bad_request", `"channels" must be a list of strings, not of ${shown(name)}`);
+    channels.push({ name, own: checkedChannel(name, settings) });
+  }
+  return channels;
 }
 
 function readEvent(fields: Fields, { settings }: PusherCall, channels: readonly Channel[]): Event {
@@ -136,19 +139,22 @@ function readEvent(fields: Fields, { settings }: PusherCall, channels: readonly 
  * @throws StarlingError unavailable: nothing was sent; outcome_unknown: some of it may have been
  */
 async function publishAll({ operations, app }: PusherCall, events: readonly Event[]): Promise<void> {
-  const sent = events.flatMap(({ name, data, channels, exclude }) =>
-    channels.map(({ own }) =>
-      operations.publish({
-        app: app.id,
-        channel: own,
-        payload: { bytes: data, encoding: Encoding.text },
-        event: name,
-        tags: undefined,
-        exclude,
-        excludeWithHistory: true,
-      }),
-    ),
-  );
+  const sent: Promise<unknown>[] = [];
+  for (const { name, data, channels, exclude } of events) {
+    for (const { own } of channels) {
+      sent.push(
+        operations.publish({
+          app: app.id,
+          channel: own,
+          payload: { bytes: data, encoding: Encoding.text },
+          event: name,
+          tags: undefined,
+          exclude,
+          excludeWithHistory: true,
+        }),
+      );
+    }
+  }
   if (sent.length === 1) {
     await sent[0];
     return;

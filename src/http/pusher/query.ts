@@ -5,27 +5,37 @@ import { StarlingError, quote } from "../../core/errors.js";
 /** Unescaped, by name in lower case; the items of an array are joined by commas. */
 export type Query = ReadonlyMap<string, string>;
 
-const PLAIN_NAME = /^[a-z0-9_]*$/;
+/** As SDKs write all but names of arrays: what it matches needs no unescaping. */
+const PLAIN = /^[a-z0-9_=&.,-]*$/;
 
 /** @throws StarlingError bad_request */
 export function readQuery(query: string): Query {
   const found = new Map<string, string>();
-  if (query === "") return found;
-  for (const pair of query.split("&")) {
-    if (pair === "") continue;
+  const plain = PLAIN.test(query);
+  for (let start = 0, end: number; start < query.length; start = end + 1) {
+    end = query.indexOf("&", start);
+    if (end === -1) end = query.length;
+    if (end === start) continue;
+    const pair = query.slice(start, end);
     const at = pair.indexOf("=");
-    // PHP writes an array as name[0]=a&name[1]=b, Ruby as name[]=a&name[]=b, others give a name twice.
-    const written = at === -1 ? pair : pair.slice(0, at);
-    const name = PLAIN_NAME.test(written)
-      ? written
-      : decoded("query", written)
-          .toLowerCase()
-          .replace(/\[\d*\]$/, "");
-    const value = at === -1 ? "" : decoded("query", pair.slice(at + 1));
-    const before = found.get(name);
-    found.set(name, before === undefined ? value : `${before},${value}`);
+    const name = at === -1 ? pair : pair.slice(0, at);
+    const value = at === -1 ? "" : pair.slice(at + 1);
+    if (plain) add(found, name, value);
+    else add(found, readName(name), decoded("query", value));
   }
   return found;
+}
+
+/** PHP writes an array as name[0]=a&name[1]=b, Ruby as name[]=a&name[]=b, others give a name twice. */
+function add(found: Map<string, string>, name: string, value: string): void {
+  const before = found.get(name);
+  found.set(name, before === undefined ? value : `${before},${value}`);
+}
+
+function readName(written: string): string {
+  return decoded("query", written)
+    .toLowerCase()
+    .replace(/\[\d*\]$/, "");
 }
 
 /** @param where  it stands: in a query a plus sign is a blank @throws StarlingError bad_request */

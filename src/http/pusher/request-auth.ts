@@ -45,8 +45,15 @@ export function checkHead(app: Pick<App, "id" | "keys">, request: SignedRequest,
 }
 
 export function stringToSign(method: string, path: string, query: Query): string {
-  const names = [...query.keys()].filter((name) => name !== "auth_signature").sort();
-  return `${method}\n${path}\n${names.map((name) => `${name}=${query.get(name)!}`).join("&")}`;
+  const names: string[] = [];
+  for (const name of query.keys()) if (name !== "auth_signature") names.push(name);
+  let text = `${method}\n${path}\n`;
+  let separator = "";
+  for (const name of names.sort()) {
+    text += `${separator}${name}=${query.get(name)!}`;
+    separator = "&";
+  }
+  return text;
 }
 
 /** In one call where Node.js has it (20.12). */
@@ -63,7 +70,7 @@ export function checkBody(query: Query, body: Uint8Array): void {
     throw refusal("body_md5 is missing: it is needed with a body, and signed with the other parameters");
   }
   const actual = md5(body);
-  if (given.toLowerCase() === actual) return;
+  if (given === actual || given.toLowerCase() === actual) return;
   throw refusal(
     `body_md5 is ${quote(given)}, but the MD5 of the body as it came, ${body.length} bytes, is "${actual}"`,
   );

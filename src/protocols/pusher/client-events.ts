@@ -108,11 +108,11 @@ function checkSize(
 function takeRate(connection: ProtocolConnection, { clientEventsPerSecond }: PusherSettings): void {
   const state = keptStateOf(connection);
   const nowMs = performance.now();
-  state.events ??= new TokenBucket({
-    perSecond: clientEventsPerSecond,
-    burst: clientEventsPerSecond,
-    nowMs,
-  });
+  // The app's settings may have changed since.
+  if (state.events?.perSecond !== clientEventsPerSecond) {
+    const rate = { perSecond: clientEventsPerSecond, burst: clientEventsPerSecond };
+    state.events = new TokenBucket({ ...rate, nowMs });
+  }
   if (state.events.take(nowMs)) return;
   throw new StarlingError(
     "rate_limited",

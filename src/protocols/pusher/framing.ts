@@ -10,13 +10,7 @@ import { Encoding, type Payload } from "../../encoding/payload.js";
 import { bufferAt } from "../../encoding/text-cache.js";
 import { msgpackToJson, writeJsonString } from "../../encoding/transcode.js";
 import { isPresence, pusherName } from "./channels.js";
-import {
-  memberAdded,
-  memberRemoved,
-  membersData,
-  subscriptionCount,
-  subscriptionSucceeded,
-} from "./messages.js";
+import { memberAdded, memberRemoved, subscriptionCount, presenceSucceeded } from "./messages.js";
 
 /** The event of a publication that names none. */
 export const PLAIN_EVENT = "message";
@@ -95,7 +89,7 @@ function notice(channel: string, told: ChannelNotice): Uint8Array | undefined {
     case "leave":
       return memberRemoved(name, told.member);
     case "presence":
-      return subscriptionSucceeded(name, membersData(told.members, told.users));
+      return presenceSucceeded(name, told);
     // The protocol has no words for them.
     case "gap":
     case "update":

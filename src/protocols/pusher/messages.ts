@@ -1,6 +1,6 @@
 /** Frames of the server that are no publications, as text. `data` is JSON in a string, but for errors. */
 
-import type { PresenceMember } from "../../core/presence.js";
+import type { PresenceMember, PresencePage } from "../../core/presence.js";
 
 /** Names that events of clients and back ends do not have. */
 export function isReservedEvent(event: string): boolean {
@@ -30,8 +30,33 @@ export function subscriptionError(channel: string, error: SubscriptionError): Ui
   return frame({ event: "pusher:subscription_error", channel, data: error });
 }
 
+export function subscriptionSucceeded(channel: string): Uint8Array {
+  return succeeded(channel, "{}");
+}
+
+/** Of lists of members: all who join a channel in one moment are given the same. */
+const framesOfLists = new WeakMap<readonly PresenceMember[], ListFrame>();
+
+interface ListFrame {
+  readonly channel: string;
+  readonly users: number;
+  readonly bytes: Uint8Array;
+}
+
+/** With who is there. */
+export function presenceSucceeded(
+  channel: string,
+  { members, users }: Pick<PresencePage, "members" | "users">,
+): Uint8Array {
+  const made = framesOfLists.get(members);
+  if (made?.channel === channel && made.users === users) return made.bytes;
+  const bytes = succeeded(channel, membersData(members, users));
+  framesOfLists.set(members, { channel, users, bytes });
+  return bytes;
+}
+
 /** @param data  JSON */
-export function subscriptionSucceeded(channel: string, data = "{}"): Uint8Array {
+function succeeded(channel: string, data: string): Uint8Array {
   return frame({ event: "pusher_internal:subscription_succeeded", channel, data });
 }
 
@@ -62,7 +87,7 @@ export function memberRemoved(channel: string, member: PresenceMember): Uint8Arr
  * Who is there, as `data` of subscription_succeeded: each user once, by the first of its connections. Put together as
  * text: an id may be `__proto__`, and what is shown stays as it came.
  */
-export function membersData(members: readonly PresenceMember[], users: number): string {
+function membersData(members: readonly PresenceMember[], users: number): string {
   const known = new Set<string>();
   const ids: string[] = [];
   const hash: string[] = [];

@@ -26,9 +26,8 @@ import {
   connectionEstablished,
   errorFrame,
   isReservedEvent,
-  membersData,
   subscriptionError,
-  subscriptionSucceeded,
+  presenceSucceeded,
   type SubscriptionError,
 } from "./messages.js";
 import { signIn } from "./sign-in.js";
@@ -198,10 +197,8 @@ function frameOf(notice: Notice): Uint8Array | undefined {
     }
     case "revoked":
       return errorFrame(null, `the subscription to ${quote(notice.channel)} ended: ${notice.message}`);
-    case "members": {
-      const { members, users } = notice.snapshot;
-      return subscriptionSucceeded(notice.channel, membersData(members, users));
-    }
+    case "members":
+      return presenceSucceeded(notice.channel, notice.snapshot);
     case "closing": {
       const { reason, message } = notice.closing;
       // Of other reasons the close tells enough.

@@ -11,7 +11,7 @@ import { checkName, isCache, isPresence, isPrivate, userOfServerChannel } from "
 import { optionalText, textField } from "./client-frames.js";
 import { proved } from "./identity.js";
 import { readClaimed, readInfo } from "./member.js";
-import { cacheMiss, membersData, subscriptionSucceeded } from "./messages.js";
+import { cacheMiss, presenceSucceeded, subscriptionSucceeded } from "./messages.js";
 import { checkAuth, shown } from "./proof.js";
 import { pusherSettings } from "./settings.js";
 import { countWaiting, stateOf } from "./state.js";
@@ -132,10 +132,10 @@ function told(
   missed: number | undefined,
   page: PresencePage | undefined,
 ): void {
-  const data = page === undefined ? undefined : membersData(page.members, page.users);
+  const frame = page === undefined ? subscriptionSucceeded(channel) : presenceSucceeded(channel, page);
   // A short frame may be answered by a long one.
-  if (data !== undefined) connection.charge({ items: page!.members.length, bytes: data.length });
-  connection.send(subscriptionSucceeded(channel, data));
+  if (page !== undefined) connection.charge({ items: page.members.length, bytes: frame.length });
+  connection.send(frame);
   if (missed === 0 && isCache(channel)) connection.send(cacheMiss(channel));
 }
 

@@ -1,5 +1,5 @@
 -- One step of a shard's presence: checks that the record is whole, writes a batch, takes out what
--- lapsed, tells the leaves that are due, and reads a channel if asked. All of it is one script in
+-- lapsed, tells the leaves that are due, and reads the channels that are asked for. All of it is one script in
 -- one slot, so a leave is told by whoever takes it off the record: once, whoever else tries.
 -- Time is Redis's own. A node that dies between two steps leaves nothing half done.
 -- A person is "key\n=user" or, if anonymous, "key\n-connection"; no part holds a line end.
@@ -18,12 +18,12 @@
 -- ARGV[4] ttl of the keys, ms: for when no node lives
 -- ARGV[5] epoch that the caller knows, or ""   ARGV[6] id of the epoch if a new one begins
 -- ARGV[7] how many lapsed and due ones to take at most
--- ARGV[8] "key\n" of the channel to read, or ""   ARGV[9] members to read at most
--- ARGV[10] PUBLISH, or SPUBLISH on a Cluster
--- ARGV[11] "1" if members of the caller show info, else ""   ARGV[12] the format that all nodes read
--- ARGV[13] what to go on behind with infos that did not fit the reply before, and ARGV[14] the member up to whose infos,
---   or "" and ""
--- ARGV[15..] items: a sign and "person\nconnection"; behind it "\ninfo", or "\n" where it shows none any more
+-- ARGV[8] how many reads follow
+-- ARGV[9] PUBLISH, or SPUBLISH on a Cluster
+-- ARGV[10] "1" if members of the caller show info, else ""   ARGV[11] the format that all nodes read
+-- ARGV[12..] reads: members to read at most, a space, and "key\n" of the channel; or ">" and the rest of what did not fit a
+--   reply before: the last of its infos, "\n", and the member up to whose infos
+-- behind them items: a sign and "person\nconnection"; behind it "\ninfo", or "\n" where it shows none any more
 --   + joins   * is still there: joins unless the record was lost   - leaves
 --   ~ is there: told only where the record began longer than a grace ago
 --   ? is still there and shows what it did: told in the reply where it is not, as then its info is needed
@@ -34,12 +34,15 @@
 -- Events go out as one message: "2 epoch number" with the number of the first, then per event three lines: sign and
 -- key, person, connection. Where one tells info, and all nodes read format 3, it is "3 epoch number", with a fourth line
 -- for each event, info or nothing, and with a sign more: = shows other info than was told before.
--- Returns {epoch, told, what waits, connections, users, members, those of ? and = that are not there, id of the infos or "",
--- infos of the members, the last of them if more follow or "", those of & that were refused, 1 if the record began within
--- a grace, else 0}; what waits: "more" lapsed or are due than were taken, "some" are here or leaving, "none". Of a step that
--- does not read, the first three, the seventh, eighth and last two say something.
+-- Returns {epoch, told, what waits, those of ? and = that are not there, id of the infos or "", those of & that were
+-- refused, 1 if the record began within a grace else 0, reads}; what waits: "more" lapsed or are due than were taken, "some"
+-- are here or leaving, "none". Of each read {connections, users, members, infos of the members, the last of them if more
+-- follow or ""}, or 0: there was enough to read, ask again.
 local members, expiries, users, due, infos = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
-local FIRST_ITEM = 15
+local FIRST_READ = 12
+local FIRST_ITEM = FIRST_READ + ARGV[8]
+-- Members in all reads of a step, beyond which the next of them waits.
+local READ_MEMBERS = 2000
 -- Infos that a reply has at most, and how many are read at a time.
 local INFO_BYTES, INFOS_AT_ONCE = 524288, 50
 local time = redis.call("TIME")
@@ -47,7 +50,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local events = {}
 -- By event. They go out where any is told, be it as none any more.
 local eventInfos, tellsInfo = {}, false
-local readsInfo = tonumber(ARGV[12]) >= 3
+local readsInfo = tonumber(ARGV[11]) >= 3
 
 -- After a restart or failover the tail may be missing, and eviction takes single keys.
 local server = redis.pcall("INFO", "replication")
@@ -216,7 +219,7 @@ for at = FIRST_ITEM, #ARGV do
   if sign == "&" then
     most, entry = string.match(entry, "^(%d+) (.*)$")
   end
-  if ARGV[11] ~= "" then
+  if ARGV[10] ~= "" then
     local named, shown = string.match(entry, "^([^\n]*\n[^\n]*\n[^\n]*)\n(.*)$")
     if named then
       says, entry = true, named
@@ -279,7 +282,7 @@ if #events > 0 then
       events[at] = event .. "\n" .. (eventInfos[at] or "")
     end
   end
-  redis.call(ARGV[10], ARGV[1], version .. epoch .. " " .. first .. "\n" .. table.concat(events, "\n"))
+  redis.call(ARGV[9], ARGV[1], version .. epoch .. " " .. first .. "\n" .. table.concat(events, "\n"))
 end
 
 -- Infos that nodes of before left behind, as far as it shows in numbers: of so many, some of those in a row that begins
@@ -300,7 +303,7 @@ if #ARGV >= FIRST_ITEM or #lapsed > 0 or #events > 0 or redis.call("PTTL", KEYS[
   for at = 1, 5 do
     redis.call("PEXPIRE", KEYS[at], ARGV[4])
   end
-  if ARGV[11] ~= "" or (infosHeld or 0) > 1 then
+  if ARGV[10] ~= "" or (infosHeld or 0) > 1 then
     redis.call("PEXPIRE", infos, ARGV[4])
   end
 end
@@ -314,59 +317,63 @@ elseif #ARGV < FIRST_ITEM and held == 0 then
 end
 told = tonumber(told)
 local id = ""
-if ARGV[11] ~= "" then
+if ARGV[10] ~= "" then
   id = string.sub(redis.call("ZRANGEBYLEX", infos, "[\n", "(\n\255", "LIMIT", 0, 1)[1] or "", 2)
 end
-if ARGV[8] == "" then
-  return { epoch, told, waits, 0, 0, {}, missing, id, {}, "", refused, young }
+
+local function read(asked)
+  local page, shown, rest = {}, {}, ""
+  local infosFrom, infosTo
+  local limit, prefix = string.match(asked, "^(%d+) (.*)$")
+  local from, to
+  if limit then
+    limit, from, to = tonumber(limit), "[" .. prefix, "(" .. prefix .. "\255"
+    if limit > 0 then
+      page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, limit + 1)
+    end
+    if #page > limit then
+      -- Each user is named before anybody's second connection.
+      page = {}
+      for _, person in ipairs(redis.call("ZRANGEBYLEX", users, from, to, "LIMIT", 0, limit)) do
+        local of, upTo = rangeOf(person)
+        page[#page + 1] = redis.call("ZRANGEBYLEX", members, of, upTo, "LIMIT", 0, 1)[1]
+      end
+    end
+    if #page > 0 and hasInfos() then
+      infosFrom, infosTo = from, "(" .. page[#page] .. "\n\255"
+    end
+  else
+    local after, upTo = string.match(asked, "^>([^\n]*\n[^\n]*\n[^\n]*\n[^\n]*)\n(.*)$")
+    infosFrom, infosTo = "(" .. after, "(" .. upTo .. "\n\255"
+  end
+  local bytes = 0
+  while infosFrom do
+    local some = redis.call("ZRANGEBYLEX", infos, infosFrom, infosTo, "LIMIT", 0, INFOS_AT_ONCE)
+    for _, each in ipairs(some) do
+      shown[#shown + 1] = each
+      bytes = bytes + #each
+    end
+    infosFrom = nil
+    if #some == INFOS_AT_ONCE then
+      if bytes < INFO_BYTES then
+        infosFrom = "(" .. some[#some]
+      else
+        rest = some[#some]
+      end
+    end
+  end
+  local connections = from and redis.call("ZLEXCOUNT", members, from, to) or 0
+  return { connections, from and redis.call("ZLEXCOUNT", users, from, to) or 0, page, shown, rest }, #page, bytes
 end
 
-local from, to = "[" .. ARGV[8], "(" .. ARGV[8] .. "\255"
-local page, shown, rest = {}, {}, ""
-local infosFrom, infosTo
-if ARGV[13] ~= "" then
-  infosFrom, infosTo = "(" .. ARGV[13], "(" .. ARGV[14] .. "\n\255"
-elseif tonumber(ARGV[9]) > 0 then
-  page = redis.call("ZRANGEBYLEX", members, from, to, "LIMIT", 0, ARGV[9] + 1)
-  if #page > tonumber(ARGV[9]) then
-    -- Each user is named before anybody's second connection.
-    page = {}
-    for _, person in ipairs(redis.call("ZRANGEBYLEX", users, from, to, "LIMIT", 0, ARGV[9])) do
-      local of, upTo = rangeOf(person)
-      page[#page + 1] = redis.call("ZRANGEBYLEX", members, of, upTo, "LIMIT", 0, 1)[1]
-    end
-  end
-  if #page > 0 and hasInfos() then
-    infosFrom, infosTo = from, "(" .. page[#page] .. "\n\255"
+local reads, readMembers, readBytes = {}, 0, 0
+for at = FIRST_READ, FIRST_ITEM - 1 do
+  if readMembers >= READ_MEMBERS or readBytes >= INFO_BYTES then
+    reads[#reads + 1] = 0
+  else
+    local answer, count, bytes = read(ARGV[at])
+    reads[#reads + 1] = answer
+    readMembers, readBytes = readMembers + count, readBytes + bytes
   end
 end
-local bytes = 0
-while infosFrom do
-  local some = redis.call("ZRANGEBYLEX", infos, infosFrom, infosTo, "LIMIT", 0, INFOS_AT_ONCE)
-  for _, each in ipairs(some) do
-    shown[#shown + 1] = each
-    bytes = bytes + #each
-  end
-  infosFrom = nil
-  if #some == INFOS_AT_ONCE then
-    if bytes < INFO_BYTES then
-      infosFrom = "(" .. some[#some]
-    else
-      rest = some[#some]
-    end
-  end
-end
-return {
-  epoch,
-  told,
-  waits,
-  redis.call("ZLEXCOUNT", members, from, to),
-  redis.call("ZLEXCOUNT", users, from, to),
-  page,
-  missing,
-  id,
-  shown,
-  rest,
-  refused,
-  young,
-}
+return { epoch, told, waits, missing, id, refused, young, reads }

@@ -65,30 +65,33 @@ type StepReply = [
   epoch: string,
   told: number,
   waits: "more" | "some" | "none",
+  missing: string[],
+  infosId: string,
+  refused: string[],
+  young: 0 | 1,
+  reads: (ReadReply | 0)[],
+];
+
+type ReadReply = [
   connections: number,
   users: number,
   entries: string[],
-  missing: string[],
-  infosId: string,
-  infos?: string[],
-  infosRest?: string,
-  refused?: string[],
-  young?: 0 | 1,
+  infos: string[],
+  /** The last of them, if more follow. */
+  infosRest: string,
 ];
 
-const NO_ENTRIES: readonly string[] = [];
-const NO_INFOS: ReadonlyMap<string, string> = new Map();
-
-/** What a step reads. */
-interface Range {
-  readonly prefix: string;
-  readonly limit: number;
-  /** Infos from behind this one on, up to this entry's: no entries. */
-  readonly infosAfter: string;
-  readonly infosUpTo: string;
+/** A question that goes with the next step. */
+interface Asked {
+  /** As the script takes it. */
+  readonly text: string;
+  readonly begun: () => void;
+  readonly resolve: (read: ChannelRead) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-const NOTHING: Range = { prefix: "", limit: 0, infosAfter: "", infosUpTo: "" };
+const NOTHING: readonly string[] = [];
+const NO_INFOS: ReadonlyMap<string, string> = new Map();
 
 export class PresenceShard {
   /** What this node has yet to write. */
@@ -102,8 +105,9 @@ export class PresenceShard {
   #epoch = "";
   #flushing: Promise<void> | undefined;
   #following: Promise<void> | undefined;
-  /** Called when the next flush begins. */
-  readonly #begun: (() => void)[] = [];
+  /** They wait for the next flush. */
+  #asked: Asked[] = [];
+  #askedSoon = false;
   #flushTimer: NodeJS.Timeout | undefined;
   #sweepTimer: NodeJS.Timeout | undefined;
   /** Of performance.now(). */
@@ -138,23 +142,23 @@ export class PresenceShard {
     this.#flushTimer = setTimeout(() => void this.flush(), delayMs);
   }
 
-  /**
-   * Never rejects. Resolves when all that waits now was tried once.
-   * @param begun  called when that begins: what is queued afterwards is not among it
-   */
-  flush(begun?: () => void): Promise<void> {
-    if (begun !== undefined) this.#begun.push(begun);
+  /** Never rejects. Resolves when all that waits now was tried once. */
+  flush(): Promise<void> {
     if (this.#flushing !== undefined) {
       return (this.#following ??= this.#flushing.then(() => {
         this.#following = undefined;
         return this.flush();
       }));
     }
-    for (const tell of this.#begun.splice(0)) tell();
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
-    if (this.queue.size === 0 || this.#options.link.down !== undefined) return Promise.resolve();
-    this.#flushing = this.#write(this.queue.size).then((written) => {
+    const asked = this.#asked;
+    this.#asked = [];
+    for (const { begun } of asked) begun();
+    const down = this.#options.link.down !== undefined;
+    const count = down ? 0 : this.queue.size;
+    if (count === 0 && asked.length === 0) return Promise.resolve();
+    this.#flushing = this.#write(count, asked).then((written) => {
       this.#flushing = undefined;
       if (this.queue.size === 0 || this.#options.link.down !== undefined) return;
       this.#schedule(written ? this.#options.flushIntervalMs : RETRY_MS);
@@ -162,44 +166,69 @@ export class PresenceShard {
     return this.#flushing;
   }
 
-  /** Batches go one after the other: the order of an entry's signs is that of its connection. */
-  async #write(count: number): Promise<boolean> {
+  /**
+   * Batches go one after the other: the order of an entry's signs is that of its connection. What was asked goes with the
+   * last of them, and again until it is answered.
+   */
+  async #write(count: number, asked: readonly Asked[]): Promise<boolean> {
     let left = count;
-    while (left > 0 && this.queue.size > 0) {
+    let open = asked;
+    while (left > 0 || open.length > 0) {
       const batch = this.queue.take(Math.min(left, STEP_ITEMS_MAX), STEP_CHARACTERS_MAX);
-      left -= batch.items.length;
+      left = this.queue.size === 0 ? 0 : left - batch.items.length;
+      const going = left > 0 ? [] : open;
       try {
-        await this.#step(batch.texts);
+        const reply = await this.#step(
+          batch.texts,
+          going.map(({ text }) => text),
+        );
         this.queue.written(batch);
+        if (going.length > 0) open = this.#answer(going, reply);
       } catch (error) {
         this.queue.putBack(batch);
-        this.#report(error);
+        if (batch.items.length > 0) this.#report(error);
+        for (const { reject } of open) reject(error);
         return false;
       }
     }
     return true;
   }
 
-  /** @throws StarlingError unavailable, outcome_unknown */
-  async read(prefix: string, limit: number): Promise<ChannelRead> {
+  /**
+   * What is there of a channel, this node's joins and leaves before the question among it.
+   * @param begun  called when it is about to be asked: what is queued afterwards is not among it
+   * @throws StarlingError unavailable, outcome_unknown
+   */
+  read(prefix: string, limit: number, begun: () => void): Promise<ChannelRead> {
+    return new Promise((resolve, reject) => {
+      this.#asked.push({ text: `${limit} ${prefix}`, begun, resolve, reject });
+      if (this.#askedSoon) return;
+      this.#askedSoon = true;
+      // All that clients ask in this turn of the loop goes in one step.
+      setImmediate(() => {
+        this.#askedSoon = false;
+        void this.flush();
+      });
+    });
+  }
+
+  /** @returns what is to be asked again */
+  #answer(asked: readonly Asked[], [epoch, told, waits, , , , , reads]: StepReply): readonly Asked[] {
     // Ghosts beyond one step's share are taken out first.
-    for (;;) {
-      const reply = await this.#step([], { ...NOTHING, prefix, limit });
-      const [epoch, told, waits, connections, users, entries] = reply;
-      if (waits === "more") continue;
-      const infos = await this.#readInfos(prefix, entries.at(-1) ?? "", reply);
-      return { epoch, told, connections, users, entries, infos };
-    }
+    if (waits === "more") return asked;
+    return asked.filter(({ resolve, reject }, at) => {
+      const reply = reads[at]!;
+      if (reply === 0) return true;
+      const [connections, users, entries] = reply;
+      const read = { epoch, told, connections, users, entries };
+      if (reply[3].length === 0) resolve({ ...read, infos: NO_INFOS });
+      else this.#readInfos(reply).then((infos) => resolve({ ...read, infos }), reject);
+      return false;
+    });
   }
 
   /** Those beyond one reply's share are read later: what changed since then is told behind the page, too. */
-  async #readInfos(
-    prefix: string,
-    infosUpTo: string,
-    reply: StepReply,
-  ): Promise<ReadonlyMap<string, string>> {
-    let [, , , , , , , , held = [], rest = ""] = reply;
-    if (held.length === 0) return NO_INFOS;
+  async #readInfos([, , entries, held, rest]: ReadReply): Promise<ReadonlyMap<string, string>> {
     const infos = new Map<string, string>();
     for (;;) {
       for (const each of held) {
@@ -207,8 +236,8 @@ export class PresenceShard {
         infos.set(each.slice(0, end), each.slice(end + 1));
       }
       if (rest === "") return infos;
-      const range = { prefix, limit: 0, infosAfter: rest, infosUpTo };
-      [, , , , , , , , held = [], rest = ""] = await this.#step([], range);
+      const [, , , , , , , reads] = await this.#step(NOTHING, [`>${rest}\n${entries.at(-1)!}`]);
+      [, , , held, rest] = reads[0] as ReadReply;
     }
   }
 
@@ -238,26 +267,26 @@ export class PresenceShard {
     }
   }
 
-  async #step(items: readonly string[], read = NOTHING): Promise<StepReply> {
+  async #step(items: readonly string[], reads = NOTHING): Promise<StepReply> {
     const { link, format, lifeMs, graceMs, keysTtlMs } = this.#options;
     const { hasInfos } = this.queue;
-    const fixed = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
-    const { prefix, limit, infosAfter, infosUpTo } = read;
-    const info = [hasInfos ? "1" : "", format.oldest, infosAfter, infosUpTo];
+    const times = [this.#events, lifeMs, graceMs, keysTtlMs, this.#epoch, randomUUID(), SWEEP_MOST];
+    const fixed = [...times, reads.length, link.publishCommand, hasInfos ? "1" : "", format.oldest];
     const reply = (await link.run((redis) =>
-      runScript(redis, STEP, this.#keys, [...fixed, prefix, limit, link.publishCommand, ...info, ...items]),
+      runScript(redis, STEP, this.#keys, [...fixed, ...reads, ...items]),
     )) as StepReply;
     this.#steppedAtMs = performance.now();
     const known = this.#epoch;
-    this.#epoch = reply[0];
-    if (known === "" && reply[11] === 1) this.#options.young();
-    if (known !== "" && known !== reply[0]) this.#options.lost();
-    if (hasInfos) this.#keepInfos(reply[6], reply[7]);
-    for (const entry of reply[10] ?? NO_ENTRIES) {
+    const [epoch, told, , missing, infosId, refused, young] = reply;
+    this.#epoch = epoch;
+    if (known === "" && young === 1) this.#options.young();
+    if (known !== "" && known !== epoch) this.#options.lost();
+    if (hasInfos) this.#keepInfos(missing, infosId);
+    for (const entry of refused) {
       this.queue.refused(entry);
       this.#options.refused(entry);
     }
-    this.#options.counted({ epoch: reply[0], told: reply[1] });
+    this.#options.counted({ epoch, told });
     return reply;
   }
 

@@ -9,7 +9,6 @@ import { StarlingError } from "../../core/errors.js";
 import { nodeOfConnection } from "../../core/identifiers.js";
 import type { Log } from "../../core/log.js";
 import { READ_LIMIT_MAX } from "../../core/limits.js";
-import { checkMemberInfo } from "../../core/member-info.js";
 import type {
   PresenceCounts,
   PresenceHandlers,
@@ -21,10 +20,11 @@ import type { Stats } from "../../core/stats.js";
 import { FORMAT_OF_INFOS, FORMAT_OF_NUMBERS, type FleetFormat } from "../link/fleet-format.js";
 import { throttle } from "../link/throttle.js";
 import type { RedisLink } from "../link/link.js";
-import { decodeEntry, decodeEvents, encodeEntry, entryPrefix } from "./presence-entries.js";
+import { decodeEntry, decodeEvents, encodeEntry } from "./presence-entries.js";
 import { OwnMembers, type OwnMember } from "./own-members.js";
 import { PresenceOrder } from "./presence-order.js";
-import { PresenceShard, type ChannelRead } from "./presence-shard.js";
+import { PresencePages } from "./presence-pages.js";
+import { PresenceShard } from "./presence-shard.js";
 import { shardOf } from "../link/keys.js";
 
 export interface RedisPresenceOptions {
@@ -55,13 +55,6 @@ const SWEEP_INTERVAL_MOST_MS = 1_000;
 const TELL_MISSED_MARGIN_MS = 5;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
-/** A read that waits for the flush before it: who asks the same meanwhile gets the same. */
-interface Reading {
-  readonly page: Promise<PresencePage>;
-  /** Of those who want the page at its place among the events. */
-  readonly callbacks: ((page: PresencePage) => void)[];
-}
-
 /** @throws Error if the options contradict each other */
 export function createRedisPresence(options: RedisPresenceOptions): PresenceStore {
   return new RedisPresence(options);
@@ -75,7 +68,7 @@ class RedisPresence implements PresenceStore {
   /** By shard. */
   readonly #orders: readonly PresenceOrder[];
   readonly #own: OwnMembers;
-  readonly #reads = new Map<string, Reading>();
+  readonly #pages: PresencePages;
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
   #missedTimer: NodeJS.Timeout | undefined;
@@ -125,6 +118,12 @@ class RedisPresence implements PresenceStore {
           missed: () => this.#tellMissed(),
         }),
     );
+    this.#pages = new PresencePages({
+      shards: this.#shards,
+      orders: this.#orders,
+      guard: (tell) => this.#guard(tell),
+      skipped: (error) => this.#skipped(error),
+    });
     this.#reportSkipped = throttle(SKIP_LOG_INTERVAL_MS, (suppressed, error: unknown) => {
       log.warn({ suppressed, error: String(error) }, "skipped presence events that could not be read");
     });
@@ -219,17 +218,8 @@ class RedisPresence implements PresenceStore {
     return here;
   }
 
-  async members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
-    const most = Math.max(0, Math.min(Math.floor(limit) || 0, this.#options.maxMembers ?? READ_LIMIT_MAX));
-    const asked = `${most} ${key}`;
-    let reading = this.#reads.get(asked);
-    if (reading === undefined) {
-      const callbacks: Reading["callbacks"] = [];
-      reading = { callbacks, page: this.#read(key, most, callbacks, () => this.#reads.delete(asked)) };
-      this.#reads.set(asked, reading);
-    }
-    if (tell !== undefined) reading.callbacks.push(tell);
-    return reading.page;
+  members(key: ChannelKey, limit: number, tell?: (page: PresencePage) => void): Promise<PresencePage> {
+    return this.#pages.read(key, Math.min(limit, this.#options.maxMembers ?? READ_LIMIT_MAX), tell);
   }
 
   async counts(key: ChannelKey): Promise<PresenceCounts> {
@@ -257,54 +247,6 @@ class RedisPresence implements PresenceStore {
 
   writeAgain(): void {
     this.#writeAgain(false, this.#shards);
-  }
-
-  async #read(
-    key: ChannelKey,
-    most: number,
-    callbacks: Reading["callbacks"],
-    begun: () => void,
-  ): Promise<PresencePage> {
-    const at = shardOf(key, this.#shards.length);
-    const shard = this.#shards[at]!;
-    // Who asks the same in this turn is served too.
-    await Promise.resolve();
-    // This node's own joins and leaves before the question are in the answer.
-    await shard.flush(begun);
-    const ask = (): Promise<ChannelRead> => shard.read(entryPrefix(key), most);
-    // Who only wants to know holds nobody's events back.
-    if (callbacks.length === 0) return this.#pageOf(await ask());
-    let page: PresencePage | undefined;
-    await this.#orders[at]!.read(key, ask, (read) => {
-      page = this.#pageOf(read);
-      for (const tell of callbacks) this.#guard(() => tell(page!));
-    });
-    return page!;
-  }
-
-  #pageOf({ connections, users, entries, infos }: ChannelRead): PresencePage {
-    const members: PresenceMember[] = [];
-    for (const entry of entries) {
-      try {
-        const { member } = decodeEntry(entry);
-        const info = infos.get(entry);
-        members.push(info === undefined ? member : this.#showing(member, info));
-      } catch (error) {
-        this.#skipped(error);
-      }
-    }
-    return { members, connections, users };
-  }
-
-  /** What cannot be read is left out, and the member stays. */
-  #showing(member: PresenceMember, info: string): PresenceMember {
-    try {
-      checkMemberInfo(info);
-      return { ...member, info };
-    } catch (error) {
-      this.#skipped(error);
-      return member;
-    }
   }
 
   #shardOf(key: ChannelKey): PresenceShard {

@@ -1,4 +1,6 @@
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import type { FakeServer, FakeServerOptions } from "../../support/fake-server.js";
 import { connected, setUp, startClient, startServer, until, type Setup } from "./harness.js";
 
 /** A page's window, document and network, as far as they tell of the network. */
@@ -15,6 +17,15 @@ class Counting extends EventTarget {
   override removeEventListener(...given: Parameters<EventTarget["removeEventListener"]>): void {
     listeners--;
     super.removeEventListener(...given);
+  }
+}
+
+let opened = 0;
+
+class Opening extends WebSocket {
+  constructor(url: string, protocols: string[]) {
+    super(url, protocols);
+    opened++;
   }
 }
 
@@ -115,14 +126,30 @@ describe("news of the network", () => {
     expect(changes.at(-1)).toMatchObject({ retryInMs: 1_000, attempt: 1 });
   });
 
-  it("begin an attempt anew that was made while there was no network", async () => {
-    const server = await startServer({ welcome: false });
-    const { client } = startClient(server.url);
-    await until(() => server.connections.length === 1);
-    server.options.welcome = {};
-    page.dispatchEvent(new Event("online"));
+  it.each<[string, FakeServerOptions, (server: FakeServer) => boolean, (server: FakeServer) => void]>([
+    ["while it opens", {}, () => opened === 1, () => undefined],
+    [
+      "before its welcome",
+      { welcome: false },
+      ({ connections }) => connections.length === 1,
+      ({ last }) => last.welcome(),
+    ],
+    [
+      "behind its welcome",
+      { respond: () => undefined },
+      ({ connections }) => connections[0]?.commands.length === 1,
+      ({ last }) => last.send({ type: "reply", id: last.commands[0]!.id }),
+    ],
+  ])("let an attempt that is on its way go on: %s", async (_, script, isThere, goOn) => {
+    opened = 0;
+    const server = await startServer(script);
+    const { client, changes, errors } = startClient(server.url, { WebSocket: Opening, token: "abc" });
+    for (let turn = 0; turn < 20 && opened === 0; turn++) await Promise.resolve();
+    await until(() => isThere(server));
+    for (const [, happen] of NEWS) happen();
+    goOn(server);
     await until(() => client.state === "connected");
-    expect(server.connections).toHaveLength(2);
+    expect([opened, changes.map(({ state }) => state), errors]).toEqual([1, ["connected"], []]);
   });
 
   it.each<[string, number, () => void]>([
@@ -160,6 +187,19 @@ describe("news of the network", () => {
 });
 
 describe("reconnect", () => {
+  it("amid an attempt ends that first, and tells of no failure", async () => {
+    const setup = await setUp({}, { welcome: false });
+    await until(() => setup.server.connections.length === 1);
+    setup.server.options.welcome = {};
+    setup.client.reconnect();
+    await connected(setup);
+    await until(() => setup.server.connections[0]!.closedWith === 3000);
+    expect(setup.errors).toEqual([]);
+    expect(setup.changes[0]).toMatchObject({
+      reason: { code: 1006, message: "reconnect() was called" },
+    });
+  });
+
   it("ends the waiting", async () => {
     const setup = await away();
     setup.client.reconnect();

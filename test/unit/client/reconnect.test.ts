@@ -1,4 +1,5 @@
 import { createServer } from "node:net";
+import { inspect } from "node:util";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -55,6 +56,21 @@ describe("connecting", () => {
     expect(() => connect(url, { WebSocket })).toThrow(url);
   });
 
+  it.each([
+    "ws://ann:secret@a b/?token=secret",
+    "ann:secret@example.org/?password=secret",
+    "//a b/?token=secret",
+  ])("refuses the URL %s, without what is secret in it", (url) => {
+    let refusal: unknown;
+    try {
+      connect(url, { WebSocket });
+    } catch (error) {
+      refusal = error;
+    }
+    expect(refusal).toBeInstanceOf(StarlingError);
+    expect(inspect(refusal, { depth: 10 })).not.toContain("secret");
+  });
+
   it("refuses an option that makes no sense, showing it", () => {
     expect(() => connect("ws://127.0.0.1", { WebSocket, timeoutMs: -5 })).toThrow("timeoutMs is -5");
     expect(() => connect("ws://127.0.0.1", { WebSocket, offline: { queue: NaN } })).toThrow(
@@ -62,14 +78,16 @@ describe("connecting", () => {
     );
   });
 
-  it("closes for good where the WebSocket refuses its arguments", () => {
+  it("closes for good where the WebSocket refuses its arguments, and shows no token", async () => {
     class Refusing {
       constructor() {
-        throw new DOMException("ws: on an https page", "SecurityError");
+        throw new DOMException("not from here: ws://127.0.0.1/?token=abc.def", "SecurityError");
       }
     }
-    const client = connect("ws://127.0.0.1", { WebSocket: Refusing as never });
-    return until(() => client.state === "closed");
+    const { changes } = startClient("ws://127.0.0.1?token=abc.def", { WebSocket: Refusing as never });
+    await until(() => changes.length === 1);
+    const message = "not from here: ws://127.0.0.1/?token=...";
+    expect(changes).toEqual([{ state: "closed", reason: { code: "bad_request", message } }]);
   });
 
   it("gives up an attempt that never opens, and tries again", async () => {

@@ -177,6 +177,32 @@ describe("a token", () => {
     expect(setup.clock.pending).toBe(0);
     expect(setup.server.connections).toEqual([]);
   });
+
+  it("is not asked for where an attempt is told, and closed at once", async () => {
+    let calls = 0;
+    const setup = await setUp({ token: () => `t${++calls}` });
+    await connected(setup);
+    setup.client.on("state", ({ state }) => state === "connecting" && setup.client.close());
+    setup.server.last.terminate();
+    await until(() => setup.client.state === "waiting");
+    setup.clock.advance(1_000);
+    expect([setup.client.state, calls, setup.clock.pending]).toEqual(["closed", 1, 0]);
+  });
+
+  it("is not waited for once the client is closed", async () => {
+    const { client, clock, errors } = await setUp({ token: () => new Promise<string>(() => undefined) });
+    expect(clock.pending).toBe(1);
+    client.close();
+    expect([clock.pending, errors]).toEqual([0, []]);
+  });
+
+  it("that cannot be fetched is not told of once the client is closed", async () => {
+    const { client, errors } = await setUp({ token: () => Promise.reject(new Error("503")) });
+    client.on("state", ({ state }) => state === "waiting" && client.close());
+    await until(() => client.state === "closed");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(errors).toEqual([]);
+  });
 });
 
 describe("refreshing a token", () => {

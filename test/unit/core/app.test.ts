@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { App, Apps } from "../../../src/core/app.js";
 import { reloadApps } from "../../../src/core/app-reload.js";
 import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
+import { collectGarbage } from "../../../src/heap.js";
 import { authorizer, identity, startEdge, type TestEdge } from "./harness.js";
 
 const settings = (id: string, more: Partial<App> = {}) => ({
@@ -10,6 +12,12 @@ const settings = (id: string, more: Partial<App> = {}) => ({
   rulesOf: () => DEFAULT_RULES,
   ...more,
 });
+
+/** Bytes of this process's heap that are in use. */
+function heldBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+}
 
 describe("apps", () => {
   it("are refused without main, and where two have one id", () => {
@@ -30,6 +38,14 @@ describe("apps", () => {
     expect(() => apps.reload([again])).toThrow(/one of them main/);
     expect(apps.get("blog")).toBeUndefined();
     expect(apps.get("news")).toBeInstanceOf(App);
+  });
+
+  it("keep nothing of names that no channel can have, which clients may ask for in any number", () => {
+    const app = new App(settings("main"));
+    const before = heldBytes();
+    for (let i = 0; i < 1000; i++) app.keyOf(randomBytes(32_768).toString("hex"));
+    expect(heldBytes() - before).toBeLessThan(10_000_000);
+    expect(app.keyOf("room")).toBe("main/room");
   });
 });
 

@@ -231,6 +231,25 @@ describe("a client that does not read has at most twice maxBufferedBytes waiting
   });
 });
 
+it("a subscriber that is off its topic while it reads counts as one, and its channel is there for as long", async () => {
+  const { epoch } = (await start(["a"])).get("a")!;
+  const socket = test.connect();
+  socket.type({ action: "subscribe", id: 1, channel: "a", since: { offset: 0, epoch } });
+  stall(socket);
+  await turns(1);
+  const { hub } = test.edge;
+  expect([socket.handler.skipped?.size, [...socket.topics]]).toEqual([1, []]);
+  expect([hub.subscriberCounts("main", ["a"]), hub.channelCounts("main", "", 9)]).toEqual([[1], { a: 1 }]);
+  while (socket.handler.skipped !== undefined) {
+    socket.buffered = 0;
+    socket.handler.drained();
+    await turns(3);
+  }
+  expect(hub.subscriberCounts("main", ["a"])).toEqual([1]);
+  socket.leave(1000);
+  expect([hub.subscriberCounts("main", ["a"]), hub.channels.size]).toEqual([[0], 0]);
+});
+
 describe("an answer's cost", () => {
   it("counts towards the rate: subscribing from the beginning again and again ends", async () => {
     const { epoch } = (await start(["a"], 1000)).get("a")!;

@@ -82,13 +82,28 @@ describe("an exclusion from a channel with history", () => {
     }
   });
 
+  it("keeps nobody from the last publication who subscribes after it", async () => {
+    test = await startEdge({
+      protocols: [plainProtocol, starlingProtocol],
+      rulesOf: () => ({ ...RULES, replayLast: true }),
+    });
+    for (const path of ["/plain", "/"] as const) {
+      const socket = test.connect({ path });
+      const publications = [kept(5, test.edge.identifiers.numberOf(socket.handler.id))];
+      test.broker.history = () => Promise.resolve({ publications, top: { offset: 5, epoch: "e" } });
+      socket.type({ action: "subscribe", id: 1, channel: "room" });
+      await turn();
+      expect(contents(socket)).toEqual([5]);
+    }
+  });
+
   it("takes nothing from the others where the excluded is kept off the topic, as a slow reader is", async () => {
     await start();
     const [slow, other] = [await subscribed("/plain"), await subscribed("/plain")];
     const channel = test.edge.hub.channels.get(KEY)!;
     slow.handler.leaveTopic(channel);
     slow.handler.skipped = new Map([[channel, undefined]]);
-    channel.joining++;
+    channel.skipped++;
     test.broker.deliver(kept(1, slow.handler.id));
     expect([contents(slow), contents(other)]).toEqual([[], [1]]);
   });

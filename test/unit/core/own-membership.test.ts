@@ -1,8 +1,9 @@
-/** Who is told that a user joined or left, where the user's own connections hear the channel. */
+/** Who becomes a member, and who is told that a user joined or left where the user's own connections hear the channel. */
 
 import { afterEach, expect, it } from "vitest";
 import { DEFAULT_RULES } from "../../../src/core/channel-rules.js";
 import type { Protocol } from "../../../src/core/protocol.js";
+import { GRANT_BY_IDENTITY } from "../../../src/core/grant.js";
 import { FRAMINGS } from "../../../src/protocols/starling/framing.js";
 import { starlingProtocol } from "../../../src/protocols/starling/protocol.js";
 import { noPresence, startEdge, type FakeSocket, type TestEdge } from "./harness.js";
@@ -51,4 +52,19 @@ it("leaves out the user's own connections, several too, where their protocol tel
   expect(told(one)).toEqual(["join"]);
   test.broker.deliver({ key: "main/room", text: "hi" });
   expect(two.of("message")).toHaveLength(1);
+});
+
+it("charges who is refused by a full channel for what it costs to find that out", async () => {
+  const presence = { ...noPresence, enter: () => Promise.resolve(false) };
+  test = await startEdge({ rulesOf: () => RULES, presence });
+  const { handler } = test.connect();
+  handler.message(Buffer.from('{"action":"ping"}'), false);
+  const before = handler.rateMilliMessages;
+  const joining = test.edge.hub.join(handler, "room", {
+    grant: GRANT_BY_IDENTITY,
+    members: { limit: 1000, usersMost: 100, by: "a test" },
+    answer: () => undefined,
+  });
+  await expect(joining).rejects.toMatchObject({ code: "channel_limit" });
+  expect(before - handler.rateMilliMessages).toBe(25_000);
 });

@@ -32,6 +32,20 @@ describe("JSON spans", () => {
   it("takes the last of equal keys, and keys that are spelled with escapes", () => {
     expect(cut('{"content":1,"content":[2, 3],"x":"content"}', "content")).toBe("[2, 3]");
     expect(cut('{"\\u0063ontent":"a\\"b\\\\"}', "content")).toBe('"a\\"b\\\\"');
+    const escaped = fc.string({ unit: "binary" }).map((key) => {
+      const units = Array.from({ length: key.length }, (_, at) => key.charCodeAt(at));
+      const text = units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+      return { key, text };
+    });
+    fc.assert(
+      fc.property(escaped, ({ key, text }) => {
+        expect(cut(`{"${text}":7}`, key)).toBe("7");
+        for (const other of [`${text}a`, text.slice(6), `b${text}`])
+          expect(cut(`{"${other}":7}`, key)).toBe(JSON.parse(`"${other}"`) === key ? "7" : undefined);
+      }),
+    );
+    const short = '\\"\\\\\\/\\b\\f\\n\\r\\t';
+    expect(cut(`{"${short}":1,"x":2}`, JSON.parse(`"${short}"`) as string)).toBe("1");
   });
 
   it("finds the start of every item of any array", () => {

@@ -88,6 +88,24 @@ describe("memory history", () => {
     expect(second).toEqual({ offset: 1, epoch: after.epoch });
   });
 
+  it("forgets nothing that was published for names that are only looked at, however many", () => {
+    const first = append("main/a");
+    const lookedAt = history.top("main/old", RULE);
+    const subscribed = history.top("main/b", RULE);
+    for (let i = 0; i < 250_000; i++) {
+      if (i % 50_000 === 0) expect(history.top("main/b", RULE)).toEqual(subscribed);
+      history.top(`main/${i}`, RULE);
+    }
+    expect(history.top("main/a", RULE)).toEqual(first);
+    expect(offsets("main/a")).toEqual([1]);
+    expect(history.top("main/old", RULE).epoch).not.toBe(lookedAt.epoch);
+    expect(append("main/b")).toEqual({ ...subscribed, offset: 1 });
+    const last = history.top("main/249999", RULE);
+    pass(EMPTY_MS);
+    expect(append("main/b").offset).toBe(2);
+    expect(history.top("main/249999", RULE).epoch).not.toBe(last.epoch);
+  });
+
   it("gives every channel an epoch of its own, and other ones in another process", () => {
     const epochs = [append("main/a"), append("main/b")].map(({ epoch }) => epoch);
     history = new MemoryHistory(WINDOW_MS, EMPTY_MS);

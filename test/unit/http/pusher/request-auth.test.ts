@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiError } from "../../../../src/http/problem.js";
 import { readQuery } from "../../../../src/http/pusher/query.js";
@@ -82,6 +83,20 @@ describe("the signature of a request", () => {
     expect(message).not.toContain(APP.keys[0]!.secret);
   });
 
+  it("is lower-case hex of 32 bytes, and nothing else", () => {
+    const signature = QUERY.slice(-64);
+    const others = [
+      signature.toUpperCase(),
+      signature.slice(0, -1),
+      `${signature}0`,
+      "%C3%BC".repeat(32),
+      "%C3%BC".repeat(64),
+    ];
+    for (const other of others) {
+      expect(refusal({ query: QUERY.replace(signature, other) })).toMatch(/^Invalid signature/);
+    }
+  });
+
   it("is good for 600 seconds before and after", () => {
     for (const atSeconds of [AT_SECONDS - 600, AT_SECONDS + 600]) check({ atSeconds });
     for (const atSeconds of [AT_SECONDS - 601, AT_SECONDS + 601]) {
@@ -120,6 +135,24 @@ describe("the signature of a request", () => {
     take({ info: "user_count,subscription_count" }, "info=user_count,subscription_count");
     take({ info: "user_count,subscription_count" }, "info%5B0%5D=user_count&info%5B1%5D=subscription_count");
     take({ info: "user_count,subscription_count" }, "info[]=user_count&info[]=subscription_count");
+  });
+});
+
+describe("a query", () => {
+  it("says the same whether it is escaped or not", () => {
+    const plain = (characters: string) => fc.string({ unit: fc.constantFrom(...characters), maxLength: 4 });
+    const pairs = fc.array(fc.tuple(plain("ab_1"), fc.option(plain("ab=.,-"), { nil: undefined })));
+    const escaped = (text: string): string =>
+      text.replace(/./g, (each) => `%${each.charCodeAt(0).toString(16)}`);
+    fc.assert(
+      fc.property(pairs, (given) => {
+        const written = (write: (text: string) => string): string =>
+          given
+            .map(([name, value]) => write(name) + (value === undefined ? "" : `=${write(value)}`))
+            .join("&");
+        expect([...readQuery(written((text) => text))]).toEqual([...readQuery(written(escaped))]);
+      }),
+    );
   });
 });
 
