@@ -57,6 +57,7 @@ export function createLog({ level, format, base = {}, destination }: LogOptions)
     },
   );
   return {
+    debugs: log.isLevelEnabled("debug"),
     debug: (fields, message) => log.debug(fields, oneLine(message)),
     info: (fields, message) => log.info(fields, oneLine(message)),
     warn: (fields, message) => log.warn(fields, oneLine(message)),

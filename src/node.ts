@@ -127,6 +127,7 @@ export async function startNode(
   let idleSockets = (): number => 0;
   const site = createSite({
     ...{ files: demo.files, absent: demo.absent, apiPort: config.apiPort },
+    pusherPath: config.pusherPath,
     explain: (request, origin) =>
       edge.admissions.explain({
         ...{ method: request.method, path: request.path, query: request.query },
@@ -180,6 +181,7 @@ export async function startNode(
     metricsPublic: config.metricsPublic,
     maxContentBytes: config.maxFrameBytes,
     maxBodyBytes: MAX_API_BODY_BYTES,
+    clientsPort: config.port,
     stats,
     version,
     log,
@@ -238,7 +240,10 @@ export async function startNode(
         // Behind a proxy the socket's address is the proxy's.
         sharePercent: config.clientAddressHops === 0 ? config.sharePerIpPercent : 100,
       },
-      refused: (reason) => stats.reject(reason),
+      refused: (reason) => {
+        stats.reject(reason);
+        edge.logRefusal("a socket of the clients' port was ended", () => ({ reason }));
+      },
       decide: (request) => edge.admit(request),
       http: (request) => {
         const answer = pusherApi(request) ?? pusherDemo?.(request);

@@ -147,7 +147,7 @@ export function pusher(): Builder<Panel>[] {
     graphPanel({
       title: "Closes of Pusher's clients, by reason",
       description:
-        "As above for all protocols. token_invalid: a sign-in was refused. token_expired: the client proved nothing in time. " +
+        "As above for all protocols. token_invalid: a sign-in was refused. connect_timeout: the client proved nothing in time. " +
         "disconnected: terminated by the application.",
       unit: units.CountsPerSecond,
       width: 8,

@@ -19,13 +19,19 @@ interface Address {
   readonly tls: boolean;
 }
 
-export function appSnippets(app: NewApp, address: Address): Snippet[] {
+export function appSnippets(app: NewApp, given: Address): Snippet[] {
+  const address = { ...given, host: inUrl(given.host) };
   return [
     ...forNodes(app),
     ...forLaravel(app, address),
     ...forPusher(app, address),
     forStarling(app, address),
   ];
+}
+
+/** A port stands behind it: an address of IPv6 is in brackets there. */
+function inUrl(host: string): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
 }
 
 // Quoted, as digits would be a number in YAML, and `12e3` too.
@@ -36,12 +42,16 @@ function forNodes({ id, key, secret }: NewApp): Snippet[] {
     `export ${envName("appKey")}=${key}`,
     `export ${envName("appSecret")}=${secret}`,
   ];
+  const withClientEvents = `# export ${envName("pusher")}='{"clientEvents":true}' for client events and Echo's whispers`;
   const clientEvents = "# pusher: { clientEvents: true } for client events and Echo's whispers";
   const file = isMain
     ? `appKey: "${key}"\nappSecret: "${secret}"\n${clientEvents}`
     : `apps:\n  - id: "${id}"\n    keys:\n      - { key: "${key}", secret: "${secret}" }\n    ${clientEvents}`;
   return [
-    { title: "Starling: these variables for one app, then starling serve,", text: variables.join("\n") },
+    {
+      title: "Starling: these variables for one app, then starling serve,",
+      text: [...variables, withClientEvents].join("\n"),
+    },
     { title: "or this in starling.config.yaml, where there may be other apps", text: file },
   ];
 }

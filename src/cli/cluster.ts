@@ -160,7 +160,7 @@ function frontUrls(
   { port, apiPort }: PortPair,
   node: RunningNode | undefined,
 ): [string, string][] {
-  return ["websocket", "demo", "api"].flatMap((name): [string, string][] => {
+  return ["websocket", "pusher", "demo", "api"].flatMap((name): [string, string][] => {
     const url = node?.urls[name];
     if (url === undefined) return [];
     const [at, to] = name === "api" ? [apiHost, apiPort] : [host, port];

@@ -12,11 +12,24 @@ import { isSecretOfPusher, pusher, pusherDefaults } from "./pusher.js";
 const PAIRS_ALLOWED = "a list of pairs { key, secret }";
 const PAIR_ALLOWED = "a pair is { key, secret } and nothing else";
 
+const pairFields = { key: pairKey.schema, secret: pairSecret.schema };
+const pairFieldNames = Object.keys(pairFields);
+
+/** What a name that a pair does not have was meant to be is not told as missing too. */
+const keyPair = z
+  .unknown()
+  .superRefine((pair, context) => {
+    if (!isObject(pair)) return;
+    for (const name of Object.keys(pair)) {
+      if (Object.hasOwn(pairFields, name)) continue;
+      const message = didYouMean(name, pairFieldNames, "leave it out");
+      context.addIssue({ code: "custom", path: [name], message: `${PAIR_ALLOWED}: ${message}` });
+    }
+  })
+  .pipe(z.object(pairFields, { error: PAIR_ALLOWED }));
+
 const keyPairs = {
-  schema: z.array(
-    z.strictObject({ key: pairKey.schema, secret: pairSecret.schema }, { error: PAIR_ALLOWED }),
-    { error: PAIRS_ALLOWED },
-  ),
+  schema: z.array(keyPair, { error: PAIRS_ALLOWED }),
   allowed: `${PAIRS_ALLOWED}; ${pairKey.allowed}, one app's alone; ${pairSecret.allowed}`,
   placeholder: undefined,
   fromText: jsonOrText,

@@ -7,6 +7,7 @@ import { quote } from "../core/errors.js";
 import { fieldNames } from "./apps.js";
 import { emptyValues } from "./empty-values.js";
 import { isObject } from "./kinds.js";
+import { foreignVariables } from "./foreign-variables.js";
 import { pusherFieldNames } from "./pusher.js";
 import { inPlainNumbers } from "./units.js";
 import { redact } from "../redis/link/redis-url.js";
@@ -134,16 +135,8 @@ export function loadConfig({ flags = {}, env = {}, configFile }: ConfigSources):
     origins,
     file,
     fileIsEmpty: fromConfigFile.isEmpty,
-    warnings: [...empty.warnings, ...risks(config, fileLimit), ...variablesOfSoketi(env)],
+    warnings: [...empty.warnings, ...risks(config, fileLimit), ...foreignVariables(env, config)],
   };
-}
-
-function variablesOfSoketi(env: Readonly<Record<string, string | undefined>>): string[] {
-  const names = Object.keys(env).filter((name) => name.startsWith("SOKETI_"));
-  if (names.length === 0) return [];
-  const [first = "", ...others] = names.sort();
-  const shown = others.length === 0 ? `${first} has` : `${first} and ${others.length} more of Soketi have`;
-  return [`${shown} no effect: docs/pusher.md#soketi names what to set instead`];
 }
 
 function holdsItself(content: unknown, above: readonly unknown[] = []): boolean {

@@ -641,7 +641,8 @@ export const options = {
     group: "Running",
     default: "info",
     description: "least severity that is logged",
-    reason: "a line for each thing that an operator acts on, none per message",
+    reason:
+      "a line for each thing that an operator acts on, none per message; debug has one for each refusal too, at most 20 a second",
   }),
   logFormat: option({
     kind: oneOf(["auto", "json", "pretty"]),

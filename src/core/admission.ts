@@ -69,7 +69,7 @@ export class Admissions<Client extends object> {
     }
     // Whether an app asks for tokens may change while the node serves.
     if (max > 0) {
-      const reason = `unauthenticated connection limit reached (${max})`;
+      const reason = `unauthenticated connection limit reached (maxUnauthenticated ${max})`;
       this.#unauthenticated = new Unauthenticated({
         max,
         sharePercent,
@@ -203,19 +203,24 @@ export class Admissions<Client extends object> {
       });
     }
     if (this.#stats.connections >= maxConnections) {
-      return refusal("node_full", 503, `connection limit of this node reached (${maxConnections})`, {
-        "retry-after": "5",
-      });
+      return refusal(
+        "node_full",
+        503,
+        `connection limit of this node reached (maxConnections ${maxConnections})`,
+        {
+          "retry-after": "5",
+        },
+      );
     }
     if (app.connections >= app.maxConnections) {
-      const message = `connection limit of app ${quote(app.id)} on this node reached (${app.maxConnections})`;
+      const message = `connection limit of app ${quote(app.id)} on this node reached (its maxConnections ${app.maxConnections})`;
       return refusal("app_full", 503, message, { "retry-after": "5" });
     }
     const scarce = this.#unauthenticated?.scarce === true;
     const address = maxConnectionsPerIp > 0 || scarce ? request.address : undefined;
     if (address !== undefined) {
       if (maxConnectionsPerIp > 0 && (this.#perIp.get(address) ?? 0) >= maxConnectionsPerIp) {
-        const message = `connection limit for ${addressText(address)} reached (${maxConnectionsPerIp})`;
+        const message = `connection limit for ${addressText(address)} reached (maxConnectionsPerIp ${maxConnectionsPerIp})`;
         return refusal("ip_full", 429, message, { "retry-after": "5" });
       }
       const tooMany = scarce ? this.#unauthenticated?.refusal(address) : undefined;
@@ -232,14 +237,14 @@ export class Admissions<Client extends object> {
     const retry = { "retry-after": "1" };
     const { upgradeRate, upgradeBurst } = this.#options;
     if (spent === "rate") {
-      const message = `connection rate limit reached (${upgradeRate}/s, burst ${upgradeBurst})`;
+      const message = `connection rate limit reached (upgradeRate ${upgradeRate}, upgradeBurst ${upgradeBurst})`;
       return refusal("upgrade_rate", 429, message, retry);
     }
     const { perSecondEach, burstEach } = this.#upgrades!;
     return refusal(
       "upgrade_rate_ip",
       429,
-      `connection rate limit for ${addressText(request.address)} reached (${perSecondEach}/s, burst ${burstEach})`,
+      `connection rate limit for ${addressText(request.address)} reached (${perSecondEach}/s, burst ${burstEach}, by sharePerIpPercent)`,
       retry,
     );
   }

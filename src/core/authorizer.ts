@@ -2,6 +2,7 @@
 
 import type { Payload } from "../encoding/payload.js";
 import { isGuardedChannel } from "./channel-name.js";
+import type { Closing } from "./closing.js";
 import { StarlingError, quote } from "./errors.js";
 import { GRANT_BY_IDENTITY, type Grant } from "./grant.js";
 import type { Tags } from "./publication.js";
@@ -12,6 +13,8 @@ export interface Identity {
   readonly userId: string | null;
   /** Unix seconds, as the token says; undefined: does not expire. */
   readonly expiresAt: number | undefined;
+  /** With what its connection is closed once it expired; undefined: token_expired. */
+  readonly atEnd?: Pick<Closing, "reason" | "message"> | undefined;
   /** JSON of what it shows of itself where it is a member, as encodeMemberInfo makes it. */
   readonly info?: string | undefined;
   maySubscribe(channel: string): boolean;

@@ -23,13 +23,13 @@ export class ChannelRoom {
   take(channel: string): string | undefined {
     const { maxChannelsPerConnection, maxChannelNameBytes } = this.#options;
     if (this.#count >= maxChannelsPerConnection) {
-      return `channel limit reached (${maxChannelsPerConnection}): unsubscribe from some`;
+      return `channel limit reached (maxChannelsPerConnection ${maxChannelsPerConnection}): unsubscribe from some`;
     }
     // Few connections have so many channels that their names must be added up.
     if ((this.#count + 1) * CHANNEL_NAME_MAX > maxChannelNameBytes) {
       const bytes = this.#heldBytes() + this.#takenBytes + channel.length;
       if (bytes > maxChannelNameBytes) {
-        return `channel name limit reached (${bytes} bytes of names, at most ${maxChannelNameBytes}): unsubscribe from some`;
+        return `channel name limit reached (${bytes} bytes of all names together, maxChannelNameBytes ${maxChannelNameBytes}): unsubscribe from some`;
       }
     }
     this.#count++;

@@ -10,6 +10,7 @@ import type { Identifiers } from "./identifiers.js";
 import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
 import type { PresenceStore } from "./presence.js";
+import type { LogRefusal } from "./refusal-log.js";
 import type { ConnectionRegistry } from "./registry.js";
 import type { SlowReaders } from "./slow-reader.js";
 import type { Stats } from "./stats.js";
@@ -30,6 +31,7 @@ export interface EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
+  readonly logRefusal: LogRefusal;
   readonly identifiers: Identifiers;
   /** Whether only the server may name an event so, as one of the protocols has it. */
   isReservedEvent(event: string): boolean;

@@ -5,6 +5,7 @@ import { AnswerTurns } from "./answer-turns.js";
 import { pageBytes } from "./answers.js";
 import type { Apps } from "./app.js";
 import type { Broker } from "./broker.js";
+import { addressText } from "./client-address.js";
 import { ClientConnection } from "./client-connection/client-connection.js";
 import type { Connection } from "./connection.js";
 import type { EdgeContext } from "./context.js";
@@ -21,6 +22,7 @@ import type { Log } from "./log.js";
 import type { EdgeOptions } from "./options.js";
 import type { PresenceStore } from "./presence.js";
 import type { Protocol } from "./protocol.js";
+import { createRefusalLog, type LogRefusal } from "./refusal-log.js";
 import { RefusedConnection } from "./refused-connection.js";
 import { Readiness } from "./readiness.js";
 import type { ConnectionRegistry } from "./registry.js";
@@ -64,6 +66,7 @@ export class Edge implements EdgeContext {
   readonly expiry: Expiry<Connection>;
   readonly stats: Stats;
   readonly log: Log;
+  readonly logRefusal: LogRefusal;
   readonly #admissions: Admissions<Connection>;
   readonly #framings: Framings;
   readonly #reservations: readonly ((event: string) => boolean)[];
@@ -89,6 +92,7 @@ export class Edge implements EdgeContext {
     this.apps = parts.apps;
     this.stats = parts.stats;
     this.log = parts.log;
+    this.logRefusal = createRefusalLog(parts.log);
     this.identifiers = new Identifiers(parts.options.nodeId);
     this.hub = new Hub({
       identifiers: this.identifiers,
@@ -201,6 +205,10 @@ export class Edge implements EdgeContext {
     const admission = this.#admissions.check(request);
     if ("refused" in admission) {
       const { refused, protocol } = admission;
+      this.logRefusal(`a connection was refused: ${refused.message}`, () => ({
+        ...{ protocol: protocol?.name, reason: refused.reason, path: request.path },
+        ...{ origin: request.origin, address: addressText(request.address) },
+      }));
       // A socket stays open until the client closes its side.
       if (protocol?.refusal === undefined || !this.#refusals.take(performance.now())) return refused;
       return {

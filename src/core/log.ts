@@ -8,6 +8,8 @@ export type LogFields = Readonly<Record<string, unknown>> & {
 
 /** The part of a logger that the node uses; node.ts passes pino. Fields first, then the message. */
 export interface Log {
+  /** Whether lines at level debug are written: who must work for one asks first. */
+  readonly debugs?: boolean;
   debug(fields: LogFields, message: string): void;
   info(fields: LogFields, message: string): void;
   warn(fields: LogFields, message: string): void;

@@ -30,6 +30,8 @@ export interface MembersAsked {
   readonly limit: number;
   /** Where so many users are there, and its own is none of them, it is refused. */
   readonly usersMost: number;
+  /** The setting that says so, for people. */
+  readonly by: string;
 }
 
 /** A connection that became a member before it hears the channel: it is answered with who is there. */
@@ -100,7 +102,7 @@ export class Members {
     connection: Connection,
     channel: LocalChannel,
     grant: Grant,
-    { limit, usersMost }: MembersAsked,
+    asked: MembersAsked,
   ): Promise<Arrival> {
     if (!isMember(channel, grant)) throw notYet(channel);
     const member = memberOf(connection, grant);
@@ -116,7 +118,7 @@ export class Members {
     };
     let entered = false;
     try {
-      entered = await this.#presence.enter(channel.key, member, { limit, usersMost }, (page) => {
+      entered = await this.#presence.enter(channel.key, member, asked, (page) => {
         open.members = page.members;
         open.users = page.users;
         const arrivals = this.#arrivals.get(channel) ?? new Set();
@@ -124,8 +126,8 @@ export class Members {
       });
       if (!entered) {
         // To find out took as much as to let it in.
-        connection.charge({ items: usersMost, bytes: 0 });
-        throw full(channel, usersMost);
+        connection.charge({ items: asked.usersMost, bytes: 0 });
+        throw full(channel, asked);
       }
     } finally {
       if (!entered) end();
@@ -196,10 +198,10 @@ export class Members {
   }
 }
 
-function full({ name }: LocalChannel, usersMost: number): StarlingError {
+function full({ name }: LocalChannel, { usersMost, by }: MembersAsked): StarlingError {
   return new StarlingError(
     "channel_limit",
-    `channel ${quote(name)} is full: it has ${usersMost} members, which is the limit`,
+    `channel ${quote(name)} is full: it has ${usersMost} members (${by})`,
   );
 }
 

@@ -99,9 +99,8 @@ export function rateWaitMs(
 
 /** The limit, as errors name it. */
 export function describeLimit(over: "messages" | "bytes", rate: RateLimits): string {
-  const [limit, burst] =
-    over === "messages"
-      ? [rate.messagesPerSecond, rate.messagesBurst]
-      : [rate.bytesPerSecond, rate.bytesBurst];
-  return `${over === "messages" ? "message" : "byte"} rate limit reached (${limit}/s, burst ${burst})`;
+  const { messagesPerSecond, messagesBurst, bytesPerSecond, bytesBurst } = rate;
+  return over === "messages"
+    ? `message rate limit reached (messagesPerSecond ${messagesPerSecond}, messagesBurst ${messagesBurst})`
+    : `byte rate limit reached (bytesPerSecond ${bytesPerSecond}, bytesBurst ${bytesBurst})`;
 }

@@ -44,7 +44,7 @@ export class Unauthenticated<Client> {
   /** @returns why another of this address is not taken while places are scarce, or undefined */
   refusal(address: AddressKey): string | undefined {
     if ((this.#perAddress.get(address) ?? 0) < this.maxEach) return undefined;
-    return `unauthenticated connection limit for ${addressText(address)} reached (${this.maxEach}): authenticate those first`;
+    return `unauthenticated connection limit for ${addressText(address)} reached (${this.maxEach}, by sharePerIpPercent): authenticate those first`;
   }
 
   /** @param address  where it was asked for because places were scarce */

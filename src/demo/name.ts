@@ -51,7 +51,7 @@ export function startName(changed: (name: string) => void): OwnName {
   }
 
   byId("me", HTMLButtonElement).addEventListener("click", () => void ask());
-  byId("hello-later", HTMLButtonElement).addEventListener("click", () => dialog.close());
+  byId("hello-cancel", HTMLButtonElement).addEventListener("click", () => dialog.close());
   show();
   return {
     get current() {

@@ -24,6 +24,8 @@ export interface ApiOptions {
   readonly maxContentBytes: number;
   /** The limit of a request's body, in bytes. */
   readonly maxBodyBytes: number;
+  /** Where clients connect; 0: any free one, which is not known yet. */
+  readonly clientsPort: number;
   /** Counts requests by route, and those that were refused or failed by error code. */
   readonly stats?: Pick<Stats, "apiErrors" | "countRoute">;
   /** The package's, for the document. */
@@ -42,7 +44,7 @@ export interface Api extends HttpService {
  * @throws Error for an API key that no header could carry
  */
 export function createApi(options: ApiOptions): Api {
-  const { operations, apiKeys, metricsPublic, maxContentBytes, maxBodyBytes, version } = options;
+  const { operations, apiKeys, metricsPublic, maxContentBytes, maxBodyBytes, clientsPort, version } = options;
   const { stats = new Stats(), log = silentLog } = options;
   const { apiErrors: errors } = stats;
   // A rate over a series that appears with 1 misses the 1.
@@ -72,6 +74,10 @@ export function createApi(options: ApiOptions): Api {
   const unknown = countsOf(UNKNOWN_ROUTE);
 
   async function answer(request: HttpRequest, found: Found): Promise<HttpResponse> {
+    if (found.route === undefined && isForClientsPort(request)) {
+      const port = clientsPort === 0 ? "the port of clients (port)" : `port ${clientsPort} (port)`;
+      throw new ApiError("not_found", `clients connect to ${port}: this one has the HTTP APIs`);
+    }
     // Before saying whether a path exists: that is not for those without a key either.
     const app =
       found.route === undefined || needsKey(found.route, metricsPublic) ? checkKey(request) : undefined;
@@ -143,6 +149,13 @@ const STATUSES_SHOWN = [200, 400, 401, 403, 503, 504];
 /** Probes and scrapes go on all the time, and are nobody's work. */
 function isCounted({ access }: Route): boolean {
   return access === "key" || access === "main";
+}
+
+/** Of Pusher's clients, whatever stands before it. */
+const PATH_OF_CLIENTS = /^(?!\/v1\/).*\/app\//;
+
+function isForClientsPort(request: HttpRequest): boolean {
+  return PATH_OF_CLIENTS.test(request.path) || request.header("upgrade")?.toLowerCase() === "websocket";
 }
 
 type Found =

@@ -21,6 +21,8 @@ export interface SiteOptions {
   /** Why there is nothing at a path where there might be. */
   readonly absent: Readonly<Record<string, string>>;
   readonly apiPort: number;
+  /** What stands before the paths of Pusher's clients and back ends. */
+  readonly pusherPath: string;
   /** Why a WebSocket would be refused at the URL of a plain request, to a page of that origin. */
   readonly explain: (request: HttpRequest, origin: string | undefined) => UpgradeRefusal | undefined;
 }
@@ -48,7 +50,8 @@ export function createSite(options: SiteOptions): HttpHandler {
   });
   const apiPort = options.apiPort === 0 ? "apiPort" : `port ${options.apiPort} (apiPort)`;
   const missing = notFound(
-    `this port serves WebSockets. The server API, /healthz and /metrics are on ${apiPort}.`,
+    `this port serves WebSockets, those of Pusher's clients at ${options.pusherPath}/app/KEY, and Pusher's HTTP API below ` +
+      `${options.pusherPath}/apps/ID. The server API, /healthz and /metrics are on ${apiPort}.`,
   );
   for (const [path, why] of Object.entries(options.absent)) pages.set(path, notFound(why));
   const wrongMethod: HttpResponse = {

@@ -133,6 +133,42 @@ describe("the page of pusher-js", () => {
     await expect.poll(() => ada.messages(), DEADLINE).toEqual(["Bob: hello again"]);
   });
 
+  it("says in words that its node stopped, and that nobody is typing then", async () => {
+    const alone = await node({ args: ["--drain-ms", "100", "--drain-notice-ms", "0"] });
+    const url = pageOf(alone);
+    const [ada, bob] = [await open(url, "Ada"), await open(url, "Bob")];
+    // Each hint that is shown from now on, and what the page said of its connection with it.
+    await ada.page.evaluate(() => {
+      const shown = { hints: [] as string[], reasons: [] as string[] };
+      (window as unknown as { shown: typeof shown }).shown = shown;
+      const [hint, why, link] = ["hint", "why", "link"].map((id) => document.getElementById(id)!);
+      new MutationObserver(() => {
+        if (link!.dataset["state"] === "connected") return;
+        shown.hints.push(hint!.textContent);
+        shown.reasons.push(why!.textContent);
+      }).observe(document.body, { subtree: true, childList: true, attributes: true });
+    });
+    await bob.page.locator("#draft").pressSequentially("hm");
+    await expect.poll(() => ada.text("#hint"), DEADLINE).toBe("Bob is typing…");
+    await alone.kill("SIGTERM");
+    await expect.poll(() => ada.text("#why"), DEADLINE).toBe("The node closed the connection: trying again");
+    const { hints, reasons } = await ada.page.evaluate(
+      () => (window as unknown as { shown: { hints: string[]; reasons: string[] } }).shown,
+    );
+    expect(hints.at(-1)).toMatch(/^Enter sends/);
+    expect(hints.slice(1)).not.toContain("Bob is typing…");
+    expect(reasons.join()).not.toContain("4200");
+  });
+
+  it("keeps what is written where the question for a name is cancelled", async () => {
+    const { page } = await browser.open(pageOf(await node()));
+    cleanups.push(() => page.context().close());
+    await page.fill("#draft", "unsent");
+    await page.press("#draft", "Enter");
+    await page.click("text=Cancel");
+    expect([await page.isVisible("#hello"), await page.inputValue("#draft")]).toEqual([false, "unsent"]);
+  });
+
   it("says that a message did not reach the back end, and sends it again when asked to", async () => {
     const ada = await open(pageOf(await node()), "Ada");
     await ada.page.route("**/pusher/messages", (route) => route.abort());

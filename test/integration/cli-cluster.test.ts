@@ -22,6 +22,12 @@ import {
 
 const QUICK = ["--drain-ms", "100", "--lease-ttl-ms", "1500"];
 
+const APP = {
+  STARLING_APP_ID: "7",
+  STARLING_APP_KEY: "shop-key",
+  STARLING_APP_SECRET: "secret-of-the-shop",
+};
+
 const running = (program: Program): Promise<void> =>
   until(program, () => program.stdout.includes("Ctrl-C stops all"));
 async function connected(url: string): Promise<{ socket: WebSocket; node: string }> {
@@ -59,9 +65,12 @@ describe.each([
     { timeout: 90_000 },
     async () => {
       if (withEnvoy) expect(hasProgram("envoy"), "this test needs Envoy").toBe(true);
-      const program = starling(["cluster", "--nodes", "2", "--port", "0", ...QUICK], env());
+      const program = starling(["cluster", "--nodes", "2", "--port", "0", ...QUICK], { ...env(), ...APP });
       await running(program);
       expect(program.stdout).toContain(`front  ${front}`);
+      expect(program.stdout).toMatch(
+        new RegExp(`^cluster \\| pusher +${clusterUrl(program, "websocket")}/app/shop-key \\(app 7\\)$`, "m"),
+      );
       const nodes = clusterNodes(program);
       expect(nodes.map(({ id }) => id).sort()).toEqual(["node-1", "node-2"]);
       const children = childrenOf(program.child.pid);

@@ -13,7 +13,7 @@ describe("a storm of newcomers", () => {
     const refused = await refusal(node.wsUrl);
     expect(refused).toMatchObject({
       status: 429,
-      body: "connection rate limit reached (1/s, burst 3)\n",
+      body: "connection rate limit reached (upgradeRate 1, upgradeBurst 3)\n",
     });
     expect(refused.headers["retry-after"]).toBe("1");
     expect(await node.metric(REFUSED)).toBe(1);
@@ -101,7 +101,7 @@ describe("connections that do not authenticate", () => {
     const refused = await refusal(node.wsUrl, from("127.0.0.2"));
     expect(refused).toMatchObject({
       status: 429,
-      body: "unauthenticated connection limit for 127.0.0.2 reached (2): authenticate those first\n",
+      body: "unauthenticated connection limit for 127.0.0.2 reached (2, by sharePerIpPercent): authenticate those first\n",
     });
     expect(refused.headers["retry-after"]).toBe("1");
     expect(await node.metric("starling_unauthenticated_connections")).toBe(7);
@@ -120,7 +120,7 @@ describe("connections that do not authenticate", () => {
     for (const client of clients.slice(0, 4)) {
       expect(await client.closed()).toEqual({
         code: 4003,
-        reason: "unauthenticated connection limit reached (10)",
+        reason: "unauthenticated connection limit reached (maxUnauthenticated 10)",
       });
     }
     await clients[4]!.do("connect", { token: await token({ sub: "bob" }) });

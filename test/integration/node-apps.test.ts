@@ -197,7 +197,7 @@ describe.each(["in memory", "over Redis, with two nodes"])("apps %s", (where) =>
     const full = await refusal(one.wsUrl, { path: "/?app=shop" });
     expect([full.status, full.body]).toEqual([
       503,
-      expect.stringContaining('connection limit of app "shop" on this node reached (1)'),
+      expect.stringContaining('connection limit of app "shop" on this node reached (its maxConnections 1)'),
     ]);
     await connect(one, "blog", "1");
     await connect(one, "main", "1");

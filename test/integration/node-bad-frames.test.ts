@@ -152,14 +152,15 @@ describe("a frame that cannot be served is answered, and the connection lives", 
     expect(await named.ask("subscribe", { channel: "c".repeat(101) })).toMatchObject({
       type: "error",
       code: "channel_limit",
-      message: "channel name limit reached (601 bytes of names, at most 600): unsubscribe from some",
+      message:
+        "channel name limit reached (601 bytes of all names together, maxChannelNameBytes 600): unsubscribe from some",
     });
     await named.do("subscribe", { channel: "c".repeat(100) });
     const client = await connect({ maxChannelsPerConnection: 2 });
     for (const channel of ["a", "b", "a"]) await client.do("subscribe", { channel });
     expect(await client.ask("subscribe", { channel: "c" })).toMatchObject({
       code: "channel_limit",
-      message: "channel limit reached (2): unsubscribe from some",
+      message: "channel limit reached (maxChannelsPerConnection 2): unsubscribe from some",
     });
     await client.do("unsubscribe", { channel: "a" });
     await client.do("subscribe", { channel: "c" });
@@ -196,7 +197,7 @@ describe("the rate limit", () => {
       for (let id = 1; id <= 20; id++) client.send({ action: "ping", id });
       const first = await client.next("error");
       expect(first).toMatchObject({ code: "rate_limited", temporary: true, retryAfterMs: 250 });
-      expect(first["message"]).toBe("message rate limit reached (20/s, burst 5)");
+      expect(first["message"]).toBe("message rate limit reached (messagesPerSecond 20, messagesBurst 5)");
       const rest = await client.next("error");
       expect(rest).toMatchObject({
         code: "rate_limited",
@@ -218,7 +219,7 @@ describe("the rate limit", () => {
     const error = await client.next("error");
     expect(error).toMatchObject({
       code: "rate_limited",
-      message: "byte rate limit reached (1000/s, burst 2000)",
+      message: "byte rate limit reached (bytesPerSecond 1000, bytesBurst 2000)",
     });
     expect(error["retryAfterMs"]).toBeGreaterThan(500);
   });

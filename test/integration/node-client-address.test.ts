@@ -14,7 +14,7 @@ describe("the number of connections from one address", () => {
     await node.client(from("192.0.2.1"));
     expect(await refusal(node.wsUrl, from("192.0.2.2"))).toMatchObject({
       status: 429,
-      body: "connection limit for 127.0.0.1 reached (1)\n",
+      body: "connection limit for 127.0.0.1 reached (maxConnectionsPerIp 1)\n",
     });
   });
 
@@ -25,7 +25,7 @@ describe("the number of connections from one address", () => {
     for (const forged of ["192.0.2.9", "127.0.0.1", "unknown"]) {
       expect(await refusal(node.wsUrl, from(forged, "192.0.2.1"))).toMatchObject({
         status: 429,
-        body: "connection limit for 192.0.2.1 reached (1)\n",
+        body: "connection limit for 192.0.2.1 reached (maxConnectionsPerIp 1)\n",
       });
     }
     // The place is given back under the same address.
@@ -49,7 +49,7 @@ describe("the number of connections from one address", () => {
     for (const address of spellings) {
       expect(await refusal(node.wsUrl, from(address)), address).toMatchObject({
         status: 429,
-        body: "connection limit for 2001:db8:1:2::/64 reached (3)\n",
+        body: "connection limit for 2001:db8:1:2::/64 reached (maxConnectionsPerIp 3)\n",
       });
     }
     await node.client(from("2001:db8:1:3::a"));
@@ -65,7 +65,7 @@ describe("the number of connections from one address", () => {
     await node.client();
     expect(await refusal(`ws://127.0.0.1:${port}`)).toMatchObject({
       status: 429,
-      body: "connection limit for 127.0.0.1 reached (1)\n",
+      body: "connection limit for 127.0.0.1 reached (maxConnectionsPerIp 1)\n",
     });
   });
 

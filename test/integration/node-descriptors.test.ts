@@ -89,7 +89,7 @@ describe("a node whose file limit is reached by sockets that ask for nothing", (
     for (let i = 0; i < 200; i++) await node.client();
     expect(await refusal(node.wsUrl)).toMatchObject({
       status: 503,
-      body: "connection limit of this node reached (200)\n",
+      body: "connection limit of this node reached (maxConnections 200)\n",
     });
   });
 });

@@ -150,7 +150,7 @@ describe("an upgrade", () => {
     const refused = await refusal(node.wsUrl);
     expect(refused).toMatchObject({
       status: 503,
-      body: "connection limit of this node reached (2)\n",
+      body: "connection limit of this node reached (maxConnections 2)\n",
     });
     expect(refused.headers["retry-after"]).toBe("5");
     expect(await rejects(node, "node_full")).toBe(1);

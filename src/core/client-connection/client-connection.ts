@@ -30,6 +30,7 @@ const ACTIVITY_SECONDS = 60;
 /** One for all: a list each would cost a node that holds very many. */
 const NONE: readonly string[] = [];
 const NO_GRANTS: readonly Grant[] = [];
+const TOKEN_EXPIRED: Closing = { reason: "token_expired", message: "token_expired" };
 
 export class ClientConnection
   extends Incoming
@@ -208,6 +209,9 @@ export class ClientConnection
       // Who is gone is not refused anything.
       if (this.isClosed) return;
       this.edge.stats.reject(error.code);
+      this.edge.logRefusal(`a client was refused: ${error.message}`, () => ({
+        ...{ app: this.app.id, connection: this.id, code: error.code },
+      }));
       this.notify({ kind: "error", error, ref });
       return;
     }
@@ -299,7 +303,10 @@ export class ClientConnection
     if (this.identity === undefined) return this.close("connect_timeout");
     const { authorizer } = this.app;
     const now = Date.now() / 1000;
-    if ((endOf(authorizer, this.identity) ?? Infinity) <= now) return this.close("token_expired");
+    if ((endOf(authorizer, this.identity) ?? Infinity) <= now) {
+      const { reason, message } = this.identity.atEnd ?? TOKEN_EXPIRED;
+      return this.close(reason, { message });
+    }
     for (const [channel, grant] of [...(this.grants ?? [])]) {
       if (this.isClosed) return;
       if ((endOf(authorizer, grant) ?? Infinity) > now) continue;

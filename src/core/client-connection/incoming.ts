@@ -78,7 +78,7 @@ export abstract class Incoming extends Outgoing implements FrameTaker, RateState
     const { maxFrameBytes } = this.edge.options;
     try {
       if (frame.length > maxFrameBytes) {
-        const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed`;
+        const message = `the frame has ${frame.length} bytes, at most ${maxFrameBytes} are allowed (maxFrameBytes)`;
         this.self.fail(new StarlingError("too_large", message), this.self.refOf(frame, binary));
         return;
       }

@@ -66,6 +66,7 @@ function startChat({ key, path, room, members }: Settings): void {
     writing: () => typing.tell(),
   });
   pusher.connection.bind("state_change", ({ current }: { current: string }) => {
+    if (current !== "connected") typing.cut();
     composer.enable(current !== "disconnected" && current !== "failed");
   });
   if (HAS_KEYBOARD) composer.focus();

@@ -52,9 +52,14 @@ function show(state: string, reason: string): void {
   byId("again", HTMLButtonElement).hidden = shown !== "closed";
 }
 
+/** Codes with which a server sends its clients away, to come back at once. */
+const COME_BACK = { from: 4200, below: 4300 };
+
 /** What the server said, or with what it closed. */
 function problemOf(error: unknown): string | undefined {
   const { data } = (error ?? {}) as { data?: { code?: unknown; message?: unknown } };
+  const code = Number(data?.code);
+  if (code >= COME_BACK.from && code < COME_BACK.below) return "The node closed the connection: trying again";
   if (typeof data?.message !== "string" || data.message === "") return undefined;
   return typeof data.code === "number" ? `${data.message} (${data.code})` : data.message;
 }

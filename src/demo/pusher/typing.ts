@@ -10,6 +10,8 @@ export interface Typing {
   sent(): void;
   /** What someone wrote is here. */
   stopped(name: string): void;
+  /** Nobody is heard any more. */
+  cut(): void;
 }
 
 const EVENT = "client-typing";
@@ -56,6 +58,10 @@ export function startTyping(members: Members): Typing {
     },
     stopped(name) {
       if (typing.delete(name)) show();
+    },
+    cut() {
+      typing.clear();
+      show();
     },
   };
 }

@@ -3,6 +3,7 @@
 import type { App } from "../../core/app.js";
 import { quote } from "../../core/errors.js";
 import { silentLog, type Log } from "../../core/log.js";
+import { createRefusalLog } from "../../core/refusal-log.js";
 import type { RouteStats, Stats } from "../../core/stats.js";
 import type { HttpRequest, HttpResponse } from "../../core/transport.js";
 import { pusherSettings } from "../../protocols/pusher/settings.js";
@@ -75,6 +76,7 @@ const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = { overloaded: 
 export function createPusherApi(options: PusherApiOptions): PusherApi {
   const { operations, apps, pathPrefix, maxBodyBytes, stats, log = silentLog } = options;
   const { apiErrors: errors } = stats;
+  const logRefusal = createRefusalLog(log);
   const countsOf = (label: string): RouteStats => stats.countRoute("pusher", label, STATUSES_SHOWN);
   const routes: readonly CountedRoute[] = ROUTES.map((route) => ({
     ...route,
@@ -113,9 +115,10 @@ export function createPusherApi(options: PusherApiOptions): PusherApi {
   }
 
   function refused(error: unknown, { method, path }: HttpRequest): HttpResponse {
-    if (isFault(error)) log.error({ err: error, method, path }, "Pusher API: a request failed");
-    const { code } = errorDetail(error);
+    const { code, message } = errorDetail(error);
     errors.set(code, (errors.get(code) ?? 0) + 1);
+    if (isFault(error)) log.error({ err: error, method, path }, "Pusher API: a request failed");
+    else logRefusal(`Pusher API: a request was refused: ${message}`, () => ({ code, method, path }));
     return refusal(error);
   }
 

@@ -55,7 +55,7 @@ export async function listChannels({ operations, app, settings, query }: PusherC
   if (prefix.length > settings.maxChannelNameBytes) {
     throw new StarlingError(
       "bad_request",
-      `"filter_by_prefix" has ${prefix.length} characters, at most ${settings.maxChannelNameBytes} are allowed`,
+      `"filter_by_prefix" has ${prefix.length} characters, at most ${settings.maxChannelNameBytes} are allowed (pusher.maxChannelNameBytes)`,
     );
   }
   if (info.has("user_count") && !isPresence(prefix)) {

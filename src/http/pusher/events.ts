@@ -50,11 +50,20 @@ export async function publishEvent(call: PusherCall): Promise<HttpResponse> {
 
 /** All of it is checked before any of it goes. */
 export async function publishBatch(call: PusherCall): Promise<HttpResponse> {
-  const items = list(fieldsOf(decodeBody(call.body, false), ""), "batch", call.settings.maxBatchEvents);
+  const items = list(
+    fieldsOf(decodeBody(call.body, false), ""),
+    "batch",
+    call.settings.maxBatchEvents,
+    "pusher.maxBatchEvents",
+  );
   const events = items.map((item, index) => {
-    const fields = fieldsOf(item, `batch[${index}].`);
-    const name = text(fields, "channel");
-    return readEvent(fields, call, [{ name, own: checkedChannel(name, call.settings) }]);
+    try {
+      const fields = fieldsOf(item, `batch[${index}].`);
+      const name = text(fields, "channel");
+      return readEvent(fields, call, [{ name, own: checkedChannel(name, call.settings) }]);
+    } catch (error) {
+      throw namingItem(error, `batch[${index}]`);
+    }
   });
   await publishAll(call, events);
   const asked = new Set(events.flatMap(({ info }) => [...info]));
@@ -70,13 +79,19 @@ export async function publishBatch(call: PusherCall): Promise<HttpResponse> {
   return jsonResponse(200, { batch });
 }
 
+/** What is wrong with a channel or `info` does not say where it stands. */
+function namingItem(error: unknown, item: string): unknown {
+  if (!(error instanceof StarlingError) || error.message.includes(item)) return error;
+  return new StarlingError(error.code, `${item}: ${error.message}`, { cause: error });
+}
+
 function readChannels(fields: Fields, { settings }: PusherCall): readonly Channel[] {
   const one = optionalText(fields, "channel");
   const several = fields.get("channels");
   if (one !== undefined && several !== undefined)
     throw new StarlingError("bad_request", 'give "channel" or "channels", not both');
   if (one !== undefined) return [{ name: one, own: checkedChannel(one, settings) }];
-  const names = new Set(list(fields, "channels", settings.maxEventChannels));
+  const names = new Set(list(fields, "channels", settings.maxEventChannels, "pusher.maxEventChannels"));
   const channels: Channel[] = [];
   for (const name of names) {
     if (typeof name !== "string")

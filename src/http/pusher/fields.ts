@@ -43,8 +43,8 @@ export function text(fields: Fields, name: string): string {
   throw new StarlingError("bad_request", `"${fields.at}${name}" is missing: a string is expected`);
 }
 
-/** @throws StarlingError bad_request where it is no list, empty or too long */
-export function list(fields: Fields, name: string, most: number): readonly unknown[] {
+/** @param setting  that says `most`, for people @throws StarlingError bad_request where it is no list, empty or too long */
+export function list(fields: Fields, name: string, most: number, setting: string): readonly unknown[] {
   const value = fields.get(name);
   if (!Array.isArray(value)) {
     const problem =
@@ -54,6 +54,6 @@ export function list(fields: Fields, name: string, most: number): readonly unkno
   if (value.length > 0 && value.length <= most) return value as unknown[];
   throw new StarlingError(
     "bad_request",
-    `"${fields.at}${name}" has ${value.length} items, 1 to ${most} are allowed`,
+    `"${fields.at}${name}" has ${value.length} items, 1 to ${most} are allowed (${setting})`,
   );
 }

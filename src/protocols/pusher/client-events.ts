@@ -116,7 +116,7 @@ function takeRate(connection: ProtocolConnection, { clientEventsPerSecond }: Pus
   if (state.events.take(nowMs)) return;
   throw new StarlingError(
     "rate_limited",
-    `client events of this connection reached their rate limit (${clientEventsPerSecond}/s)`,
+    `client events of this connection reached their rate limit (pusher.clientEventsPerSecond ${clientEventsPerSecond})`,
     { retryAfterMs: 1000 },
   );
 }

@@ -15,6 +15,9 @@ const ANYBODY: Identity = Object.freeze({
   mayPublish: covers,
 });
 
+/** It needs no more time. */
+const PROVED = { expiresAt: undefined, atEnd: undefined };
+
 /** Where an app asks its clients to prove who they are, they have a time for it. */
 export function beginAsAnybody(connection: ProtocolConnection): void {
   const { app, edge } = connection;
@@ -26,18 +29,19 @@ export function beginAsAnybody(connection: ProtocolConnection): void {
   // Core closes it that much later than it says.
   const { clockToleranceSeconds } = app.authorizer;
   const expiresAt = (Date.now() + authorizeWithinMs) / 1000 - clockToleranceSeconds;
-  setIdentity(edge, connection, { ...ANYBODY, expiresAt });
+  const message = `not authorized within ${authorizeWithinMs} ms: sign in or subscribe by a signature (pusher.authorizeWithinMs)`;
+  setIdentity(edge, connection, { ...ANYBODY, expiresAt, atEnd: { reason: "connect_timeout", message } });
 }
 
 /** It subscribed by a signature: nobody asks it for more. */
 export function proved(connection: ProtocolConnection): void {
   const { identity, edge } = connection;
-  if (identity?.expiresAt !== undefined) setIdentity(edge, connection, { ...identity, expiresAt: undefined });
+  if (identity?.expiresAt !== undefined) setIdentity(edge, connection, { ...identity, ...PROVED });
 }
 
 /** What the application took from it stays taken. */
 export function signedIn(connection: ProtocolConnection, userId: string): void {
   const { identity = ANYBODY, edge } = connection;
   if (identity.userId === userId) proved(connection);
-  else setIdentity(edge, connection, { ...identity, userId, expiresAt: undefined });
+  else setIdentity(edge, connection, { ...identity, ...PROVED, userId });
 }

@@ -199,9 +199,12 @@ function frameOf(notice: Notice): Uint8Array | undefined {
       return errorFrame(null, `the subscription to ${quote(notice.channel)} ended: ${notice.message}`);
     case "members":
       return presenceSucceeded(notice.channel, notice.snapshot);
+    case "closing": {
+      const { reason, message } = notice.closing;
+      // Of other reasons the close tells enough.
+      return reason === "connect_timeout" ? errorFrame(closeCodeOf(reason), message) : undefined;
+    }
     case "repaired":
-    // Its code and reason go with the close.
-    case "closing":
       return undefined;
   }
 }

@@ -19,6 +19,7 @@ export function signIn(connection: ProtocolConnection, fields: Readonly<Record<s
   const problem = checkAuth(app, auth, `${edge.identifiers.numberOf(connection.id)}::user::${userData}`);
   if (problem !== undefined) {
     edge.stats.reject("forbidden");
+    edge.logRefusal(`a sign-in was refused: ${problem}`, () => ({ app: app.id, connection: connection.id }));
     connection.send(errorFrame(UNAUTHORIZED, problem));
     connection.close("token_invalid", { message: "the sign-in was refused" });
     return;

@@ -77,7 +77,9 @@ function joinBy(
   const presence = isPresence(channel);
   return subscribeNow(edge, connection, channel, {
     proof: presence ? grantOf(connection, channelData) : GRANT_BY_IDENTITY,
-    members: presence ? { limit: READ_LIMIT_MAX, usersMost: maxPresenceMembers } : undefined,
+    members: presence
+      ? { limit: READ_LIMIT_MAX, usersMost: maxPresenceMembers, by: "pusher.maxPresenceMembers" }
+      : undefined,
     joined: (outcome, _grant, page) => {
       if (signed) proved(connection);
       told(connection, channel, outcome?.missed.length, page);

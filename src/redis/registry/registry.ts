@@ -114,6 +114,7 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       handlers?.superseded(connectionId);
     },
   });
+  let isFormatKnown = false;
   const reaper = createReaper({
     nodeId,
     redis,
@@ -126,7 +127,10 @@ export function createRedisRegistry(options: RedisRegistryOptions): ConnectionRe
       if (format === undefined) return;
       const before = format.oldest;
       format.learn(leases, performance.now(), leaseTtlMs);
-      if (format.oldest === before) return;
+      // What it was before the first look was an assumption.
+      const isKnown = isFormatKnown;
+      isFormatKnown = true;
+      if (!isKnown || format.oldest === before) return;
       log.info({ format: format.oldest, before }, "the format that all nodes of the fleet read has changed");
     },
     died: async (node, stillDead) => handlers?.died?.(node, stillDead),

@@ -18,7 +18,7 @@ function snippet(title: RegExp, app = APP, address = HERE): string {
 
 /** `export A=1` and `A="1"`, as a shell or Laravel reads them. */
 function variables(text: string): Record<string, string> {
-  const lines = text.split("\n").filter((line) => line !== "");
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   return Object.fromEntries(
     lines.map((line) => /^(?:export )?(\w+)="?([^"]*)"?$/.exec(line)!.slice(1)) as [string, string][],
   );
@@ -57,6 +57,24 @@ describe("what to write for a new app", () => {
     expect(pairOf(loadConfig({ env: variables(snippet(/variables/, app)) }).config, app.id)).toEqual(pair);
     expect(pairOf(fromFile(snippet(/yaml/, app)), app.id)).toEqual(pair);
   });
+
+  it("says how client events are turned on, by a variable and in the file", () => {
+    const [, name = "", value = ""] = /^# export (\w+)='(.*)' for client events/m.exec(snippet(/variables/))!;
+    expect(loadConfig({ env: { [name]: value } }).config.pusher.clientEvents).toBe(true);
+    const [, line = ""] = /^# (pusher: .*) for client events/m.exec(snippet(/yaml/, MAIN))!;
+    expect(fromFile(line).pusher.clientEvents).toBe(true);
+  });
+
+  it.each(["::1", "[::1]"])(
+    "writes an address of IPv6 in brackets, as a port stands behind it: %s",
+    (host) => {
+      const there = { ...HERE, host };
+      for (const title of [/\.env/, /^pusher-js$/, /Node/, /Python/, /Go/, /PHP/, /own SDK/]) {
+        expect(snippet(title, APP, there)).toMatch(/(?<!\[)\[::1\](?!\])/);
+      }
+      expect(snippet(/Go/, APP, there)).toContain('"[::1]:8000"');
+    },
+  );
 
   it("names the app and where the nodes are, to Laravel", () => {
     expect(variables(snippet(/\.env/))).toMatchObject({

@@ -27,6 +27,11 @@ describe("log", () => {
     expect(new Date(String(line["time"])).toISOString()).toBe(line["time"]);
   });
 
+  it("says whether it writes lines at level debug", () => {
+    expect(createLog({ level: "debug", format: "json" }).debugs).toBe(true);
+    expect(createLog({ level: "info", format: "json" }).debugs).toBe(false);
+  });
+
   it("writes nothing below its level", () => {
     expect(logged({ level: "error" }, {}, "quiet")).toBe("");
     expect(logged({ level: "silent" }, {}, "quiet")).toBe("");

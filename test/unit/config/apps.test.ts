@@ -167,7 +167,15 @@ describe("apps", () => {
     [[{ id: "a", keys: [{ key: "k", secret: "short" }] }], "a.keys.0.secret *** (5 bytes) is not allowed"],
     [
       [{ id: "a", keys: [{ key: "k", secret: SECRET, more: 1 }] }],
-      "a pair is { key, secret } and nothing else",
+      "a.keys.0.more *** is not allowed: a pair is { key, secret } and nothing else: leave it out",
+    ],
+    [
+      [{ id: "a", keys: [{ key: "k", secrt: SECRET }] }],
+      "a.keys.0.secrt *** (32 bytes) is not allowed: a pair is { key, secret } and nothing else: did you mean secret?",
+    ],
+    [
+      [{ id: "a", keys: ["k"] }],
+      "a.keys.0 *** (1 bytes) is not allowed: a pair is { key, secret } and nothing else",
     ],
     [
       [{ id: "a", namespaces: { chat: { historySize: -1 } } }],

@@ -107,17 +107,6 @@ describe("precedence", () => {
   });
 });
 
-it("warns once of variables of Soketi, and says where to read on", () => {
-  const warnings = (env: Record<string, string>): readonly string[] =>
-    loadConfig({ env, flags: { maxConnections: 1 } }).warnings;
-  expect(warnings({ SOKETI_PORT: "6001" })).toEqual([
-    "SOKETI_PORT has no effect: docs/pusher.md#soketi names what to set instead",
-  ]);
-  expect(warnings({ SOKETI_PORT: "6001", SOKETI_DEBUG: "1", SOKETI: "1" })).toEqual([
-    "SOKETI_DEBUG and 1 more of Soketi have no effect: docs/pusher.md#soketi names what to set instead",
-  ]);
-});
-
 describe("typos", () => {
   it("says of an option that was removed what to do", () => {
     const hint = "it was removed; leave it out, as nodes tell each other what they read";
@@ -135,6 +124,11 @@ describe("typos", () => {
     expect(refusal({ flags: { prot: "1" } })).toBe("unknown option --prot: did you mean --port?");
     expect(refusal({ env: { STARLING_PROT: "1" } })).toBe(
       "unknown environment variable STARLING_PROT: did you mean STARLING_PORT?",
+    );
+    expect(refusal({ env: { STARLING_API_KEY: "k", STARLING_REDIS_URL: "r", STARLING_SECRET: "s" } })).toBe(
+      "unknown environment variable STARLING_API_KEY: did you mean STARLING_API_KEYS?\n" +
+        "unknown environment variable STARLING_REDIS_URL: did you mean STARLING_REDIS?\n" +
+        "unknown environment variable STARLING_SECRET: starling config lists all",
     );
     const configFile = file("typo.yaml", "prot: 1");
     expect(refusal({ configFile })).toBe(`unknown option "prot" in ${configFile}: did you mean port?`);

@@ -131,7 +131,10 @@ describe("admission", () => {
     const client = {};
     come({}, client);
     come();
-    expect(come()).toMatchObject({ status: 429, message: "connection limit for 10.0.0.1 reached (2)" });
+    expect(come()).toMatchObject({
+      status: 429,
+      message: "connection limit for 10.0.0.1 reached (maxConnectionsPerIp 2)",
+    });
     expect(come(ip(2))).not.toHaveProperty("status");
     admissions.left(client);
     admissions.left(client);
@@ -154,7 +157,7 @@ describe("admission", () => {
     come({}, second);
     admissions.authenticated(first);
     for (let i = 0; i < 2; i++) expect(come()).not.toHaveProperty("status");
-    expect(evicted).toEqual(["unauthenticated connection limit reached (2)"]);
+    expect(evicted).toEqual(["unauthenticated connection limit reached (maxUnauthenticated 2)"]);
     expect(stats.rejects.get("unauthenticated_full")).toBe(1);
     expect(admissions.unauthenticated).toBe(2);
     admissions.left(second);
@@ -167,7 +170,8 @@ describe("admission", () => {
     expect(come()).toMatchObject({
       status: 429,
       headers: { "retry-after": "1" },
-      message: "unauthenticated connection limit for 10.0.0.1 reached (2): authenticate those first",
+      message:
+        "unauthenticated connection limit for 10.0.0.1 reached (2, by sharePerIpPercent): authenticate those first",
     });
     expect(come(ip(2))).not.toHaveProperty("status");
     expect(stats.rejects.get("unauthenticated_ip")).toBe(1);
@@ -185,7 +189,7 @@ describe("admission", () => {
     expect(come()).toMatchObject({
       status: 429,
       headers: { "retry-after": "1" },
-      message: "connection rate limit for 10.0.0.1 reached (0.1/s, burst 2)",
+      message: "connection rate limit for 10.0.0.1 reached (0.1/s, burst 2, by sharePerIpPercent)",
     });
     expect(come(ip(2))).not.toHaveProperty("status");
     expect(stats.rejects.get("upgrade_rate_ip")).toBe(1);

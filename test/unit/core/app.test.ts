@@ -60,7 +60,7 @@ describe("an edge with apps", () => {
     edge = await startEdge({ apps: [new App(settings("shop", { maxConnections: 1 }))] });
     const first = edge.connect({ query: "app=shop" });
     expect(() => edge.connect({ query: "app=shop" })).toThrow(
-      'refused: 503 connection limit of app "shop" on this node reached (1)',
+      'refused: 503 connection limit of app "shop" on this node reached (its maxConnections 1)',
     );
     expect(edge.stats.rejects.get("app_full")).toBe(1);
     edge.connect();

@@ -358,7 +358,9 @@ describe("the rate limit of a connection", () => {
     });
     expect(socket.last!["retryAfterMs"]).toBeGreaterThan(900);
     expect(socket.last!["retryAfterMs"]).toBeLessThanOrEqual(1000);
-    expect(socket.last!["message"]).toMatch(/message rate limit reached \(1\/s, burst 3\)/);
+    expect(socket.last!["message"]).toMatch(
+      /message rate limit reached \(messagesPerSecond 1, messagesBurst 3\)/,
+    );
   });
 
   it("is told of bytes with the time until the frame would fit", async () => {
@@ -367,7 +369,7 @@ describe("the rate limit of a connection", () => {
     const frame = { action: "send", id: 1, channel: "a", content: "x".repeat(900) };
     for (let i = 0; i < 3; i++) socket.type(frame);
     expect(socket.last).toMatchObject({ type: "error", id: 1, code: "rate_limited" });
-    expect(socket.last!["message"]).toMatch(/byte rate limit reached \(1000\/s/);
+    expect(socket.last!["message"]).toMatch(/byte rate limit reached \(bytesPerSecond 1000/);
     expect(socket.last!["retryAfterMs"]).toBeGreaterThan(100);
     expect(socket.last!["retryAfterMs"]).toBeLessThanOrEqual(1000);
     expect(test.broker.published).toHaveLength(2);

@@ -15,7 +15,7 @@ import { addressKey } from "../../../src/core/client-address.js";
 import type { ClientConnection } from "../../../src/core/client-connection/client-connection.js";
 import type { ControlBus, ControlHandlers } from "../../../src/core/control.js";
 import { Edge } from "../../../src/core/edge.js";
-import { silentLog } from "../../../src/core/log.js";
+import { silentLog, type Log } from "../../../src/core/log.js";
 import type { EdgeOptions } from "../../../src/core/options.js";
 import type {
   ConnectionRegistry,
@@ -379,6 +379,7 @@ export async function startEdge(
     protocols?: readonly Protocol[];
     presence?: PresenceStore;
     apps?: readonly App[];
+    log?: Log;
   } = {},
 ): Promise<TestEdge> {
   const broker = new FakeBroker();
@@ -403,7 +404,7 @@ export async function startEdge(
     topics,
     protocols: parts.protocols ?? [starlingProtocol],
     stats,
-    log: silentLog,
+    log: parts.log ?? silentLog,
   });
   await edge.start();
   return {

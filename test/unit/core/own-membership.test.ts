@@ -62,7 +62,7 @@ it("charges who is refused by a full channel for what it costs to find that out"
   const before = handler.rateMilliMessages;
   const joining = test.edge.hub.join(handler, "room", {
     grant: GRANT_BY_IDENTITY,
-    members: { limit: 1000, usersMost: 100 },
+    members: { limit: 1000, usersMost: 100, by: "a test" },
     answer: () => undefined,
   });
   await expect(joining).rejects.toMatchObject({ code: "channel_limit" });

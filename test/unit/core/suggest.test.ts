@@ -11,6 +11,33 @@ describe("a suggestion", () => {
     expect(suggest("/v1", ["/", "/v1/totals"])).toBeUndefined();
   });
 
+  it("is the name of which only the end is wrong, before others that are as near", () => {
+    const variables = [
+      "APP_KEY",
+      "REDIS_FILE",
+      "API_KEYS",
+      "REDIS",
+      "REDIS_PREFIX",
+      "PORT",
+      "JWT_SECRET",
+    ].map((name) => `STARLING_${name}`);
+    expect(suggest("STARLING_API_KEY", variables)).toBe("STARLING_API_KEYS");
+    expect(suggest("STARLING_APP_KEYS", variables)).toBe("STARLING_APP_KEY");
+    expect(suggest("STARLING_REDIS_URL", variables)).toBe("STARLING_REDIS");
+    expect(suggest("STARLING_REDIS_PREFX", variables)).toBe("STARLING_REDIS_PREFIX");
+    expect(suggest("redisUrl", ["redisPrefix", "redis", "port"])).toBe("redis");
+    expect(suggest("--redis-url", ["--redis-prefix", "--redis", "--port"])).toBe("--redis");
+    expect(suggest("ports", ["port", "host"])).toBe("port");
+    expect(suggest("portal", ["por", "host"])).toBeUndefined();
+  });
+
+  it("does not count what all candidates begin with", () => {
+    expect(suggest("STARLING_SECRET", ["STARLING_PORT", "STARLING_JWT_SECRET"])).toBeUndefined();
+    expect(suggest("STARLIN_PORT", ["STARLING_PORT", "STARLING_HOST"])).toBe("STARLING_PORT");
+    expect(suggest("STARLING_", ["STARLING_PORT", "STARLING_HOST"])).toBeUndefined();
+    expect(suggest("por", ["port", "port"])).toBe("port");
+  });
+
   it("is a sentence's end, or what was given for the lack of one", () => {
     expect(didYouMean("prot", ["host", "port"], "see --help")).toBe("did you mean port?");
     expect(didYouMean("teleport", ["host", "port"], "see --help")).toBe("see --help");

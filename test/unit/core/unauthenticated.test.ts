@@ -30,7 +30,9 @@ describe("connections that have yet to authenticate", () => {
     expect(waiting.refusal("a")).toBeUndefined();
     waiting.add(4, "a");
     waiting.add(5, "a");
-    expect(waiting.refusal("a")).toMatch(/unauthenticated connection limit for .* reached \(2\)/);
+    expect(waiting.refusal("a")).toMatch(
+      /unauthenticated connection limit for .* reached \(2, by sharePerIpPercent\)/,
+    );
     expect(waiting.refusal("b")).toBeUndefined();
     waiting.remove(4);
     waiting.remove(4);

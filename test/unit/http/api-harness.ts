@@ -89,6 +89,7 @@ export function harness(
     metricsPublic: false,
     maxContentBytes: 65_536,
     maxBodyBytes: 1_000_000,
+    clientsPort: 8000,
     version: "1.2.3",
     ...options,
   });

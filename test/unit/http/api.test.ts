@@ -221,6 +221,20 @@ describe("paths and methods", () => {
     expect(answer.body.length).toBeLessThan(250);
   });
 
+  it.each([
+    ["a WebSocket", "/ws?app=shop", { upgrade: "WebSocket" }],
+    ["the path of Pusher's clients", "/push/app/key-of-shop?protocol=7", {}],
+  ])("sends a client to its own port that comes by %s, without a key too", async (_, path, headers) => {
+    const answer = await harness().call("GET", path, { key: null, headers });
+    expect(answer).toMatchObject({
+      status: 404,
+      json: problem("not_found", "clients connect to port 8000 (port): this one has the HTTP APIs"),
+    });
+    expect((await harness({ clientsPort: 0 }).call("GET", path, { headers })).body).toContain(
+      "clients connect to the port of clients (port)",
+    );
+  });
+
   it("answers 405 to a wrong method, naming the right ones", async () => {
     const { call } = harness();
     const get = await call("GET", "/v1/publish");

@@ -9,11 +9,18 @@ const get = (path: string, headers: Record<string, string> = {}): HttpRequest =>
   }) as Partial<HttpRequest> as HttpRequest;
 
 it("says where to look for what is not here, and why a page is not", async () => {
-  const options = { files: {}, absent: { "/page": "the page is off." }, explain: () => undefined };
+  const options = {
+    files: {},
+    absent: { "/page": "the page is off." },
+    explain: () => undefined,
+    pusherPath: "/push",
+  };
   const site = createSite({ ...options, apiPort: 8001 });
   expect(await site(get("/metrics"))).toMatchObject({
     status: 404,
-    body: "Not found: this port serves WebSockets. The server API, /healthz and /metrics are on port 8001 (apiPort).\n",
+    body:
+      "Not found: this port serves WebSockets, those of Pusher's clients at /push/app/KEY, and Pusher's HTTP API below " +
+      "/push/apps/ID. The server API, /healthz and /metrics are on port 8001 (apiPort).\n",
   });
   expect(await site(get("/page"))).toMatchObject({ status: 404, body: "Not found: the page is off.\n" });
   // Any free one, which is not known yet.
@@ -31,7 +38,7 @@ it.each([
 ])("asks why for the page that a request for text comes from: %s", async (headers, origin) => {
   const asked: unknown[] = [];
   const explain = (_: HttpRequest, from: string | undefined) => void asked.push(from);
-  const site = createSite({ files: {}, absent: {}, apiPort: 8001, explain });
+  const site = createSite({ files: {}, absent: {}, apiPort: 8001, pusherPath: "", explain });
   expect(await site(get("/", { accept: "text/plain", ...headers }))).toMatchObject({ status: 426 });
   expect(asked).toEqual([origin]);
 });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { StarlingError } from "../../../../src/core/errors.js";
+import { silentLog } from "../../../../src/core/log.js";
 import { Encoding } from "../../../../src/encoding/payload.js";
 import { CHANNELS_COUNTED_MAX, CHANNELS_LISTED_MAX } from "../../../../src/http/pusher/channels.js";
 import { harness } from "./harness.js";
@@ -34,6 +35,21 @@ describe("who may ask", () => {
     // Not to who cannot sign for it.
     expect((await ask({ ...off, pair: { key: "key-of-off", secret: "of" } }))?.status).toBe(401);
     expect(Object.fromEntries(errors)).toEqual({ not_found: 4, forbidden: 1, unauthorized: 1 });
+  });
+
+  it("is told in the log at level debug what was refused, by no secret", async () => {
+    const lines: unknown[] = [];
+    const log = { ...silentLog, debugs: true, debug: (...line: unknown[]) => void lines.push(line) };
+    const { ask } = harness({}, {}, "", log);
+    await ask({ body: EVENT });
+    await ask({ body: EVENT, pair: { key: "key-of-3", secret: "not-the-secret" } });
+    expect(lines).toEqual([
+      [
+        { code: "unauthorized", method: "POST", path: "/apps/3/events" },
+        expect.stringMatching(/^Pusher API: a request was refused: Invalid signature: you should have sent /),
+      ],
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/secret-of-3|not-the-secret/);
   });
 
   it("is counted by route and status, whatever its path, and with its app by its signature", async () => {
@@ -188,7 +204,11 @@ describe("an event", () => {
       { ...EVENT, channels: ["a", 5] },
       '"channels" must be a list of strings, not of 5',
     ],
-    ["too many channels", { ...EVENT, channels: Array.from({ length: 101 }, String) }, "101 items, 1 to 100"],
+    [
+      "too many channels",
+      { ...EVENT, channels: Array.from({ length: 101 }, String) },
+      "101 items, 1 to 100 are allowed (pusher.maxEventChannels)",
+    ],
     ["a bad channel", { ...EVENT, channels: ["a b"] }, 'channel "a b"'],
     ["a long channel", { ...EVENT, channels: ["a".repeat(201)] }, "201 characters, at most 200"],
     ["another # channel", { ...EVENT, channels: ["#user:42"] }, "#user:42"],
@@ -317,7 +337,11 @@ describe("a batch", () => {
     ["no batch", {}, '"batch" is missing'],
     ["an object", { batch: {} }, '"batch" must be a list'],
     ["no events", { batch: [] }, '"batch" has 0 items, 1 to 10'],
-    ["too many", { batch: Array.from({ length: 11 }, () => batch[0]) }, '"batch" has 11 items, 1 to 10'],
+    [
+      "too many",
+      { batch: Array.from({ length: 11 }, () => batch[0]) },
+      '"batch" has 11 items, 1 to 10 are allowed (pusher.maxBatchEvents)',
+    ],
     ["a text in it", { batch: ["a"] }, "batch[0] must be a JSON object"],
     [
       "no channel",
@@ -325,6 +349,12 @@ describe("a batch", () => {
       '"batch[1].channel" is missing',
     ],
     ["a wrong field", { batch: [{ ...batch[0], data: 5 }] }, '"batch[0].data" must be a string'],
+    [
+      "a name that is none",
+      { batch: [batch[0], { ...batch[0], channel: "a b" }] },
+      'batch[1]: channel "a b" is not a valid name',
+    ],
+    ["an unknown info", { batch: [{ ...batch[0], info: "x" }] }, 'batch[0]: "info" asks for "x"'],
     ["a wrong socket", { batch: [batch[1], { ...batch[1], socket_id: "x" }] }, '"batch[1].socket_id"'],
   ])("of %s is refused as a whole", async (_, body, problem) => {
     const { ask, published } = harness();

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { Apps, type AppSettings } from "../../../../src/core/app.js";
 import { createOpenAuthorizer } from "../../../../src/auth/open.js";
 import { rulesByNamespace } from "../../../../src/core/channel-rules.js";
+import { silentLog, type Log } from "../../../../src/core/log.js";
 import type { PublishInput } from "../../../../src/core/operations.js";
 import { Stats } from "../../../../src/core/stats.js";
 import type { HttpRequest } from "../../../../src/core/transport.js";
@@ -41,6 +42,7 @@ export function harness(
   overrides: Partial<PusherOperations> = {},
   settings: Partial<PusherSettings> = {},
   pathPrefix = "",
+  log: Log = silentLog,
 ) {
   const published: PublishInput[] = [];
   const calls: unknown[] = [];
@@ -73,7 +75,7 @@ export function harness(
     }),
     app("off", { enabled: false, keys: [{ key: "key-of-off", secret: "off" }] }),
   ]);
-  const api = createPusherApi({ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, stats });
+  const api = createPusherApi({ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, stats, log });
 
   async function ask({
     method = "POST",
