@@ -362,7 +362,9 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     await counted(a, 1);
     server.pause();
     a.store.join(KEY, member("a.2", "bob"));
-    await expect(a.store.counts(KEY)).rejects.toMatchObject({ code: expect.stringMatching(/^(unavailable|outcome_unknown)$/) });
+    await expect(a.store.counts(KEY)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(unavailable|outcome_unknown)$/),
+    });
     a.store.leave(KEY, member("a.2", "bob"));
     await eventually(() => expect(a.link.down).toBeDefined());
     server.resume();

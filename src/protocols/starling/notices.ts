@@ -80,10 +80,7 @@ export function errorMessage(
   };
 }
 
-function presenceMessage(
-  channel: string,
-  { first, connections, users }: PresenceSnapshot,
-): PresenceMessage {
+function presenceMessage(channel: string, { first, connections, users }: PresenceSnapshot): PresenceMessage {
   return { type: "presence", channel, members: first.map(memberOf), connections, users };
 }
 
