@@ -459,13 +459,28 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
     await counted(a, 1);
     a.proxy.blackhole();
     await redis.flushall();
-    const b = await startNode("b", { ...options, asIs: true });
-    expect(await b.store.members(KEY, 10)).toMatchObject({ users: 0 });
+    const b = await startNode("b", options);
+    expect(await b.store.members(KEY, 10, () => undefined)).toMatchObject({ users: 0 });
     a.proxy.restore();
     a.proxy.cut();
     await counted(b, 1);
     // Within the grace it is not told; behind that the node tells its clients anew who is there.
     await eventually(() => expect(b.told.includes("join a.1") || b.missed > 0).toBe(true));
+  });
+
+  it("a node that meets a new record, where nobody is written without being told, tells its clients nothing anew", async () => {
+    const [a, b] = await Promise.all([startNode("a"), startNode("b")]);
+    a.store.join(KEY, member("a.1", "ann"));
+    for (const { store } of [a, b]) await store.members(KEY, 10, () => undefined);
+    b.store.join(KEY, member("b.1", "bob"));
+    await eventually(() => expect(a.told).toEqual(["join a.1", "join b.1"]));
+    // It is told after a grace that began later than that in which the record was new.
+    b.store.leave(KEY, member("b.1", "bob"));
+    for (const node of [a, b]) {
+      await eventually(() => expect(node.told).toContain("leave b.1"));
+      await settled(node);
+      expect(node.missed).toBe(0);
+    }
   });
 
   it("who leaves right after FLUSHALL is told to have left, unless there elsewhere", async () => {

@@ -2,12 +2,10 @@
 
 import { fork, type ChildProcess } from "node:child_process";
 
-import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 
 import type { PresenceMember, PresenceStore } from "../../src/core/presence.js";
 import { FORMAT } from "../../src/redis/link/fleet-format.js";
-import { createKeys } from "../../src/redis/link/keys.js";
 import type { RedisPresenceOptions } from "../../src/redis/presence/presence.js";
 import { createRedisPresence } from "../../src/redis/presence/presence.js";
 import type { NodeOptions, Order } from "../integration/redis-presence-node.js";
@@ -32,26 +30,13 @@ export interface PresenceNode extends Pick<RedisNode, "link" | "stats" | "lines"
 export type PresenceNodeOptions = Partial<Omit<RedisPresenceOptions, "link" | "nodeId">> & {
   readonly url: string;
   readonly prefix: string;
-  /** It meets Redis as it is. Default: where there is no record it meets an empty one of long ago. */
-  readonly asIs?: boolean;
 };
-
-/** Began in 1970: a node that starts has nobody of whom others may write without telling. */
-async function beginRecords(url: string, prefix: string, shards: number): Promise<void> {
-  const redis = new Redis(url);
-  const [, replid] = /master_replid:(\w+)/.exec(await redis.info("replication"))!;
-  for (let shard = 0; shard < shards; shard++) {
-    await redis.set(createKeys(prefix).presence(shard)[4]!, `${replid} test.0 0`, "NX");
-  }
-  await redis.quit();
-}
 
 /** Started; stopped when the test is over. */
 export async function startPresenceNode(
   nodeId: string,
-  { url, prefix, asIs = false, ...options }: PresenceNodeOptions,
+  { url, prefix, ...options }: PresenceNodeOptions,
 ): Promise<PresenceNode> {
-  if (!asIs) await beginRecords(url, prefix, options.shards ?? 1);
   const { link, stats, log, lines } = createRedisNode({ nodeId, url, prefix });
   const store = createRedisPresence({
     format: { oldest: FORMAT },

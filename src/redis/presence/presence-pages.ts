@@ -22,6 +22,8 @@ export interface PresencePagesOptions {
   readonly shards: readonly PresenceShard[];
   /** By shard. */
   readonly orders: readonly PresenceOrder[];
+  /** A page was given, at its place among the events. */
+  readonly told: (key: ChannelKey, page: PresencePage) => void;
   /** Calls what may throw. */
   readonly guard: (tell: () => void) => void;
   /** Something in the record could not be read. */
@@ -77,6 +79,7 @@ export class PresencePages {
         (read) => {
           page = this.#pageOf(read);
           for (const tell of callbacks) this.#options.guard(() => tell(page!));
+          this.#options.told(key, page);
         },
       );
     });

@@ -38,7 +38,7 @@ export interface PresenceShardOptions {
   readonly log: Log;
   /** The record was lost: all of this node's entries in the shard are to be put again. */
   lost(): void;
-  /** The record that this node met first may lack members of others, who are put there again without being told. */
+  /** The record that this node met first began within a grace. */
   young(): void;
   /** A join was not let in, as the channel is full. */
   refused(entry: string): void;

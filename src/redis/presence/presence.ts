@@ -25,6 +25,7 @@ import { OwnMembers, type OwnMember } from "./own-members.js";
 import { PresenceOrder } from "./presence-order.js";
 import { PresencePages } from "./presence-pages.js";
 import { PresenceShard } from "./presence-shard.js";
+import { YoungRecord } from "./young-record.js";
 import { shardOf } from "../link/keys.js";
 
 export interface RedisPresenceOptions {
@@ -52,7 +53,7 @@ const FLUSH_INTERVAL_MS = 20;
 const GRACES_PER_TTL_LEAST = 3;
 const SWEEP_INTERVAL_MOST_MS = 1_000;
 /** Redis counts a grace in whole milliseconds, and a timer may be one early. */
-const TELL_MISSED_MARGIN_MS = 5;
+const MARGIN_MS = 5;
 const SKIP_LOG_INTERVAL_MS = 1_000;
 
 /** @throws Error if the options contradict each other */
@@ -72,6 +73,8 @@ class RedisPresence implements PresenceStore {
   readonly #reportSkipped: (error: unknown) => void;
   #handlers: PresenceHandlers | undefined;
   #missedTimer: NodeJS.Timeout | undefined;
+  #young: YoungRecord | undefined;
+  #youngTimer: NodeJS.Timeout | undefined;
   #settledTimer: NodeJS.Timeout | undefined;
   #wasUp = false;
   #open = false;
@@ -105,7 +108,7 @@ class RedisPresence implements PresenceStore {
           sweepIntervalMs: Math.min(SWEEP_INTERVAL_MOST_MS, Math.max(graceMs / 3, 50)),
           log,
           lost: () => this.#recordLost(shard),
-          young: () => this.#tellMissed(),
+          young: () => this.#metYoung(),
           refused: (entry) => this.#refused(entry),
           counted: (count) => this.#orders[shard]!.counted(count),
         }),
@@ -114,13 +117,17 @@ class RedisPresence implements PresenceStore {
       () =>
         new PresenceOrder({
           patienceMs: link.commandTimeoutMs,
-          event: (event) => this.#guard(() => this.#handlers?.event(event)),
+          event: (event) => {
+            this.#young?.event(event);
+            this.#guard(() => this.#handlers?.event(event));
+          },
           missed: () => this.#tellMissed(),
         }),
     );
     this.#pages = new PresencePages({
       shards: this.#shards,
       orders: this.#orders,
+      told: (key, page) => this.#young?.page(key, page),
       guard: (tell) => this.#guard(tell),
       skipped: (error) => this.#skipped(error),
     });
@@ -314,11 +321,32 @@ class RedisPresence implements PresenceStore {
     for (const { entry, shard } of this.#own) if (shards.includes(shard)) shard.queue.writeAgain(entry, lost);
   }
 
+  #metYoung(): void {
+    const young = (this.#young ??= new YoungRecord());
+    clearTimeout(this.#youngTimer);
+    if (this.#stopping !== undefined) return;
+    this.#youngTimer = setTimeout(() => void this.#look(young), this.#graceMs + MARGIN_MS);
+  }
+
+  /** By now the other nodes have written what they have. */
+  async #look(young: YoungRecord): Promise<void> {
+    try {
+      if (await young.lacked((key, tell) => this.#pages.read(key, 0, tell))) {
+        this.#guard(() => this.#handlers?.missed?.());
+      }
+    } catch {
+      // Redis was away.
+      this.#tellMissed();
+    } finally {
+      this.#young = undefined;
+    }
+  }
+
   /** After a grace: by then the other nodes have written what they have, too. */
   #tellMissed(): void {
     clearTimeout(this.#missedTimer);
     if (this.#stopping !== undefined) return;
-    const delayMs = this.#graceMs + TELL_MISSED_MARGIN_MS;
+    const delayMs = this.#graceMs + MARGIN_MS;
     this.#missedTimer = setTimeout(() => this.#guard(() => this.#handlers?.missed?.()), delayMs);
   }
 
@@ -330,6 +358,7 @@ class RedisPresence implements PresenceStore {
     this.#own.stop();
     clearTimeout(this.#missedTimer);
     clearTimeout(this.#settledTimer);
+    clearTimeout(this.#youngTimer);
     for (const { entry, shard } of this.#own) shard.queue.leave(entry);
     this.#own.clear();
     if (this.#open && this.#link.down === undefined) {
