@@ -57,6 +57,20 @@ async function startProxied(
   return Object.assign(node, { proxy });
 }
 
+/** Ann is on a, which is cut off from now on, and bob on b; both were told. */
+async function startCutOff(
+  graceMs: number,
+): Promise<{ a: PresenceNode & { proxy: TcpProxy }; b: PresenceNode }> {
+  const options = { ttlMs: 60_000, graceMs };
+  const a = await startProxied("a", options);
+  const b = await startNode("b", options);
+  a.store.join(KEY, member("a.1", "ann"));
+  b.store.join(KEY, member("b.1", "bob"));
+  await eventually(() => expect(b.told).toHaveLength(2));
+  a.proxy.blackhole();
+  return { a, b };
+}
+
 const join = (child: PresenceChild, connection: string, user: string | null): void =>
   child.order({ kind: "join", key: KEY, member: member(connection, user) });
 const leave = (child: PresenceChild, connection: string, user: string | null): void =>
@@ -414,13 +428,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("the members of a node that was cut off meanwhile are told to join once it is back", async () => {
-    const options = { ttlMs: 60_000, graceMs: 600 };
-    const a = await startProxied("a", options);
-    const b = await startNode("b", options);
-    a.store.join(KEY, member("a.1", "ann"));
-    b.store.join(KEY, member("b.1", "bob"));
-    await eventually(() => expect(b.told).toHaveLength(2));
-    a.proxy.blackhole();
+    const { a, b } = await startCutOff(600);
     await redis.flushall();
     // Its clients are told who is there, and ann is not.
     await eventually(() => expect(b.missed).toBe(1));
@@ -431,13 +439,7 @@ describe("Redis or the way to it fails", { timeout: 60_000 }, () => {
   });
 
   it("who left a node that was cut off meanwhile, and comes back elsewhere, is told to join", async () => {
-    const options = { ttlMs: 60_000, graceMs: 2_000 };
-    const a = await startProxied("a", options);
-    const b = await startNode("b", options);
-    a.store.join(KEY, member("a.1", "ann"));
-    b.store.join(KEY, member("b.1", "bob"));
-    await eventually(() => expect(b.told).toHaveLength(2));
-    a.proxy.blackhole();
+    const { a, b } = await startCutOff(2_000);
     a.store.leave(KEY, member("a.1", "ann"));
     const missed = b.missed;
     await redis.flushall();

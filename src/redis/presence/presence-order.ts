@@ -97,20 +97,25 @@ export class PresenceOrder {
     for (const { done } of this.#waiting) done();
   }
 
-  /** Calls `tell` when all events before the read were told and none after it. Rejects as `ask` does. */
+  /**
+   * Calls `tell` when all events before the read were told and none after it. Rejects as the reads do.
+   * @param first  asked for in this turn  @param again  asks anew
+   */
   async read<Read extends EventCount>(
     key: ChannelKey,
-    ask: () => Promise<Read>,
+    first: Promise<Read>,
+    again: () => Promise<Read>,
     tell: (read: Read) => void,
   ): Promise<void> {
     const hold = this.#hold(key);
     try {
-      let read: Read;
-      do {
-        read = await ask();
+      let read = await first;
+      await this.#waitFor(read);
+      // Of two reads that overtook each other the older one is of no use.
+      while (hold.told?.epoch === read.epoch && hold.told.told > read.told) {
+        read = await again();
         await this.#waitFor(read);
-        // Of two reads that overtook each other the older one is of no use.
-      } while (hold.told?.epoch === read.epoch && hold.told.told > read.told);
+      }
       hold.told = { epoch: read.epoch, told: read.told };
       const { epoch, told } = read;
       const after = hold.events.findIndex((held) => held.epoch === epoch && held.number > told);

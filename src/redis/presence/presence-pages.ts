@@ -61,21 +61,18 @@ export class PresencePages {
     begun: () => void,
   ): Promise<PresencePage> {
     const at = shardOf(key, this.#options.shards.length);
-    const ask = (started?: () => void): Promise<ChannelRead> =>
-      this.#options.shards[at]!.read(entryPrefix(key), most, started ?? (() => undefined));
+    const ask = (started: () => void): Promise<ChannelRead> =>
+      this.#options.shards[at]!.read(entryPrefix(key), most, started);
     let page: PresencePage | undefined;
     let ordered: Promise<void> | undefined;
-    let first: Promise<ChannelRead> | undefined = ask(() => {
+    const asked = ask(() => {
       begun();
       // Who only wants to know holds nobody's events back.
       if (callbacks.length === 0) return;
       ordered = this.#options.orders[at]!.read(
         key,
-        () => {
-          const next = first ?? ask();
-          first = undefined;
-          return next;
-        },
+        asked,
+        () => ask(() => undefined),
         (read) => {
           page = this.#pageOf(read);
           for (const tell of callbacks) this.#options.guard(() => tell(page!));
@@ -83,7 +80,6 @@ export class PresencePages {
         },
       );
     });
-    const asked = first;
     await asked.catch(() => undefined);
     if (ordered === undefined) return this.#pageOf(await asked);
     await ordered;

@@ -107,7 +107,6 @@ export class PresenceShard {
   #following: Promise<void> | undefined;
   /** They wait for the next flush. */
   #asked: Asked[] = [];
-  #askedSoon = false;
   #flushTimer: NodeJS.Timeout | undefined;
   #sweepTimer: NodeJS.Timeout | undefined;
   /** Of performance.now(). */
@@ -202,13 +201,8 @@ export class PresenceShard {
   read(prefix: string, limit: number, begun: () => void): Promise<ChannelRead> {
     return new Promise((resolve, reject) => {
       this.#asked.push({ text: `${limit} ${prefix}`, begun, resolve, reject });
-      if (this.#askedSoon) return;
-      this.#askedSoon = true;
       // All that clients ask in this turn of the loop goes in one step.
-      setImmediate(() => {
-        this.#askedSoon = false;
-        void this.flush();
-      });
+      if (this.#asked.length === 1) setImmediate(() => void this.flush());
     });
   }
 

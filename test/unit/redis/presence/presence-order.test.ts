@@ -47,6 +47,7 @@ describe("the order of reads and events", () => {
     const asked = deferred<{ epoch: string; told: number }>();
     const done = order.read(
       key,
+      asked.promise,
       () => asked.promise,
       (page) => void told.push(`${name} at ${page.told}`),
     );
@@ -176,14 +177,11 @@ describe("the order of reads and events", () => {
   it("a page that another one overtook is read again", async () => {
     const answers = [1, 3];
     const old = deferred<undefined>();
-    const slow = order.read(
-      KEY,
-      async () => {
-        await old.promise;
-        return { epoch: "E", told: answers.shift()! };
-      },
-      (page) => void told.push(`slow at ${page.told}`),
-    );
+    const ask = async (): Promise<{ epoch: string; told: number }> => {
+      await old.promise;
+      return { epoch: "E", told: answers.shift()! };
+    };
+    const slow = order.read(KEY, ask(), ask, (page) => void told.push(`slow at ${page.told}`));
     const quick = read("quick");
     came(1, "a", "b", "c");
     quick.answer(2);
@@ -196,7 +194,8 @@ describe("the order of reads and events", () => {
   it("a read that fails lets go of what it held back", async () => {
     const failing = order.read(
       KEY,
-      () => Promise.reject(new Error("from a test")),
+      Promise.reject(new Error("from a test")),
+      () => Promise.reject(new Error("never asked")),
       () => void told.push("never"),
     );
     came(1, "a");
