@@ -26,6 +26,7 @@ import { oldBinary, thisPlatform } from "./transport/platform.js";
 import { checkTlsFiles, type TlsFiles } from "./transport/tls.js";
 import { listenHttp, type ConnectionSource, type HttpListener } from "./transport/http.js";
 import { listenWebSocket } from "./transport/uws.js";
+import { urlHost } from "./url-host.js";
 import { warmUp } from "./warm-up.js";
 
 export interface StarlingNode {
@@ -193,6 +194,7 @@ export async function startNode(
     maxBodyBytes: MAX_API_BODY_BYTES,
     stats,
     log,
+    logRefusal: edge.logRefusal,
   });
 
   const pusherDemo =
@@ -315,12 +317,6 @@ async function sharedParts(config: Config, stats: Stats, log: Log): Promise<Shar
   // Its client takes 14 MB.
   const { inFleet } = await import("./node-fleet.js");
   return inFleet(config, config.redis, stats, log);
-}
-
-/** An address that a client on this machine can use: 0.0.0.0 is every address and none. */
-function urlHost(host: string): string {
-  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

@@ -2,6 +2,7 @@
 
 import { envName } from "../config/options.js";
 import { DEFAULT_APP, type KeyPair } from "../core/app.js";
+import { inBrackets } from "../url-host.js";
 
 export interface Snippet {
   readonly title: string;
@@ -20,18 +21,13 @@ interface Address {
 }
 
 export function appSnippets(app: NewApp, given: Address): Snippet[] {
-  const address = { ...given, host: inUrl(given.host) };
+  const address = { ...given, host: inBrackets(given.host) };
   return [
     ...forNodes(app),
     ...forLaravel(app, address),
     ...forPusher(app, address),
     forStarling(app, address),
   ];
-}
-
-/** A port stands behind it: an address of IPv6 is in brackets there. */
-function inUrl(host: string): string {
-  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
 }
 
 // Quoted, as digits would be a number in YAML, and `12e3` too.

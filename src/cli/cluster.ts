@@ -6,6 +6,7 @@ import { envName } from "../config/options.js";
 import { envoyFront, startBalancer, startEnvoyFront, whyNoEnvoy, type Front } from "./cluster/front.js";
 import { clusterNodes, type RunningNode } from "./cluster/nodes.js";
 import { clusterPorts, NODE_HOST, type PortPair } from "./cluster/ports.js";
+import { urlHost } from "../url-host.js";
 import { environmentOf } from "./environment.js";
 import { killAfterMs } from "./node-process.js";
 import { hasProgram, howToInstall } from "./programs/program.js";
@@ -164,8 +165,7 @@ function frontUrls(
     const url = node?.urls[name];
     if (url === undefined) return [];
     const [at, to] = name === "api" ? [apiHost, apiPort] : [host, port];
-    const reached = at === "0.0.0.0" || at === "::" ? NODE_HOST : at.includes(":") ? `[${at}]` : at;
-    return [[name, url.replace(/\/\/[^/]+/, `//${reached}:${to}`)]];
+    return [[name, url.replace(/\/\/[^/]+/, `//${urlHost(at)}:${to}`)]];
   });
 }
 

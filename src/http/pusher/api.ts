@@ -3,7 +3,7 @@
 import type { App } from "../../core/app.js";
 import { quote } from "../../core/errors.js";
 import { silentLog, type Log } from "../../core/log.js";
-import { createRefusalLog } from "../../core/refusal-log.js";
+import type { LogRefusal } from "../../core/refusal-log.js";
 import type { RouteStats, Stats } from "../../core/stats.js";
 import type { HttpRequest, HttpResponse } from "../../core/transport.js";
 import { pusherSettings } from "../../protocols/pusher/settings.js";
@@ -26,6 +26,7 @@ export interface PusherApiOptions {
   /** Counts requests by route, and those that were refused or failed by error code. */
   readonly stats: Pick<Stats, "apiErrors" | "countRoute">;
   readonly log?: Log;
+  readonly logRefusal: LogRefusal;
 }
 
 /** Never rejects. undefined: the path is not one of this API. */
@@ -74,9 +75,8 @@ const APPS = "/apps/";
 const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = { overloaded: 429 };
 
 export function createPusherApi(options: PusherApiOptions): PusherApi {
-  const { operations, apps, pathPrefix, maxBodyBytes, stats, log = silentLog } = options;
+  const { operations, apps, pathPrefix, maxBodyBytes, stats, log = silentLog, logRefusal } = options;
   const { apiErrors: errors } = stats;
-  const logRefusal = createRefusalLog(log);
   const countsOf = (label: string): RouteStats => stats.countRoute("pusher", label, STATUSES_SHOWN);
   const routes: readonly CountedRoute[] = ROUTES.map((route) => ({
     ...route,

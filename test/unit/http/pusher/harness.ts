@@ -6,6 +6,7 @@ import { createOpenAuthorizer } from "../../../../src/auth/open.js";
 import { rulesByNamespace } from "../../../../src/core/channel-rules.js";
 import { silentLog, type Log } from "../../../../src/core/log.js";
 import type { PublishInput } from "../../../../src/core/operations.js";
+import { createRefusalLog } from "../../../../src/core/refusal-log.js";
 import { Stats } from "../../../../src/core/stats.js";
 import type { HttpRequest } from "../../../../src/core/transport.js";
 import { createPusherApi } from "../../../../src/http/pusher/api.js";
@@ -75,7 +76,10 @@ export function harness(
     }),
     app("off", { enabled: false, keys: [{ key: "key-of-off", secret: "off" }] }),
   ]);
-  const api = createPusherApi({ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, stats, log });
+  const api = createPusherApi({
+    ...{ operations, apps, pathPrefix, maxBodyBytes: 1_000_000, stats, log },
+    logRefusal: createRefusalLog(log),
+  });
 
   async function ask({
     method = "POST",
